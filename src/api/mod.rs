@@ -1,0 +1,1 @@
+//! One file per Kafka API: decode, ask the broker, encode.

@@ -1,0 +1,1 @@
+//! Every decision the system makes, as pure functions over state, event and `now`.

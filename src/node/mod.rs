@@ -1,0 +1,1 @@
+//! Builds the process from its configuration and takes it down again.

@@ -1,0 +1,1 @@
+//! Kafka frames, headers and messages, for every supported version.

@@ -1,0 +1,1 @@
+//! Metric handles and log set-up; knows no other module.

@@ -1,0 +1,1 @@
+//! Frames over sockets: server, connection, client, peers.
