@@ -1,1 +1,344 @@
-//! The running broker: shards on threads, images followed, peers fetched from, the controller hosted.
+//! The running broker: shards on threads, images followed, leaders fetched from, the controller hosted.
+//!
+//! `api` and `admin` call the façade in this file; `node` starts and stops it.
+//! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
+
+mod controller;
+mod controllers;
+mod fetch_sessions;
+mod fetcher;
+mod flusher;
+mod inbox;
+mod isr;
+mod lifecycle;
+mod notices;
+mod producer_ids;
+mod progress;
+mod reach;
+mod reads;
+mod reconcile;
+mod replies;
+mod settings;
+mod shards;
+mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+pub use controller::{ControllerHandle, ControllerWorld, LivenessNotice, NotController};
+pub use controllers::{Controllers, NoController, serve as serve_controller_request};
+pub use fetch_sessions::{FetchSessions, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
+pub use fetcher::FetchOptions;
+pub use lifecycle::BrokerLife;
+pub use reads::{FetchPlan, Read, ReadOutcome};
+pub use settings::topic_settings;
+pub use start::{BrokerOptions, BrokerWorld, StartError};
+
+use crate::env::{Clock, Seed};
+use crate::machines::controller::{
+    CreateTopics, CreatedTopic, DeleteRefusal, DeleteTopics, DeletedTopic, Event as ControllerEvent, Reply as ControllerReply,
+    TopicRefusal, TopicReference,
+};
+use crate::machines::metadata::{Image, Listener};
+use crate::machines::replication::{Acks, EpochEnd};
+use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicSettings};
+use crate::partition::{
+    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetQuery, PartitionDescription, Reader, Reply,
+};
+use crate::quorum::{Leadership, Quorum, QuorumDescription};
+use crate::records::Batch;
+use crate::storage::DataDir;
+use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use progress::Progress;
+use shards::Shards;
+
+/// The parts of the metrics that the broker counts in.
+#[derive(Clone, Debug)]
+pub struct MetricHandles {
+    /// Leaders, replicas, elections.
+    pub broker: BrokerMetrics,
+    /// Appends, reads, flushes.
+    pub partition: PartitionMetrics,
+    /// Connections to leaders.
+    pub transport: TransportMetrics,
+}
+
+/// The running broker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+/// What the tasks of a broker share. Everything in it is immutable or has its own single writer.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    node: NodeId,
+    options: BrokerOptions,
+    directory: Arc<DataDir>,
+    /// The partitions found on disk at the start.
+    found: Vec<PartitionId>,
+    quorum: Quorum,
+    shards: Arc<Shards>,
+    controllers: Arc<Controllers>,
+    images: watch::Receiver<Arc<Image>>,
+    /// The last image whose orders have left; written by `reconcile`.
+    reconciled: watch::Sender<Arc<Image>>,
+    /// The epoch of this life's registration; written by `lifecycle`.
+    epoch: watch::Sender<Option<BrokerEpoch>>,
+    /// Written by `lifecycle`.
+    life: watch::Sender<BrokerLife>,
+    producer_ids: producer_ids::ProducerIdBlock,
+    progress: Arc<Progress>,
+    reach: reach::Reach,
+    metrics: MetricHandles,
+    clock: Arc<dyn Clock>,
+    seed: Arc<dyn Seed>,
+}
+
+impl Inner {
+    fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.images.borrow())
+    }
+
+    fn broker_epoch(&self) -> Option<BrokerEpoch> {
+        *self.epoch.borrow()
+    }
+}
+
+/// Ends the process: what it holds can no longer be trusted, and others can take over (rule S11).
+pub(crate) fn abort(why: &str) -> ! {
+    tracing::error!(why, "aborting");
+    std::process::abort();
+}
+
+/// What a produce waits for; resolved by the shard.
+#[derive(Debug)]
+pub struct PendingAppend {
+    reply: Option<oneshot::Receiver<Reply>>,
+}
+
+impl PendingAppend {
+    /// Waits until the append is as durable as asked, or has failed.
+    ///
+    /// # Errors
+    /// Why it is refused, or what became of it.
+    pub async fn outcome(self) -> Result<Acked, AppendRefusal> {
+        let Some(reply) = self.reply else { return Err(AppendRefusal::Busy) };
+        match reply.await {
+            Ok(Reply::Append(outcome)) => outcome,
+            Ok(
+                Reply::Read { .. } | Reply::ListOffset(_) | Reply::EpochEnd(_) | Reply::Trim(_) | Reply::Describe(_),
+            )
+            | Err(_) => Err(AppendRefusal::NotLeader),
+        }
+    }
+}
+
+impl Broker {
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// Its options.
+    #[must_use]
+    pub fn options(&self) -> &BrokerOptions {
+        &self.inner.options
+    }
+
+    /// The present.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// Fresh randomness for identifiers.
+    #[must_use]
+    pub fn seed(&self) -> &dyn Seed {
+        &*self.inner.seed
+    }
+
+    /// The cluster's metadata as this node has applied it.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.inner.image()
+    }
+
+    /// The images as they come.
+    #[must_use]
+    pub fn images(&self) -> watch::Receiver<Arc<Image>> {
+        self.inner.images.clone()
+    }
+
+    /// Who leads the metadata quorum.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        *self.inner.quorum.leadership().borrow()
+    }
+
+    /// The metadata quorum as this node sees it.
+    #[must_use]
+    pub fn describe_quorum(&self) -> Option<QuorumDescription> {
+        self.inner.quorum.describe()
+    }
+
+    /// Whether this broker is unfenced, as it knows.
+    #[must_use]
+    pub fn life(&self) -> BrokerLife {
+        *self.inner.life.borrow()
+    }
+
+    /// The configuration in force for a topic.
+    #[must_use]
+    pub fn topic_settings(&self, image: &Image, topic: crate::model::TopicId) -> TopicSettings {
+        topic_settings(image, &self.inner.options.topic_defaults, topic)
+    }
+
+    /// This node's defaults for topics.
+    #[must_use]
+    pub fn topic_defaults(&self) -> &TopicConfigs {
+        &self.inner.options.topic_defaults
+    }
+
+    /// Where a broker is reached on a listener.
+    #[must_use]
+    pub fn endpoint<'a>(&self, image: &'a Image, node: NodeId, listener: &str) -> Option<&'a Listener> {
+        image.broker(node).filter(|broker| !broker.is_fenced())?.listener(listener)
+    }
+
+    /// Appends a checked batch. It is in the shard's inbox when this returns, so that two appends of one connection
+    /// keep their order. A full inbox refuses it as busy.
+    #[must_use]
+    pub fn append(&self, partition: PartitionId, batch: Batch, acks: Acks, within: Duration) -> PendingAppend {
+        let shards = &self.inner.shards;
+        let deadline = self.now().instant.plus(within);
+        let reply = shards.ask(shards.owner(partition), |ticket| Event::Append {
+            ticket,
+            partition,
+            leader_epoch: None,
+            batch,
+            acks,
+            deadline,
+        });
+        PendingAppend { reply: reply.ok() }
+    }
+
+    /// ListOffsets for one partition.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn list_offset(
+        &self,
+        partition: PartitionId,
+        leader_epoch: Option<LeaderEpoch>,
+        reader: Reader,
+        query: OffsetQuery,
+    ) -> Result<Option<FoundOffset>, ListRefusal> {
+        let event = |ticket| Event::ListOffset { ticket, partition, leader_epoch, reader, query };
+        match self.ask_owner(partition, event).await {
+            Some(Reply::ListOffset(outcome)) => outcome,
+            Some(Reply::Append(_) | Reply::Read { .. } | Reply::EpochEnd(_) | Reply::Trim(_) | Reply::Describe(_)) | None => {
+                Err(ListRefusal::NotLeader)
+            }
+        }
+    }
+
+    /// OffsetForLeaderEpoch for one partition.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn epoch_end(
+        &self,
+        partition: PartitionId,
+        leader_epoch: Option<LeaderEpoch>,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<EpochEnd>, ListRefusal> {
+        let event = |ticket| Event::EpochEnd { ticket, partition, leader_epoch, epoch };
+        match self.ask_owner(partition, event).await {
+            Some(Reply::EpochEnd(outcome)) => outcome,
+            Some(Reply::Append(_) | Reply::Read { .. } | Reply::ListOffset(_) | Reply::Trim(_) | Reply::Describe(_)) | None => {
+                Err(ListRefusal::NotLeader)
+            }
+        }
+    }
+
+    async fn ask_owner(&self, partition: PartitionId, event: impl FnOnce(crate::machines::replication::Ticket) -> Event) -> Option<Reply> {
+        let shards = &self.inner.shards;
+        shards.ask(shards.owner(partition), event).ok()?.await.ok()
+    }
+
+    /// Facts about every replica on this broker.
+    pub async fn describe_replicas(&self) -> Vec<PartitionDescription> {
+        let mut all = Vec::new();
+        for shard in 0..self.inner.shards.count() {
+            let reply = self.inner.shards.ask(shard, |ticket| Event::Describe { ticket, partition: None });
+            if let Ok(reply) = reply
+                && let Ok(Reply::Describe(descriptions)) = reply.await
+            {
+                all.extend(descriptions);
+            }
+        }
+        all
+    }
+
+    /// A producer id that nobody else has.
+    ///
+    /// # Errors
+    /// When no controller gives a block.
+    pub async fn next_producer_id(&self) -> Result<ProducerId, NoController> {
+        self.inner.producer_ids.next(&self.inner).await
+    }
+
+    /// Creates topics; each is made or refused by itself. Returns when this node has applied what was made.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn create_topics(
+        &self,
+        request: CreateTopics,
+        within: Duration,
+    ) -> Result<Vec<(String, Result<CreatedTopic, TopicRefusal>)>, NoController> {
+        let made = match self.inner.controllers.ask(ControllerEvent::CreateTopics(request.clone()), within).await? {
+            ControllerReply::CreateTopics(outcomes) => outcomes,
+            other => return Err(unexpected(&other)),
+        };
+        if !request.validate_only {
+            let ids: Vec<_> = made.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|t| t.id)).collect();
+            self.await_image(within, |image| ids.iter().all(|id| image.topic(*id).is_some())).await;
+        }
+        Ok(made)
+    }
+
+    /// Deletes topics. Returns when this node has applied it.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn delete_topics(
+        &self,
+        request: DeleteTopics,
+        within: Duration,
+    ) -> Result<Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>, NoController> {
+        let gone = match self.inner.controllers.ask(ControllerEvent::DeleteTopics(request), within).await? {
+            ControllerReply::DeleteTopics(outcomes) => outcomes,
+            other => return Err(unexpected(&other)),
+        };
+        let ids: Vec<_> = gone.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|t| t.id)).collect();
+        self.await_image(within, |image| ids.iter().all(|id| image.topic(*id).is_none())).await;
+        Ok(gone)
+    }
+
+    /// Waits until the image satisfies `condition`, so that whoever is answered finds here what it asked for. Not
+    /// reaching it in time is no error: what was accepted stays accepted.
+    async fn await_image(&self, within: Duration, condition: impl Fn(&Image) -> bool) {
+        let mut images = self.inner.images.clone();
+        let _ = tokio::time::timeout(within, images.wait_for(|image| condition(image))).await;
+    }
+}
+
+fn unexpected(reply: &ControllerReply) -> NoController {
+    tracing::warn!(?reply, "the controller answered something else than was asked");
+    NoController
+}

@@ -1,0 +1,58 @@
+//! Topic configurations as the shards, the produce checks and the controller want them.
+//!
+//! Invariant: precedence is topic override, then cluster-wide override, then this node's configuration, then the
+//! built-in default (kafka-compat 8.3).
+
+use std::time::Duration;
+
+use crate::machines::controller::effective_min_isr;
+use crate::machines::metadata::{ConfigResource, Image};
+use crate::model::{FlushMode as TopicFlushMode, TopicConfigs, TopicId, TopicSettings};
+use crate::partition::FlushMode;
+use crate::storage::{Cleanup, LogOptions};
+
+/// What a shard needs to know of a partition's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PartitionSettings {
+    pub(super) log: LogOptions,
+    pub(super) flush: FlushMode,
+    pub(super) isr_min: usize,
+}
+
+/// The configuration in force for a topic.
+#[must_use]
+pub fn topic_settings(image: &Image, defaults: &TopicConfigs, topic: TopicId) -> TopicSettings {
+    let overrides = image.configs().overrides(ConfigResource::Topic(topic));
+    TopicConfigs::from_checked(overrides).resolve(defaults)
+}
+
+pub(super) fn partition_settings(image: &Image, defaults: &TopicConfigs, topic: TopicId, replicas: usize) -> PartitionSettings {
+    let settings = topic_settings(image, defaults, topic);
+    PartitionSettings {
+        log: log_options(&settings),
+        flush: match settings.flush_mode {
+            TopicFlushMode::Durable => FlushMode::Durable,
+            TopicFlushMode::Kafka => FlushMode::Kafka,
+        },
+        isr_min: effective_min_isr(settings.min_insync_replicas, replicas),
+    }
+}
+
+fn log_options(settings: &TopicSettings) -> LogOptions {
+    LogOptions {
+        segment_bytes: settings.segment_bytes,
+        segment_span: span(settings.segment_ms),
+        segment_jitter: span(settings.segment_jitter_ms),
+        segment_index_bytes: settings.segment_index_bytes,
+        index_interval_bytes: settings.index_interval_bytes,
+        retention_bytes: settings.retention_bytes,
+        retention_span: settings.retention_ms.map(Duration::from_millis),
+        cleanup: Cleanup { delete: settings.cleanup_policy.delete, compact: settings.cleanup_policy.compact },
+        file_delete_delay: span(settings.file_delete_delay_ms),
+        ..LogOptions::default()
+    }
+}
+
+fn span(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
