@@ -1,6 +1,7 @@
 //! Tagged fields (KIP-482): optional fields at the end of each struct of a flexible version.
 //!
-//! Invariant: tags rise strictly, on the way out and on the way in; a field's value fills its size exactly.
+//! Invariant: tags rise strictly, on the way out and on the way in; a field's value fills its size exactly
+//! (reliability N12).
 
 use super::{DecodeError, Form, Reader, Wire, Writer};
 

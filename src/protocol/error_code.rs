@@ -10,12 +10,13 @@ use crate::codec::{DecodeError, Form, Kind, Reader, Wire, Writer};
 
 /// Declares the codes: variant, number, Kafka's name, whether a client may try again, what it means.
 macro_rules! codes {
-    ($($variant:ident = $number:literal, $name:literal, $retry:ident, $message:literal;)*) => {
+    ($($(#[$attribute:meta])? $variant:ident = $number:literal, $name:literal, $retry:ident, $message:literal;)*) => {
         /// What went wrong, as a client is told.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub enum ErrorCode {
             $(
                 #[doc = $message]
+                $(#[$attribute])?
                 $variant = $number,
             )*
         }
@@ -72,6 +73,7 @@ macro_rules! codes {
 
 codes! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR", fatal, "the broker failed for a reason it has no code for";
+    #[default]
     None = 0, "NONE", fatal, "no error";
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", fatal, "the offset is not within the partition's log";
     CorruptMessage = 2, "CORRUPT_MESSAGE", retriable, "a batch fails its checksum, is malformed, or lacks the key that a compacted topic needs";
@@ -213,12 +215,6 @@ impl ErrorCode {
     #[must_use]
     pub const fn is_none(self) -> bool {
         matches!(self, Self::None)
-    }
-}
-
-impl Default for ErrorCode {
-    fn default() -> Self {
-        Self::None
     }
 }
 

@@ -12,9 +12,6 @@ use crate::codec::Writer;
 /// The bytes of a frame's size.
 pub const PREFIX_SIZE: usize = 4;
 
-/// A first frame longer than this, before a peer has said who it is, closes the connection (reliability N5).
-pub const UNKNOWN_PEER_SIZE_MAX: usize = 512 * 1024;
-
 /// Kafka's `socket.request.max.bytes`.
 pub const SIZE_MAX_DEFAULT: usize = 100 * 1024 * 1024;
 
@@ -43,7 +40,7 @@ pub enum FrameError {
     LooksLikeHttp,
 }
 
-/// Reads the size of a frame.
+/// Reads the size of a frame (reliability N1, N2).
 ///
 /// # Errors
 /// When it is not positive or above `size_max`.

@@ -46,7 +46,7 @@ pub enum HeaderError {
 /// Cuts a request into its header and its body. The version may be one that is not supported: the body is not read.
 ///
 /// # Errors
-/// When there is no header to read.
+/// When there is no header to read (reliability N11, N12).
 pub fn split_request(frame: Bytes) -> Result<(RequestHeader, Bytes), HeaderError> {
     let mut reader = Reader::new(frame);
     let key = reader.i16()?;

@@ -108,7 +108,7 @@ mod tests {
     fn an_api_versions_response_has_the_oldest_header_in_every_version() {
         let response = ApiVersionsResponse { api_keys: vec![ApiVersion::default()], ..Default::default() };
         let mut all = bytes(encode_response(4, 9, &response));
-        assert_eq!(&all[..9], b"\0\0\0\x12\0\0\0\x09\0");
+        assert_eq!(&all[..9], b"\0\0\0\x13\0\0\0\x09\0");
         all.advance(4);
         assert_eq!(correlation_id(&all), Ok(9));
         assert_eq!(decode_response(4, all), Ok(response));
