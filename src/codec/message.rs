@@ -97,7 +97,8 @@ macro_rules! fields {
         $(#[$doc:meta])*
         $name:ident { $(
             $(#[$field_doc:meta])*
-            $field:ident : $type:ty $(= $default:expr)? $(, in $in:expr)? $(, null in $null:expr)? $(, tag $tag:literal)? ;
+            $field:ident : $type:ty
+                $(= $default:expr)? $(, in $in:expr)? $(, null in $null:expr)? $(, tag $tag:literal)? ;
         )* }
     ) => {
         $(#[$doc])*

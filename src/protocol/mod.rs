@@ -1,8 +1,9 @@
 //! Kafka frames, headers and messages, for every supported version.
 //!
-//! `transport` cuts frames with `frame`; `api` reads a request with `split_request` and `decode_request` and answers with
-//! `encode_response`; `client` and the broker's peer fetcher go the other way with `encode_request`, `correlation_id`
-//! and `decode_response`. The messages stand in `messages`, one file per API; a field has Kafka's name.
+//! `transport` cuts frames with `frame`; `api` reads a request with `split_request` and `decode_request` and answers
+//! with `encode_response`; `client` and the broker's peer fetcher go the other way with `encode_request`,
+//! `correlation_id` and `decode_response`. The messages stand in `messages`, one file per API; a field has the name
+//! that Kafka gives it.
 //!
 //! Invariant: this module decides nothing. A frame either is exactly one message of its version or is refused.
 

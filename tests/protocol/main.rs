@@ -5,7 +5,7 @@
 //! * `golden`: bytes that Apache Kafka 4.3.1 read and wrote unchanged.
 //! * `malformed`: mutated and random bytes must be refused without a panic and without more memory than they earn.
 //!
-//! `make` writes valid bodies from the layout of a table, so that a new table is tested once it is named in `messages!`.
+//! `make` writes valid bodies from the layout of a table, so that a new table is tested once `messages!` names it.
 
 mod make;
 mod debug;

@@ -60,5 +60,6 @@ apis! {
     DescribeConfigs: describe_configs, DescribeConfigsRequest => DescribeConfigsResponse;
     DescribeQuorum: describe_quorum, DescribeQuorumRequest => DescribeQuorumResponse;
     DescribeCluster: describe_cluster, DescribeClusterRequest => DescribeClusterResponse;
-    DescribeTopicPartitions: describe_topic_partitions, DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
+    DescribeTopicPartitions: describe_topic_partitions,
+        DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
 }
