@@ -6,8 +6,8 @@
 
 mod header;
 mod batch;
-// mod check;
-// mod recode;
+mod check;
+mod recode;
 mod walk;
 mod lookup;
 mod iter;
@@ -19,7 +19,7 @@ mod error;
 
 pub use batch::{Batch, Split, Stamped, split};
 pub use build::{Builder, Draft, Producer};
-// pub use check::{Checked, CompressionRule, ProduceRules, check_produced};
+pub use check::{Checked, CompressionRule, ProduceRules, check_produced};
 pub use compress::{Codec, Compression, OUTPUT_BYTES_MAX};
 pub use control::{Control, Marker, MarkerKind, marker_batch, read_control};
 pub use error::{

@@ -241,7 +241,12 @@ fn read_i64(source: &mut impl Source) -> Result<i64, RecordError> {
 
 #[inline]
 fn read_raw(source: &mut impl Source, width: u32) -> Result<u64, RecordError> {
+    let first = source.byte()?;
+    if first < 0x80 {
+        return Ok(u64::from(first));
+    }
     let mut reading = Reading::default();
+    reading.push(first, width);
     loop {
         match reading.push(source.byte()?, width) {
             Some(Some(raw)) => return Ok(raw),
