@@ -83,7 +83,7 @@ impl Controllers {
         }
         let address = self.voters.get(&leader)?;
         let payload = envelope::encode(envelope::Kind::ControllerRequest, event);
-        match self.peers.call(address, Service::Controller, payload, TRY_TIMEOUT).await {
+        match self.peers.call(leader, address, Service::CONTROLLER, payload, TRY_TIMEOUT).await {
             Ok(answer) => decode_answer(&answer),
             Err(cause) => {
                 debug!(%leader, %cause, "the controller did not answer");

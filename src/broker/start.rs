@@ -15,12 +15,10 @@ use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
 use super::shards::{ShardThreads, Shards};
-use super::{Broker, Controllers, Inner, MetricHandles, isr, notices, reconcile};
-use crate::env::{Clock, Seed};
+use super::{Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile};
 use crate::machines::metadata::{Image, Listener};
-use crate::model::{NodeId, TopicConfigs};
+use crate::model::NodeId;
 use crate::partition::{Event, Shard, ShardOptions};
-use crate::quorum::Quorum;
 use crate::storage::DataDir;
 
 /// How this broker is configured.
@@ -42,22 +40,14 @@ pub struct BrokerOptions {
     pub retention_interval: Duration,
     /// `replica.fetch.*`.
     pub fetch: FetchOptions,
-    /// The `log.*` and other synonyms of topic configurations that this node sets.
-    pub topic_defaults: TopicConfigs,
 }
 
 /// What a broker needs of the world.
 pub struct BrokerWorld {
     /// Its data directory, opened.
     pub directory: Arc<DataDir>,
-    /// The metadata log.
-    pub quorum: Quorum,
-    /// The way to the active controller.
-    pub controllers: Arc<Controllers>,
-    /// Clocks.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub seed: Arc<dyn Seed>,
+    /// What this node knows of the cluster.
+    pub cluster: Cluster,
     /// Where it counts.
     pub metrics: MetricHandles,
 }
@@ -70,6 +60,8 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+/// How long the shards may take to flush and close their logs at a stop.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Produces that may wait on one partition.
 const WAITERS_MAX: usize = 10_000;
 /// Reads that may wait on one shard.
@@ -91,7 +83,8 @@ impl Broker {
     /// # Errors
     /// When a thread cannot be made.
     pub fn start(node: NodeId, options: BrokerOptions, world: BrokerWorld) -> Result<RunningBroker, StartError> {
-        let BrokerWorld { directory, quorum, controllers, clock, seed, metrics } = world;
+        let BrokerWorld { directory, cluster, metrics } = world;
+        let clock = Arc::clone(&cluster.clock);
         let progress = Arc::new(Progress::new(options.shards));
         let (flusher, flusher_thread) =
             Flusher::start(directory.flush_log().clone(), &clock, &progress, &metrics.partition)?;
@@ -106,13 +99,14 @@ impl Broker {
         let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
         let (shards, shard_threads) = Shards::start(shards, &flusher, &notices_in, &clock, &progress)?;
         let found = directory.partitions();
-        let images = quorum.images();
+        let images = cluster.images();
+        let controllers = Arc::clone(&cluster.controllers);
         let inner = Arc::new(Inner {
             node,
             options,
             directory,
             found: found.iter().map(|f| f.partition).collect(),
-            quorum,
+            cluster,
             shards,
             controllers,
             images,
@@ -124,7 +118,6 @@ impl Broker {
             reach: super::reach::Reach::default(),
             metrics,
             clock,
-            seed,
         });
         for found in found {
             inner.shards.tell(found.partition, Event::Open { partition: found.partition, name: found.name });
@@ -159,13 +152,28 @@ impl RunningBroker {
         }
     }
 
-    /// Stops the threads; flushes everything; marks the directory as stopped cleanly. Blocks.
-    pub fn stop(self) {
+    /// Closes every log, stops the threads, marks the directory as stopped cleanly.
+    pub async fn stop(self) {
         let Self { broker, stop: _, flusher, shard_threads, flusher_thread } = self;
-        broker.inner.shards.close();
-        shard_threads.join();
+        let shards = &broker.inner.shards;
+        let closing: Vec<_> =
+            (0..shards.count()).filter_map(|shard| shards.ask(shard, |ticket| Event::Close { ticket }).ok()).collect();
+        for closed in closing {
+            if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+                warn!("a shard does not close its logs: the next start will recover");
+                return;
+            }
+        }
+        shards.close();
         flusher.close();
-        flusher_thread.join();
+        let joined = tokio::task::spawn_blocking(move || {
+            shard_threads.join();
+            flusher_thread.join();
+        });
+        if joined.await.is_err() {
+            warn!("a thread of the data plane ended by a panic");
+            return;
+        }
         let epoch = broker.inner.broker_epoch();
         match broker.inner.directory.mark_clean(epoch) {
             Ok(()) => info!("stopped cleanly"),
