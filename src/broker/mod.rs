@@ -3,6 +3,7 @@
 //! `api` and `admin` call the façade in this file; `node` starts and stops it.
 //! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
 
+mod beats;
 mod cluster;
 mod controller;
 mod controllers;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+pub use beats::Beats;
 pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
@@ -48,6 +50,7 @@ use crate::partition::{
 use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use crate::transport::Liveness;
 use progress::Progress;
 use shards::Shards;
 
@@ -91,6 +94,8 @@ pub(crate) struct Inner {
     life: watch::Sender<BrokerLife>,
     producer_ids: producer_ids::ProducerIdBlock,
     progress: Arc<Progress>,
+    beats: Arc<Beats>,
+    liveness: Arc<Liveness>,
     reach: reach::Reach,
     metrics: MetricHandles,
     clock: Arc<dyn Clock>,
