@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
+use super::calls;
 use super::progress::Progress;
 use crate::env::Clock;
 use crate::machines::controller::{Event, Heartbeat};
-use crate::quorum::envelope;
 use crate::transport::BeatSource;
 
 /// The source of beats; silent until the broker has registered.
@@ -52,6 +52,6 @@ impl BeatSource for Beats {
         let now = said.clock.now().instant;
         heartbeat.progress.oldest_flush = said.progress.flush_age(now);
         heartbeat.progress.oldest_turn = said.progress.turn_age(now);
-        envelope::encode(envelope::Kind::ControllerRequest, &Event::Heartbeat(heartbeat))
+        calls::pack_event(&Event::Heartbeat(heartbeat)).unwrap_or_default()
     }
 }

@@ -4,6 +4,7 @@
 //! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
 
 mod beats;
+mod calls;
 mod cluster;
 mod controller;
 mod controllers;
