@@ -1,1 +1,17 @@
-//! Frames over sockets: server, connection, client, peers.
+//! Frames over sockets: server, connection, client, peers, liveness.
+//!
+//! Called by `node` (which starts servers), `broker`, `quorum` and `client`. Nothing here knows what a request means:
+//! a `RequestHandler` gets frames and gives chunks, a `PeerService` gets payloads and gives payloads.
+//!
+//! Invariants: responses leave a connection in the order of its requests; every buffer, queue and wait has a named
+//! bound; a name is resolved again at every dial; only `socket` names tokio's network types, so that a simulated
+//! network can take their place.
+
+mod address;
+mod budget;
+mod handler;
+mod throttled_log;
+
+pub use address::{HostPort, HostPortError};
+pub use budget::Budget;
+pub use handler::{Answer, Handled, PendingAnswer, RequestContext, RequestHandler};
