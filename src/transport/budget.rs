@@ -51,11 +51,14 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Waits until `bytes` more are there. First come, first served.
-    pub(super) async fn grow(&mut self, bytes: usize) {
-        // One request never asks for more than there is at all: it would wait for ever.
-        let bytes = bytes.min(self.budget.bytes_max.saturating_sub(self.held()));
-        let Ok(permits) = u32::try_from(bytes) else { return };
+    /// Waits until this share holds `bytes` of the budget, or all of it when `bytes` is more than there is at all.
+    /// First come, first served.
+    pub(super) async fn grow_to(&mut self, bytes: usize) {
+        let more = bytes.min(self.budget.bytes_max).saturating_sub(self.held());
+        let permits = u32::try_from(more).expect("frames, and so the growth of a share, are below 2 GiB");
+        if permits == 0 {
+            return;
+        }
         let more = Arc::clone(&self.budget.bytes).acquire_many_owned(permits).await;
         let more = more.expect("the budget's semaphore is never closed");
         self.budget.used.inc_by(i64::from(permits));
@@ -85,12 +88,12 @@ mod tests {
     async fn a_dropped_share_lets_the_next_in() {
         let budget = Budget::new(100, Gauge::default());
         let mut first = budget.share();
-        first.grow(60).await;
+        first.grow_to(60).await;
         let mut second = budget.share();
-        assert!(second.grow(50).now_or_never().is_none());
+        assert!(second.grow_to(50).now_or_never().is_none());
         assert_eq!(budget.used.get(), 60);
         drop(first);
-        second.grow(50).await;
+        second.grow_to(50).await;
         assert_eq!((budget.bytes_left(), budget.used.get()), (50, 50));
     }
 
@@ -98,8 +101,8 @@ mod tests {
     async fn a_request_larger_than_the_budget_gets_all_of_it_and_does_not_hang() {
         let budget = Budget::new(100, Gauge::default());
         let mut share = budget.share();
-        share.grow(70).await;
-        share.grow(70).await;
+        share.grow_to(70).await;
+        share.grow_to(170).await;
         assert_eq!(budget.bytes_left(), 0);
     }
 }

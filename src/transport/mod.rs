@@ -9,9 +9,16 @@
 
 mod address;
 mod budget;
+mod connection;
 mod handler;
+mod receive;
+mod send;
+mod server;
+mod socket;
 mod throttled_log;
 
 pub use address::{HostPort, HostPortError};
 pub use budget::Budget;
 pub use handler::{Answer, Handled, PendingAnswer, RequestContext, RequestHandler};
+pub use server::{Server, ServerOptions};
+pub use socket::{DialError, Dialer, ListenError, Listener, Socket};
