@@ -39,29 +39,35 @@ impl Budget {
     /// An empty share of this budget.
     #[must_use]
     pub(super) fn share(&self) -> Share {
-        Share { budget: self.clone(), held: None }
+        Share { budget: Some(self.clone()), held: None }
     }
 }
 
 /// What one request holds of the budget; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    budget: Budget,
+    budget: Option<Budget>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl Share {
+    /// A share that draws on nothing, for frames whose number and size are bounded otherwise.
+    pub(super) fn unbudgeted() -> Self {
+        Self { budget: None, held: None }
+    }
+
     /// Waits until this share holds `bytes` of the budget, or all of it when `bytes` is more than there is at all.
     /// First come, first served.
     pub(super) async fn grow_to(&mut self, bytes: usize) {
-        let more = bytes.min(self.budget.bytes_max).saturating_sub(self.held());
+        let Some(budget) = &self.budget else { return };
+        let more = bytes.min(budget.bytes_max).saturating_sub(self.held());
         let permits = u32::try_from(more).expect("frames, and so the growth of a share, are below 2 GiB");
         if permits == 0 {
             return;
         }
-        let more = Arc::clone(&self.budget.bytes).acquire_many_owned(permits).await;
+        let more = Arc::clone(&budget.bytes).acquire_many_owned(permits).await;
         let more = more.expect("the budget's semaphore is never closed");
-        self.budget.used.inc_by(i64::from(permits));
+        budget.used.inc_by(i64::from(permits));
         match &mut self.held {
             Some(held) => held.merge(more),
             None => self.held = Some(more),
@@ -75,7 +81,9 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.used.dec_by(i64::try_from(self.held()).expect("a share fits the semaphore"));
+        if let Some(budget) = &self.budget {
+            budget.used.dec_by(i64::try_from(self.held()).expect("a share fits the semaphore"));
+        }
     }
 }
 

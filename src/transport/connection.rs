@@ -306,7 +306,7 @@ impl Session {
                 Ok(())
             }
             Err(SendError::Stalled) => Err(Ended::Stalled),
-            Err(SendError::Io(_)) => Err(Ended::Peer),
+            Err(SendError::Closed) => Err(Ended::Peer),
         }
     }
 

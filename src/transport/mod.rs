@@ -9,8 +9,13 @@
 
 mod address;
 mod budget;
+mod client;
 mod connection;
 mod handler;
+mod liveness;
+mod peer_frame;
+mod peer_gate;
+mod peers;
 mod receive;
 mod send;
 mod server;
@@ -19,6 +24,13 @@ mod throttled_log;
 
 pub use address::{HostPort, HostPortError};
 pub use budget::Budget;
+pub use client::{ClientConnection, ClientError, ClientOptions, RequestSender, ResponseReceiver};
 pub use handler::{Answer, Handled, PendingAnswer, RequestContext, RequestHandler};
+pub use liveness::{
+    BeatSource, CloseReason, Hello, Liveness, LivenessError, LivenessEvent, LivenessOptions, Probe, VoterEvents, probe,
+};
+pub use peer_frame::Service;
+pub use peer_gate::{PeerRoute, PeerService};
+pub use peers::{CallError, Peers, PeersOptions};
 pub use server::{Server, ServerOptions};
 pub use socket::{DialError, Dialer, ListenError, Listener, Socket};

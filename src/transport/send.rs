@@ -24,8 +24,8 @@ const PROGRESS_BYTES_MIN: usize = 64 * 1024;
 pub(super) enum SendError {
     /// The peer did not read in time.
     Stalled,
-    /// What the system said.
-    Io(io::Error),
+    /// The connection is gone.
+    Closed,
 }
 
 /// Frames on their way to one socket.
@@ -62,9 +62,9 @@ impl FrameWriter {
         let mut deadline = Instant::now() + self.stall_deadline;
         while !self.chunks.is_empty() {
             let taken = timeout_at(deadline, self.write_some()).await.map_err(|_| SendError::Stalled)?;
-            let taken = taken.map_err(SendError::Io)?;
+            let taken = taken.map_err(|_| SendError::Closed)?;
             if taken == 0 {
-                return Err(SendError::Io(io::ErrorKind::WriteZero.into()));
+                return Err(SendError::Closed);
             }
             sent += taken;
             progress += taken;
