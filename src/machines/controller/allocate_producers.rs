@@ -1,11 +1,13 @@
 //! A broker needs producer ids to give out.
+//!
+//! Invariant: no two blocks overlap, for `next` only rises and the proposal names its base (rule S5).
 
 use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Image, Record};
 use crate::model::{BrokerEpoch, NodeId, ProducerId};
 
-use super::{Decision, Reply, StaleBroker};
+use super::{Decision, Reply, sender};
 
 /// How many ids a broker gets at once.
 const BLOCK: i64 = 1000;
@@ -29,9 +31,7 @@ pub struct ProducerIds {
 }
 
 pub(super) fn decide(image: &Image, request: AllocateProducers) -> Decision {
-    let registered = image.broker(request.node).map(|broker| broker.broker_epoch);
-    if registered != Some(request.broker_epoch) {
-        let stale = StaleBroker { node: request.node, given: request.broker_epoch, registered };
+    if let Err(stale) = sender(image, request.node, request.broker_epoch) {
         return Decision::reply(Reply::AllocateProducers(Err(stale)));
     }
     let first = image.producers().next();

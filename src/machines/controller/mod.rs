@@ -9,13 +9,16 @@
 //! Hard state is the image and changes only by replay. [`Soft`] is sessions, connections and progress: a new
 //! controller begins without it and loses nothing but time. No safety rests on a clock (decision 8).
 
+mod options;
 mod soft;
+mod batch;
 mod liveness;
 mod register;
 mod heartbeat;
 mod fence;
 mod elect;
 mod owed;
+mod unreachable;
 mod alter_isr;
 mod create_topics;
 mod delete_topics;
@@ -25,9 +28,11 @@ mod min_isr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BootNumber, BrokerEpoch, ClusterId, LogIndex, NodeId, Now};
+use crate::model::{BootNumber, BrokerEpoch, ClusterId, Instant, LogIndex, NodeId, Now};
 
-use super::metadata::{Image, Record};
+use super::metadata::{Broker, Image, Record};
+
+use batch::Batch;
 
 pub use allocate_producers::{AllocateProducers, ProducerIds};
 pub use alter_isr::{AlterIsr, IsrAnswer, IsrChange, IsrFlaw, IsrMember, IsrRefusal};
@@ -36,8 +41,9 @@ pub use delete_topics::{DeleteRefusal, DeleteTopics, DeletedTopic, TopicReferenc
 pub use heartbeat::{Heartbeat, HeartbeatAnswer, Progress, Wish};
 pub use liveness::DialOutcome;
 pub use min_isr::effective_min_isr;
+pub use options::{Defaults, Options};
 pub use register::{DirectoryClaim, RegisterRefusal, Registered, Registration};
-pub use soft::{Defaults, Options, Soft};
+pub use soft::Soft;
 
 /// What the controller can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +127,10 @@ pub enum Effect {
         boot: BootNumber,
     },
     /// Do one read barrier and tell [`Soft::barrier_passed`] when it succeeds (rule S16).
-    ReadBarrier,
+    ReadBarrier {
+        /// To be told back.
+        asked: Instant,
+    },
     /// This process cannot judge who is alive: ask another voter to lead (rule S16).
     HandOver,
 }
@@ -157,9 +166,9 @@ impl Decision {
 #[must_use]
 pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decision {
     match event {
-        Event::Form { cluster } => form(image, cluster),
-        Event::Register(registration) => register::decide(image, soft, now, registration),
-        Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, heartbeat),
+        Event::Form { cluster } => form(image, soft, cluster),
+        Event::Register(registration) => register::decide(image, soft, now, &registration),
+        Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
         Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
         Event::CreateTopics(request) => create_topics::decide(image, soft, request),
         Event::DeleteTopics(request) => delete_topics::decide(image, request),
@@ -167,15 +176,34 @@ pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decisio
     }
 }
 
-/// Does what is due, in at most `bytes_max` bytes of records (rules S10, S14).
+/// Does what is due, in at most `bytes_max` bytes of records (rules S10, S14): fences who is gone or stuck, then
+/// gives partitions the leaders and ISRs that the image owes them.
 #[must_use]
 pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decision {
-    let _ = (image, soft, now, bytes_max);
-    Decision::reply(Reply::Nothing)
+    let verdict = liveness::judge(image, soft, now);
+    let mut batch = Batch::new(image, bytes_max);
+    for broker in verdict.fence.iter().filter_map(|node| image.broker(*node)) {
+        if let Some(record) = fence::fence(broker) {
+            batch.add(record);
+        }
+    }
+    let is_full = owed::settle(&mut batch, &soft.options.defaults) || unreachable::settle(&mut batch, soft, now);
+    soft.is_owing = is_full;
+    Decision { effects: verdict.effects, ..Decision::new(batch.into_records(), Reply::Nothing) }
 }
 
 /// The identity is the first fact of the log and never changes (rule S9).
-fn form(image: &Image, cluster: ClusterId) -> Decision {
-    let records = if image.cluster().is_none() { vec![Record::ClusterFormed { cluster }] } else { Vec::new() };
+fn form(image: &Image, soft: &Soft, cluster: ClusterId) -> Decision {
+    if image.cluster().is_some() {
+        return Decision::reply(Reply::Nothing);
+    }
+    let records = vec![Record::ClusterFormed { cluster }, min_isr::fix_default(&soft.options.defaults)];
     Decision::new(records, Reply::Nothing)
+}
+
+/// The registered broker, if the sender is that very life of it (rules R9, S15).
+fn sender(image: &Image, node: NodeId, given: BrokerEpoch) -> Result<&Broker, StaleBroker> {
+    let broker = image.broker(node);
+    let registered = broker.map(|broker| broker.broker_epoch);
+    broker.filter(|broker| broker.broker_epoch == given).ok_or(StaleBroker { node, given, registered })
 }

@@ -1,11 +1,19 @@
 //! A broker has started.
+//!
+//! Invariant: a node has one registered life, the latest; its epoch is the index of its registration (rule R14); it
+//! begins fenced and with no claim that its disks do not prove (rules R12, S3).
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::machines::metadata::{Image, Listener};
-use crate::model::{BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, Now, PartitionId};
+use crate::machines::metadata::{Broker, BrokerRegistered, Image, Listener, Record};
+use crate::model::{
+    BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, Now, PartitionId, TopicConfigDefinition,
+};
 
-use super::{Decision, Reply, Soft};
+use super::batch::Batch;
+use super::{Decision, Defaults, Event, Reply, Soft, liveness, owed};
 
 /// What a broker says when it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +102,102 @@ pub enum RegisterRefusal {
     },
 }
 
-pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, registration: Registration) -> Decision {
-    let _ = (image, soft, now, registration);
-    Decision::reply(Reply::Nothing)
+pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, registration: &Registration) -> Decision {
+    let before = image.broker(registration.node);
+    if let Err(refusal) = check(image, soft, now, registration) {
+        return Decision::reply(Reply::Register(Err(refusal)));
+    }
+    if let Some(same) = before.filter(|before| is_same_life(before, registration)) {
+        soft.session(same, now).contact = now.instant;
+        let registered = Registered { broker_epoch: Some(same.broker_epoch) };
+        return Decision::reply(Reply::Register(Ok(registered)));
+    }
+    let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
+    let defaults = &soft.options.defaults;
+    for id in lost(image, defaults, registration) {
+        if let Some(state) = owed::without(batch.image(), defaults, id, registration.node)
+            && !batch.change(id, state)
+        {
+            // More than one proposal holds (rule S14): the rest of its claims goes first, the registration last.
+            let rest = Some(Box::new(Event::Register(registration.clone())));
+            return Decision { rest, ..Decision::new(batch.into_records(), Reply::Nothing) };
+        }
+    }
+    batch.add(record(registration));
+    // The new life is fenced, so what the old one led moves at once (rules R1, R14, R15).
+    soft.is_owing |= owed::settle(&mut batch, defaults);
+    Decision::new(batch.into_records(), Reply::Register(Ok(Registered { broker_epoch: None })))
+}
+
+fn check(image: &Image, soft: &Soft, now: Now, registration: &Registration) -> Result<(), RegisterRefusal> {
+    let ours = image.cluster().ok_or(RegisterRefusal::Unformed)?;
+    if let Some(theirs) = registration.cluster.filter(|theirs| *theirs != ours) {
+        return Err(RegisterRefusal::Cluster { ours, theirs });
+    }
+    let node = registration.node;
+    let ids: BTreeSet<DirectoryId> = registration.directories.iter().map(|claim| claim.id).collect();
+    if ids.is_empty() || ids.len() != registration.directories.len() || ids.contains(&DirectoryId::ZERO) {
+        return Err(RegisterRefusal::Directories);
+    }
+    for other in image.brokers().iter().filter(|other| other.node != node) {
+        if let Some(directory) = other.directories.iter().copied().find(|directory| ids.contains(directory)) {
+            return Err(RegisterRefusal::DirectoryOwned { directory, owner: other.node });
+        }
+    }
+    let Some(before) = image.broker(node) else { return Ok(()) };
+    if shares_directory(before, registration) {
+        // A directory is open in one process at a time and counts the starts: the higher is the later (rule S15).
+        let (given, registered) = (registration.boot, before.boot);
+        return if given < registered { Err(RegisterRefusal::OldBoot { node, given, registered }) } else { Ok(()) };
+    }
+    // Other disks under the same node id: two processes, or a disk that was replaced. The living one stays (rule R14).
+    if liveness::is_alive(before, soft, now) { Err(RegisterRefusal::Duplicate { node }) } else { Ok(()) }
+}
+
+fn shares_directory(before: &Broker, registration: &Registration) -> bool {
+    registration.directories.iter().any(|claim| before.directories.contains(&claim.id))
+}
+
+fn is_same_life(before: &Broker, registration: &Registration) -> bool {
+    before.boot == registration.boot && shares_directory(before, registration)
+}
+
+fn record(registration: &Registration) -> Record {
+    Record::BrokerRegistered(BrokerRegistered {
+        node: registration.node,
+        boot: registration.boot,
+        broker_epoch: None,
+        directories: registration.directories.iter().map(|claim| claim.id).collect(),
+        listeners: registration.listeners.clone(),
+        rack: registration.rack.clone(),
+    })
+}
+
+/// The partitions of which the node may have lost what it acknowledged (rules R12, S3): all of them when its disks
+/// are not those of its last active life; else those it names, and after an unclean stop those that acknowledge from
+/// the page cache. What was flushed before it was acknowledged is still there.
+fn lost(image: &Image, defaults: &Defaults, registration: &Registration) -> Vec<PartitionId> {
+    let Some(before) = image.broker(registration.node) else { return Vec::new() };
+    let node = registration.node;
+    let claimed = image.topics().in_isr_of(node).chain(image.topics().in_elr_of(node)).map(|(id, _)| id);
+    if !is_proven(before, registration) {
+        return claimed.collect();
+    }
+    let mode = TopicConfigDefinition::named("flush.mode").expect("the table holds flush.mode");
+    let is_volatile = |topic| image.configs().topic_value(topic, mode, &defaults.topic) != mode.default;
+    let suspects: BTreeSet<PartitionId> = registration.suspects.iter().copied().collect();
+    let is_lost = |id: &PartitionId| suspects.contains(id) || (!registration.clean && is_volatile(id.topic));
+    claimed.filter(is_lost).collect()
+}
+
+/// Whether every directory of the broker's last active life is there, in the state that life left it: the epoch
+/// stored in it is that life's, or of a later registration that never served. An old image of a disk bears an older
+/// epoch (rules R12, S3).
+fn is_proven(before: &Broker, registration: &Registration) -> bool {
+    let Some(last) = &before.last_active else { return true };
+    last.directories.iter().all(|directory| {
+        let claim = registration.directories.iter().find(|claim| claim.id == *directory);
+        let epoch = claim.and_then(|claim| claim.previous_epoch);
+        epoch == Some(last.broker_epoch) || epoch == Some(before.broker_epoch)
+    })
 }

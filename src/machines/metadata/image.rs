@@ -83,10 +83,16 @@ impl Image {
     #[must_use]
     pub fn with(&self, records: &[Record]) -> Self {
         let mut after = self.clone();
-        for record in records {
-            after.replay(LogIndex::new(self.last_applied.get() + 1), record);
-        }
+        after.assume(records);
         after
+    }
+
+    /// As [`Image::with`], in place.
+    pub fn assume(&mut self, records: &[Record]) {
+        let index = LogIndex::new(self.last_applied.get() + 1);
+        for record in records {
+            self.replay(index, record);
+        }
     }
 
     /// Makes one fact true. Total: what refers to nothing changes nothing.
