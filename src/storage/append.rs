@@ -164,8 +164,8 @@ impl Log {
         if self.roll_is_due(&first, last, bytes, now)? {
             self.roll(first.base_offset)?;
         }
-        let position = self.active().expect("it was just made").size;
-        let path = self.path_of(self.active_mut().base, Suffix::Log);
+        let active = *self.active().expect("it was just made");
+        let (position, path) = (active.size, self.path_of(active.base, Suffix::Log));
         let index = self.segments.len() - 1;
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|e| Self::failure(&path, e))?;
         if let Err(source) = file.write_at(position, parts) {
@@ -223,7 +223,8 @@ impl Log {
         let span = i64::try_from(self.options.segment_span.as_millis()).unwrap_or(i64::MAX);
         let jitter = i64::try_from(self.options.segment_jitter.as_millis()).unwrap_or(i64::MAX);
         // Any spread does; it must only be the same at each look.
-        let spread = (base.get() ^ i64::from(self.id.index.get())).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed());
+        let spread =
+            (base.get() ^ i64::from(self.id.index.get())).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed());
         let jitter = if jitter == 0 { 0 } else { spread.rem_euclid(jitter) };
         let reference = if timestamp.get() >= 0 && first.get() >= 0 { timestamp } else { now.timestamp };
         let since = if first.get() >= 0 { first } else { self.tail.made.unwrap_or(now.timestamp) };

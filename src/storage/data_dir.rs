@@ -173,11 +173,8 @@ impl DataDir {
     /// # Errors
     /// What the system said.
     pub fn set_cluster_id(&mut self, cluster: ClusterId) -> io::Result<()> {
-        let meta = Meta {
-            node: self.node.to_string(),
-            directory_id: Some(self.directory_id),
-            cluster_id: Some(cluster),
-        };
+        let meta =
+            Meta { node: self.node.to_string(), directory_id: Some(self.directory_id), cluster_id: Some(cluster) };
         write_meta(&*self.home.files, &self.home.root, &meta)?;
         self.cluster_id = Some(cluster);
         Ok(())
@@ -247,6 +244,11 @@ impl DataDir {
         self.rename_aside(&partition.directory, STRAY)?;
         self.flush_log().forget(partition.id);
         Ok(())
+    }
+
+    /// Forgets what was attested of a partition that is not here any more and need not be.
+    pub fn forget(&self, partition: PartitionId) {
+        self.flush_log().forget(partition);
     }
 
     /// Removes the directories of deleted partitions. Call it now and then: the time between is the delay.

@@ -38,18 +38,31 @@ pub(super) enum Stage {
     #[default]
     Settled,
     /// Everything is written; the next order syncs it.
-    Written { at: DerivedAt, renames: bool },
-    Syncing { at: DerivedAt, renames: bool, serial: u64 },
+    Written {
+        at: DerivedAt,
+        renames: bool,
+    },
+    Syncing {
+        at: DerivedAt,
+        renames: bool,
+        serial: u64,
+    },
     /// The epochs have their name; the next order syncs the directory.
-    Renamed { at: DerivedAt },
-    Naming { at: DerivedAt, serial: u64 },
+    Renamed {
+        at: DerivedAt,
+    },
+    Naming {
+        at: DerivedAt,
+        serial: u64,
+    },
 }
 
 impl Log {
     /// Whether enough was appended since the last round.
     pub(super) fn derived_is_due(&self) -> bool {
         let (place, end) = (self.derived.at.place, self.end_place());
-        let is_far = place.segment != end.segment || end.position - place.position >= self.options.derived_interval_bytes;
+        let is_far =
+            place.segment != end.segment || end.position - place.position >= self.options.derived_interval_bytes;
         self.derived.stage == Stage::Settled && !self.segments.is_empty() && place != end && is_far
     }
 

@@ -17,7 +17,7 @@ use super::log::Log;
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
     pub(super) incarnation: u64,
-    serial: u64,
+    pub(super) serial: u64,
     /// Files with writes, by the descriptors that wrote (rule S7).
     pub(super) files: Vec<Arc<dyn File>>,
     /// Whether entries of the log's directory are new, renamed or gone.
@@ -27,7 +27,7 @@ pub(super) struct Unsynced {
     /// Whether the flush log should hear of something that needs no sync.
     pub(super) statement: bool,
     /// What orders under way will sync, kept until they have (rule S7).
-    in_flight: VecDeque<(u64, Vec<SyncItem>)>,
+    pub(super) in_flight: VecDeque<(u64, Vec<SyncItem>)>,
 }
 
 impl Unsynced {
@@ -167,7 +167,8 @@ impl Log {
 
     /// Takes what waits for a sync.
     pub(super) fn items(&mut self) -> Vec<SyncItem> {
-        let mut items: Vec<SyncItem> = std::mem::take(&mut self.unsynced.files).into_iter().map(SyncItem::File).collect();
+        let mut items: Vec<SyncItem> =
+            std::mem::take(&mut self.unsynced.files).into_iter().map(SyncItem::File).collect();
         if std::mem::take(&mut self.unsynced.directory) {
             items.push(SyncItem::Directory(self.directory.clone()));
         }

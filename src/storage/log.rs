@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env::{File, OpenMode};
-use crate::model::{EpochHistory, LeaderEpoch, Now, Offset, PartitionId, TopicName};
+use crate::model::{EpochHistory, LeaderEpoch, Now, Offset, PartitionId, PartitionIndex, TopicId, TopicName};
 
 use super::attestation::Attested;
 use super::data_dir::DataDir;
@@ -75,7 +75,8 @@ impl Log {
     /// # Errors
     /// As `open`.
     pub fn open_at(home: &Arc<Home>, options: LogOptions, now: Now) -> Result<(Self, Recovery), OpenError> {
-        recover::open(home.clone(), PartitionId::default(), home.root.clone(), options, now)
+        let only = PartitionId { topic: TopicId::ZERO, index: PartitionIndex::new(0) };
+        recover::open(home.clone(), only, home.root.clone(), options, now)
     }
 
     /// The first offset that may be read.

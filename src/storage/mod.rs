@@ -45,9 +45,7 @@ mod error;
 pub use append::Appended;
 pub use attestation::Attested;
 pub use data_dir::{DataDir, FormatRule, FoundPartition};
-pub use error::{
-    AppendError, Corruption, DataDirError, FlushError, LogError, OpenError, ProducerRefusal, ReadError,
-};
+pub use error::{AppendError, Corruption, DataDirError, FlushError, LogError, OpenError, ProducerRefusal, ReadError};
 pub use flush_log::{FlushLog, FlushOrder, Flushed};
 pub use home::Home;
 pub use log::Log;
@@ -59,3 +57,6 @@ pub use recover::Recovery;
 pub use retain::Retained;
 pub use segment::{DerivedAt, Place};
 pub use timestamps::BatchPlace;
+
+#[cfg(test)]
+mod tests;

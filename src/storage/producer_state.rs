@@ -13,7 +13,7 @@ use super::error::ProducerRefusal;
 
 /// How many of a producer's last batches are told from new ones when they come again; clients have at most five
 /// requests in flight.
-pub const BATCHES_MAX: usize = 5;
+pub(super) const BATCHES_MAX: usize = 5;
 
 /// "No epoch" of a producer known only from elsewhere.
 const EPOCH_NONE: ProducerEpoch = ProducerEpoch::new(-1);
@@ -192,9 +192,8 @@ impl Producers {
     pub fn expire(&mut self, now: Timestamp, span: Duration) -> usize {
         let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let before = self.entries.len();
-        self.entries.retain(|_, p| {
-            p.transaction_start.is_some() || now.get().saturating_sub(p.last_timestamp.get()) < span
-        });
+        self.entries
+            .retain(|_, p| p.transaction_start.is_some() || now.get().saturating_sub(p.last_timestamp.get()) < span);
         before - self.entries.len()
     }
 

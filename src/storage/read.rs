@@ -32,13 +32,7 @@ impl Log {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn read(
-        &self,
-        from: Offset,
-        end: Offset,
-        bytes_max: usize,
-        first: FirstBatch,
-    ) -> Result<ReadPlan, ReadError> {
+    pub fn read(&self, from: Offset, end: Offset, bytes_max: usize, first: FirstBatch) -> Result<ReadPlan, ReadError> {
         if from < self.start || from > self.end {
             return Err(ReadError::OutOfRange { offset: from, start: self.start, end: self.end });
         }
@@ -53,11 +47,8 @@ impl Log {
         }
         let limit = self.boundary(index, end).map_err(|e| self.refused(index, e))?;
         let wanted = at.position.saturating_add(as_u64(bytes_max));
-        let cut = if wanted >= limit.0 {
-            limit
-        } else {
-            self.cut(index, at, wanted).map_err(|e| self.refused(index, e))?
-        };
+        let cut =
+            if wanted >= limit.0 { limit } else { self.cut(index, at, wanted).map_err(|e| self.refused(index, e))? };
         let cut = match first {
             FirstBatch::Whole if cut.0 == at.position => {
                 self.cut_after(index, at).map_err(|e| self.refused(index, e))?
@@ -155,7 +146,9 @@ impl Log {
             }
             written = Some(self.tail.offsets_written);
         }
-        let Some((file, count)) = self.index_file(index, Suffix::OffsetIndex, ENTRY_BYTES, written)? else { return Ok(0) };
+        let Some((file, count)) = self.index_file(index, Suffix::OffsetIndex, ENTRY_BYTES, written)? else {
+            return Ok(0);
+        };
         let found = OffsetIndex { file: &*file, base, count }.last_where(left)?;
         // An entry beyond the data is a broken index: correct, if slow, from the front.
         Ok(found.map_or(0, |entry| entry.position).min(self.segments[index].size))

@@ -324,8 +324,8 @@ impl Scan<'_> {
 
     /// Whether a batch continues the log.
     fn accepts(&self, batch: &Batch, base: Offset, position: u64) -> Result<bool, Corruption> {
-        let straddles = self.is_attested(base, position)
-            && !self.is_attested(base, position + as_u64(batch.size()) - 1);
+        let straddles =
+            self.is_attested(base, position) && !self.is_attested(base, position + as_u64(batch.size()) - 1);
         if straddles {
             return Err(self.corruption(base, position));
         }

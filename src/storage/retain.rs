@@ -217,8 +217,11 @@ mod tests {
     use super::*;
 
     fn ages(list: &[(i64, u64, i64)]) -> Vec<Age> {
-        let age =
-            |&(end, size, largest): &(i64, u64, i64)| Age { end: Offset::new(end), size, largest: Timestamp::new(largest) };
+        let age = |&(end, size, largest): &(i64, u64, i64)| Age {
+            end: Offset::new(end),
+            size,
+            largest: Timestamp::new(largest),
+        };
         list.iter().map(age).collect()
     }
 

@@ -142,7 +142,8 @@ mod tests {
         for suffix in Suffix::ALL {
             assert_eq!(Suffix::parse(&suffix.file_name(base)), Some((base, suffix)));
         }
-        for other in ["partition.metadata", "1234.log", "0000000000000000123x.log", "00000000000000001234.log.deleted"] {
+        for other in ["partition.metadata", "1234.log", "0000000000000000123x.log", "00000000000000001234.log.deleted"]
+        {
             assert_eq!(Suffix::parse(other), None);
         }
         assert_eq!(Suffix::Log.file_name(base), "00000000000000001234.log");
