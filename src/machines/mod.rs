@@ -1,1 +1,3 @@
 //! Every decision the system makes, as pure functions over state, event and `now`.
+
+pub mod replication;
