@@ -94,13 +94,71 @@ pub struct EpochEnd {
     pub end: Offset,
 }
 
-/// What the high watermark obeys, from the topic's configuration and the broker's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WatermarkRules {
+/// What the image says of a partition that this broker leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// The epoch of the leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// The epoch of the partition's state.
+    pub partition_epoch: PartitionEpoch,
+    /// The committed ISR.
+    pub isr: Vec<NodeId>,
+    /// All replicas, the leader included.
+    pub replicas: Vec<ReplicaState>,
     /// The smaller of `min.insync.replicas` and the replication factor.
     pub isr_min: usize,
-    /// `replica.lag.time.max.ms`.
-    pub lag_max: std::time::Duration,
+    /// Whether the election was unclean and the leader has not yet said that it recovered.
+    pub recovering: bool,
+}
+
+/// Where a log ends, written and flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnds {
+    /// One past the last record.
+    pub end: Offset,
+    /// What survives a power cut; at most `end`.
+    pub flushed_end: Offset,
+}
+
+/// What a follower's fetch says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerFetch {
+    /// Which broker.
+    pub node: NodeId,
+    /// Its registration, as it says.
+    pub broker_epoch: Option<BrokerEpoch>,
+    /// Its flushed end (decision 7).
+    pub offset: Offset,
+}
+
+/// Why a follower's fetch is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFault {
+    /// The image here does not list it as a replica, yet or any more.
+    #[error("no replica of this partition")]
+    NotReplica,
+    /// Its registration is not the one in the image here.
+    #[error("another registration than the image's")]
+    StaleBroker,
+}
+
+/// Fewer in sync than needed for acks=all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{isr} replicas in sync, {isr_min} needed")]
+pub struct NotEnough {
+    /// In sync.
+    pub isr: usize,
+    /// Needed.
+    pub isr_min: usize,
+}
+
+/// What a leader knows of a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerState {
+    /// Which broker.
+    pub node: NodeId,
+    /// Its flushed end, if it has fetched in this epoch.
+    pub flushed_end: Option<Offset>,
 }
 
 /// What the leader wants done, in this order.

@@ -22,7 +22,14 @@
 //! Invariant: the high watermark is at most the flushed end of every member of the maximal ISR, and never falls.
 
 mod effect;
+mod leader;
+mod follower;
+mod progress;
+mod waiters;
 
 pub use effect::{
-    Acks, Ending, EpochEnd, IsrMember, IsrOutcome, IsrProposal, LeaderEffect, ReplicaState, Ticket, WatermarkRules,
+    Acks, Ending, EpochEnd, FetchFault, FollowerFetch, FollowerState, IsrMember, IsrOutcome, IsrProposal, LeaderEffect,
+    Leadership, LogEnds, NotEnough, ReplicaState, Ticket,
 };
+pub use follower::{Answer, Follower, FollowerStep};
+pub use leader::Leader;
