@@ -9,6 +9,7 @@ use crate::model::{
 use crate::storage::{FlushOrder, ReadPlan};
 
 use super::event::WatchId;
+use super::lookup::OffsetAnswer;
 
 /// One thing asked of the world.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ pub enum Effect {
     Flush(Vec<FlushOrder>),
     /// Ask the controller for another ISR; answered by `Event::IsrAnswer`.
     ProposeIsr(PartitionProposal),
-    /// Fetch from here: a level that replaces the last one of this partition. One fetch per position.
+    /// Fetch from here: a level that replaces the last one of this partition. After an answer was handed back by
+    /// `Event::Fetched`, the next position is awaited; until an answer, the same position may be fetched again.
     FetchFrom(FetchPosition),
     /// Fetch this partition no more.
     StopFetching(PartitionId),
@@ -62,21 +64,34 @@ pub enum FatalCause {
 pub enum Reply {
     /// A produce.
     Append(Result<Acked, AppendRefusal>),
-    /// A fetch: one entry per `ReadRequest`, in their order; whether the watch was left.
+    /// A fetch: one entry per `ReadRequest`, in their order; and what became of its watch.
     Read {
         /// The answers.
         reads: Vec<ReadReply>,
-        /// Whether `Effect::Wake` will come. A watch that was refused for its bound is `false` too.
-        watching: bool,
+        /// Whether to answer the client now or to wait.
+        watching: Watching,
     },
-    /// ListOffsets; `None` when no record matches.
-    ListOffset(Result<Option<FoundOffset>, ListRefusal>),
+    /// ListOffsets.
+    ListOffset(Result<OffsetAnswer, ListRefusal>),
     /// OffsetForLeaderEpoch; `None` when the epoch is not known.
     EpochEnd(Result<Option<EpochEnd>, ListRefusal>),
     /// DeleteRecords: the new start of the log.
     Trim(Result<Offset, TrimRefusal>),
     /// Facts, by partition in order.
     Describe(Vec<PartitionDescription>),
+    /// `Event::Close` is done.
+    Closed,
+}
+
+/// What became of a read's watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// None was left: there is enough, an error, or more behind a segment's end. Answer now.
+    No,
+    /// It is left: `Effect::Wake` comes when there may be more.
+    Yes,
+    /// Too many are left already: answer at the deadline.
+    Refused,
 }
 
 /// A produce that is as durable as asked.
@@ -142,6 +157,9 @@ pub enum AppendRefusal {
         /// The producer.
         producer: ProducerId,
     },
+    /// A transaction marker that cannot be read, or of an older coordinator than was seen.
+    #[error("the marker is not valid here")]
+    Marker,
     /// The batch is larger than a segment.
     #[error("the batch is larger than a segment")]
     TooLarge,
@@ -222,17 +240,6 @@ pub enum ReadRefusal {
     Offline,
 }
 
-/// What ListOffsets found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundOffset {
-    /// The offset.
-    pub offset: Offset,
-    /// The record's timestamp; `Timestamp::NONE` for earliest and latest.
-    pub timestamp: Timestamp,
-    /// The epoch at that offset.
-    pub leader_epoch: Option<LeaderEpoch>,
-}
-
 /// Why ListOffsets or OffsetForLeaderEpoch is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListRefusal {
@@ -297,6 +304,8 @@ pub struct FetchPosition {
     pub leader: NodeId,
     /// The epoch of that leadership.
     pub leader_epoch: LeaderEpoch,
+    /// Counts the positions of this partition, so that no answer is taken for another's (rule R5).
+    pub number: u64,
     /// The end of this copy, all of it flushed (decision 7, rule S1).
     pub offset: Offset,
     /// The epoch of its last record (rule R3).

@@ -10,7 +10,9 @@ use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, Timestamp, TopicName,
 };
 use crate::records::Batch;
-use crate::storage::LogOptions;
+use crate::storage::{Flushed, LogOptions};
+
+use super::effect::FetchPosition;
 
 /// Names one parked read; minted by the caller, unique while it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,8 +93,8 @@ pub enum Event {
     },
     /// What the leader answered to a fetch from the position last told by `Effect::FetchFrom`.
     Fetched(FetchedPartition),
-    /// The directory's flush thread has made these ends durable: one entry per order, in the order of the orders.
-    Flushed(Vec<crate::storage::FlushedEnd>),
+    /// The directory's flush thread has made these ends durable.
+    Flushed(Vec<Flushed>),
     /// A flush failed: nothing of this directory can be trusted any more. Never retried (style rule 26).
     FlushFailed,
     /// What became of an `Effect::ProposeIsr`.
@@ -116,6 +118,12 @@ pub enum Event {
         flush: FlushMode,
         /// The smaller of `min.insync.replicas` and the replication factor.
         isr_min: usize,
+    },
+    /// The broker stops: every log is flushed, its derived state written, its files closed. Answered by `Reply::Closed`
+    /// once all of it is durable; until then `Flushed` events must go on. Nothing but those may follow.
+    Close {
+        /// Resolved by the reply.
+        ticket: Ticket,
     },
     /// Facts for people and metrics. Answered by `Reply::Describe`.
     Describe {
@@ -262,12 +270,8 @@ pub enum OffsetQuery {
 /// One partition's part of a leader's answer to this broker's fetch.
 #[derive(Clone, Debug)]
 pub struct FetchedPartition {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The leader epoch that the fetch named; with another one now, the answer is ignored (rule R5).
-    pub leader_epoch: LeaderEpoch,
-    /// The offset that the fetch named; with another one now, the answer is ignored (rule R5).
-    pub offset: Offset,
+    /// The position that was fetched, as `Effect::FetchFrom` told it. An answer to any but the latest is ignored (R5).
+    pub position: FetchPosition,
     /// What the leader said. Errors that only time mends (not leader, fenced, unknown epoch, storage) are the
     /// fetcher's: it backs off and fetches the same position again.
     pub outcome: FetchedOutcome,

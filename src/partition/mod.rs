@@ -8,14 +8,19 @@
 mod event;
 mod effect;
 mod shard;
+mod replica;
+mod read;
+mod lookup;
+mod watches;
 
 pub use effect::{
-    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchPosition, FoundOffset,
-    ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer, ReadRefusal, ReadReply, Reply,
-    RoleDescription, TrimRefusal,
+    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchPosition, ListRefusal,
+    OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer, ReadRefusal, ReadReply, Reply,
+    RoleDescription, TrimRefusal, Watching,
 };
 pub use event::{
     ConsumerIsolation, Event, FetchedOutcome, FetchedPartition, FlushMode, FollowOrder, LeadOrder, OffsetQuery,
     ReadEvent, ReadRequest, Reader, WatchId,
 };
+pub use lookup::{FoundOffset, LookupError, OffsetAnswer, OffsetLookup};
 pub use shard::{Shard, ShardOptions};
