@@ -6,25 +6,34 @@
 
 mod header;
 mod batch;
-// mod check;
-// mod recode;
-// mod walk;
-// mod lookup;
-// mod iter;
-// mod build;
-// mod control;
+mod check;
+mod recode;
+mod walk;
+mod lookup;
+mod iter;
+mod build;
+mod control;
 mod compress;
 mod varint;
 mod error;
 
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod interop;
+#[cfg(test)]
+mod refusals;
+
 pub use batch::{Batch, Split, Stamped, split};
-// pub use build::{Builder, Draft, Producer};
-// pub use check::{Checked, CompressionRule, ProduceRules, check_produced};
+pub use build::{Builder, Draft, Producer};
+pub use check::{Checked, CompressionRule, ProduceRules, check_produced};
 pub use compress::{Codec, Compression, OUTPUT_BYTES_MAX};
-// pub use control::{Control, Marker, MarkerKind, marker_batch, read_control};
+pub use control::{Control, Marker, MarkerKind, marker_batch, read_control};
 pub use error::{
     BatchError, BuildError, ControlError, DecompressError, RecordError, RecordFailure, RecordFault, Refusal,
 };
 pub use header::{Header, TimestampType};
-// pub use iter::{Record, RecordHeader, Records};
-// pub use lookup::RecordAt;
+pub use iter::{Record, RecordHeader, Records};
+pub use lookup::RecordAt;

@@ -280,9 +280,20 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
+/// The compressed form of `input`.
+pub(super) fn compress(codec: Codec, input: &[u8]) -> Vec<u8> {
+    Compressor::new(codec, Vec::new(), Some(input.len()))
+        .and_then(|mut compressor| compressor.write_all(input).map(|()| compressor))
+        .and_then(Compressor::finish)
+        .expect("compressing into memory does not fail")
+}
+
 fn gzip_level(level: i32) -> flate2::Compression {
     match u32::try_from(level) {
         Ok(level) => flate2::Compression::new(level.clamp(1, 9)),
         Err(_) => flate2::Compression::default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ fn uncompress(block: &[u8], out: &mut Vec<u8>, room: usize) -> Result<(), BlockE
 }
 
 /// Writes snappy-java's framing.
-pub(super) struct Writer<W: Write> {
+pub(in crate::records) struct Writer<W: Write> {
     out: W,
     pending: Vec<u8>,
     encoder: snap::raw::Encoder,
