@@ -120,6 +120,12 @@ impl Leader {
         self.advance(now, effects);
     }
 
+    /// `min.insync.replicas` changed.
+    pub fn set_isr_min(&mut self, isr_min: usize, now: Instant, effects: &mut Vec<LeaderEffect>) {
+        self.isr_min = isr_min;
+        self.advance(now, effects);
+    }
+
     /// Whether a produce may be written (rule R19).
     ///
     /// # Errors
