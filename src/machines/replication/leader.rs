@@ -481,3 +481,6 @@ impl Leader {
         self.pending = Some(pending);
     }
 }
+
+#[cfg(test)]
+mod tests;
