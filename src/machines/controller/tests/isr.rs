@@ -65,7 +65,7 @@ fn a_change_is_refused_for_kafkas_reasons_in_kafkas_order() {
     let stranger = IsrMember { node: NodeId::new(9), broker_epoch: BrokerEpoch::new(1) };
     assert_eq!(refused(1, |_, c| c.isr.push(stranger)), IsrRefusal::Invalid(IsrFlaw::NotReplica));
     assert_eq!(refused(1, |_, c| c.isr.push(c.isr[0])), IsrRefusal::Invalid(IsrFlaw::NotReplica));
-    assert_eq!(refused(1, |_, c| drop(c.isr.remove(0))), IsrRefusal::Invalid(IsrFlaw::LacksLeader));
+    assert_eq!(refused(1, |_, c| c.isr = c.isr.split_off(1)), IsrRefusal::Invalid(IsrFlaw::LacksLeader));
     assert_eq!(refused(1, |_, c| c.recovery = Recovery::Recovering), IsrRefusal::Invalid(IsrFlaw::Recovery));
 }
 
