@@ -20,6 +20,10 @@ number! {
     BrokerEpoch(i64)
 }
 number! {
+    /// The leader epoch of the coordinator's partition, by which its transaction markers fence each other.
+    CoordinatorEpoch(i32)
+}
+number! {
     /// Counts the starts of a node; written and synced before anything is sent (rule S15).
     BootNumber(u64)
 }

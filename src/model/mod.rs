@@ -10,7 +10,9 @@ mod name;
 mod offset;
 mod time;
 
-pub use epoch::{BootNumber, BrokerEpoch, EpochHistory, EpochStart, LeaderEpoch, LogIndex, PartitionEpoch, Term};
+pub use epoch::{
+    BootNumber, BrokerEpoch, CoordinatorEpoch, EpochHistory, EpochStart, LeaderEpoch, LogIndex, PartitionEpoch, Term,
+};
 pub use id::{
     ClusterId, DirectoryId, IdError, NodeId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId,
 };
