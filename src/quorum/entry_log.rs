@@ -4,7 +4,10 @@
 //! Called by the log's owner thread only.
 //! Invariants: indexes are consecutive, `start()..end()`; after an error nothing more is asked (style rule 26).
 
-use super::disk_log::DiskLogError;
+/// Why the log on disk failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the metadata log: {0}")]
+pub struct EntryLogError(#[source] pub(crate) Box<dyn std::error::Error + Send + Sync>);
 
 /// One entry on its way to disk.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +27,13 @@ pub(crate) trait EntryLog: Send {
     /// One past the last index there is.
     fn end(&self) -> u64;
     /// Writes entries behind the end. Not durable before `flush`.
-    fn append(&mut self, entries: &[Encoded<'_>]) -> Result<(), DiskLogError>;
+    fn append(&mut self, entries: &[Encoded<'_>]) -> Result<(), EntryLogError>;
     /// Makes all that was written durable.
-    fn flush(&mut self) -> Result<(), DiskLogError>;
+    fn flush(&mut self) -> Result<(), EntryLogError>;
     /// Envelopes from `from`, at least one, as many as fit into `bytes_max`, below `end`.
-    fn read(&mut self, from: u64, end: u64, bytes_max: usize) -> Result<Vec<Vec<u8>>, DiskLogError>;
+    fn read(&mut self, from: u64, end: u64, bytes_max: usize) -> Result<Vec<Vec<u8>>, EntryLogError>;
     /// Cuts the log so that it ends at `end`; durable when it returns.
-    fn truncate(&mut self, end: u64) -> Result<(), DiskLogError>;
+    fn truncate(&mut self, end: u64) -> Result<(), EntryLogError>;
     /// Lets go of what lies before `start`; beyond the end it empties the log, which then begins and ends at `start`.
-    fn purge(&mut self, start: u64) -> Result<(), DiskLogError>;
+    fn purge(&mut self, start: u64) -> Result<(), EntryLogError>;
 }

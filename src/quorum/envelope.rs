@@ -181,9 +181,8 @@ pub(crate) fn decode_front<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Res
     if crc32c::crc32c(head).to_be_bytes() != crc {
         return Err(EnvelopeError::Crc { kind });
     }
-    let value = codec()
-        .deserialize(&head[HEADER_BYTES..])
-        .map_err(|e| EnvelopeError::Body { kind, reason: e.to_string() })?;
+    let value =
+        codec().deserialize(&head[HEADER_BYTES..]).map_err(|e| EnvelopeError::Body { kind, reason: e.to_string() })?;
     Ok((value, rest))
 }
 

@@ -14,10 +14,9 @@ use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{RaftLogReader, StorageIOError};
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk_log::DiskLogError;
-use super::entry_log::{Encoded, EntryLog};
+use super::entry_log::{Encoded, EntryLog, EntryLogError};
 use super::envelope::{self, EnvelopeError, Kind};
-use super::metadata_store::StoreHandle;
+use super::metadata_store::{LogBounds, StoreHandle};
 use super::types::{LogId, Raft, RaftEntry, StorageError, Vote};
 use super::vote::{SmallFileError, SmallFiles};
 
@@ -35,7 +34,7 @@ const APPEND_BYTES_MAX: usize = 128 * 1024;
 pub enum LogStoreError {
     /// The log itself.
     #[error(transparent)]
-    Log(#[from] DiskLogError),
+    Log(#[from] EntryLogError),
     /// The vote or the purge point.
     #[error(transparent)]
     SmallFile(#[from] SmallFileError),
@@ -73,7 +72,8 @@ enum Order {
 #[derive(Clone, Debug)]
 pub(crate) struct LogStore {
     orders: mpsc::Sender<Order>,
-    store: StoreHandle,
+    /// Made durable before a purge.
+    store: Option<StoreHandle>,
 }
 
 impl LogStore {
@@ -81,19 +81,22 @@ impl LogStore {
     ///
     /// # Errors
     /// When the recovered tail cannot be made durable, or an entry at either end cannot be read.
-    pub(crate) fn start(
-        log: Box<dyn EntryLog>,
-        small: SmallFiles,
-        store: StoreHandle,
-    ) -> Result<Self, LogStoreError> {
+    pub(crate) fn start(log: Box<dyn EntryLog>, small: SmallFiles) -> Result<(Self, LogBounds), LogStoreError> {
         let mut owner = Owner { log, small, cache: Cache::default(), purged: None, last: None };
         owner.recover()?;
+        let bounds = LogBounds { start: owner.log.start(), end: owner.log.end() };
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         std::thread::Builder::new()
             .name("quorum-log".to_owned())
             .spawn(move || owner.run(inbox))
             .expect("the system has room for one more thread at start");
-        Ok(Self { orders, store })
+        Ok((Self { orders, store: None }, bounds))
+    }
+
+    /// The same, with the store that must be durable before a purge.
+    pub(crate) fn with_store(mut self, store: StoreHandle) -> Self {
+        self.store = Some(store);
+        self
     }
 
     async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, LogStoreError> {
@@ -156,9 +159,7 @@ impl RaftLogStorage<Raft> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
-        self.ask(|answer| Order::SaveCommitted(committed, answer))
-            .await
-            .map_err(|e| StorageIOError::write(&e).into())
+        self.ask(|answer| Order::SaveCommitted(committed, answer)).await.map_err(|e| StorageIOError::write(&e).into())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
@@ -184,7 +185,9 @@ impl RaftLogStorage<Raft> for LogStore {
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
         // What is purged must not be needed again: the metadata store is made durable first (decision 5); the snapshot
         // was when it was built.
-        self.store.make_durable().await;
+        if let Some(store) = &self.store {
+            store.make_durable().await;
+        }
         self.ask(|answer| Order::Purge(log_id, answer)).await.map_err(|e| StorageIOError::write_logs(&e).into())
     }
 }
@@ -198,10 +201,9 @@ struct Cache {
 
 impl Cache {
     fn push(&mut self, entry: RaftEntry, size: usize) {
-        assert!(
-            self.entries.back().is_none_or(|(last, _)| last.log_id.index + 1 == entry.log_id.index),
-            "cached entries are consecutive"
-        );
+        if self.entries.back().is_some_and(|(last, _)| last.log_id.index + 1 != entry.log_id.index) {
+            *self = Self::default();
+        }
         self.entries.push_back((entry, size));
         self.bytes += size;
         while self.entries.len() > CACHED_ENTRIES_MAX || self.bytes > CACHED_BYTES_MAX && self.entries.len() > 1 {
@@ -290,8 +292,8 @@ impl Owner {
             }
             Order::Append(entries, callback) => {
                 let result = self.append(entries);
-                let told = result.as_ref().map(|&()| ()).map_err(io::Error::other);
-                callback.log_io_completed(told.map_err(|e| io::Error::other(e.to_string())));
+                let told = result.as_ref().map_err(|e| io::Error::other(e.to_string()));
+                callback.log_io_completed(told.copied());
                 result
             }
             Order::Read { from, end, bytes_max, answer } => {
@@ -321,12 +323,13 @@ impl Owner {
         let encoded: Vec<Encoded<'_>> = entries
             .iter()
             .zip(&frames)
-            .map(|(entry, bytes)| Encoded {
-                index: entry.log_id.index,
-                term: entry.log_id.leader_id.term,
-                bytes,
-            })
+            .map(|(entry, bytes)| Encoded { index: entry.log_id.index, term: entry.log_id.leader_id.term, bytes })
             .collect();
+        let first = encoded.first().map_or(self.log.end(), |entry| entry.index);
+        if self.log.start() == self.log.end() && first > self.log.end() {
+            // An empty log begins where its first entry is.
+            self.log.purge(first)?;
+        }
         self.log.append(&encoded)?;
         self.log.flush()?;
         for (entry, frame) in entries.into_iter().zip(&frames) {

@@ -5,9 +5,20 @@
 //! leaves this room; the quorum runs on its own threads, so that client load cannot starve it.
 
 mod describe;
+mod entry_log;
+mod envelope;
+mod log_store;
+mod metadata_store;
 mod options;
 mod peer;
-mod stand_in;
+mod snapshot;
+mod state_machine;
+mod store_key;
+mod types;
+mod vote;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -17,9 +28,9 @@ use tokio::sync::watch;
 pub use describe::{MemberState, QuorumDescription};
 pub use options::{OptionsError, PROPOSAL_BYTES_MAX, QuorumOptions, Voter};
 pub use peer::{CallError, PeerCaller};
-use stand_in::{Image, Proposal};
 
 use crate::env::{Clock, Files, Seed};
+use crate::machines::metadata::{Image, Proposal};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
 
 /// Who leads, as seen from here.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::stand_in::Proposal;
+use crate::machines::metadata::Proposal;
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
 
 openraft::declare_raft_types!(

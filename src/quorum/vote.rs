@@ -107,8 +107,7 @@ pub(crate) struct SmallFiles {
 impl SmallFiles {
     /// The files in `dir`, which exists.
     pub(crate) fn open(files: &Arc<dyn Files>, dir: &Path) -> Result<Self, SmallFileError> {
-        let small =
-            |name, kind| SmallFile { files: Arc::clone(files), dir: dir.to_owned(), name, kind };
+        let small = |name, kind| SmallFile { files: Arc::clone(files), dir: dir.to_owned(), name, kind };
         let path = dir.join("committed");
         let file = files.open(&path, OpenMode::Create).map_err(|source| SmallFileError::Io { path, source })?;
         Ok(Self {

@@ -25,10 +25,10 @@ pub fn snapshot(image: &Image) -> (SnapshotHeader, impl Iterator<Item = Record> 
     let brokers = image.brokers().iter().flat_map(broker_records);
     let topics = image.topics().topics().map(|t| Record::TopicCreated { topic: t.id, name: t.name.clone() });
     let partitions = image.topics().partitions();
-    let partitions =
-        partitions.map(|(partition, state)| Record::PartitionCreated { partition, state: state.clone() });
+    let partitions = partitions.map(|(partition, state)| Record::PartitionCreated { partition, state: state.clone() });
     let resources = image.configs().by_resource().iter();
-    let configs = resources.flat_map(|(resource, entries)| entries.iter().map(|(name, value)| config(*resource, name, value)));
+    let configs =
+        resources.flat_map(|(resource, entries)| entries.iter().map(|(name, value)| config(*resource, name, value)));
     let next = image.producers().next();
     let producers = (next > ProducerId::new(0)).then_some(Record::ProducerIdsAllocated { next });
     let records = cluster.into_iter().chain(features).chain(brokers).chain(topics).chain(partitions);

@@ -154,8 +154,7 @@ impl Topics {
             topic.replication_factor = state.replicas.len();
         }
         let none = Vec::new();
-        let (replicas, isr, elr) =
-            before.as_ref().map_or((&none, &none, &none), |b| (&b.replicas, &b.isr, &b.elr));
+        let (replicas, isr, elr) = before.as_ref().map_or((&none, &none, &none), |b| (&b.replicas, &b.isr, &b.elr));
         reindex(&mut self.replicas, id, replicas, &state.replicas);
         reindex(&mut self.isr, id, isr, &state.isr);
         reindex(&mut self.elr, id, elr, &state.elr);
