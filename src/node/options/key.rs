@@ -91,7 +91,6 @@ impl Key {
     }
 
     /// All of them, in the order in which they are explained.
-    #[must_use]
     pub fn all() -> impl Iterator<Item = &'static Self> {
         TABLE.iter().flat_map(|(_, keys)| keys.iter())
     }

@@ -244,7 +244,11 @@ fn flatten(
                 let parts = parts.ok_or_else(|| SettingsError::Shape { place: place.clone(), name: name.clone() })?;
                 entries.push((name, parts.join(",")));
             }
-            value => {
+            value @ (toml::Value::String(_)
+            | toml::Value::Integer(_)
+            | toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)) => {
                 let text =
                     plain(value).ok_or_else(|| SettingsError::Shape { place: place.clone(), name: name.clone() })?;
                 entries.push((name, text));
