@@ -10,7 +10,7 @@ pub use config::{
     Config, ConfigError, FetchOptions, LivenessTimes, NetworkOptions, QuorumTimes, ReplicationOptions, Roles,
     TopicOptions,
 };
-pub use descriptors::raise_descriptor_limit;
+pub use descriptors::{client_connections_max, raise_descriptor_limit};
 pub use options::{
     Key, Kind, ListenerConfig, ListenerError, Listeners, Section, Setting, Settings, SettingsError, Source, Sources,
     reference,
