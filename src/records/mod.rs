@@ -25,6 +25,8 @@ mod hostile;
 mod interop;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod golden;
 
 pub use batch::{Batch, Split, Stamped, split};
 pub use build::{Builder, Draft, Producer};
