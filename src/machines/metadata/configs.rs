@@ -4,6 +4,8 @@
 
 use imbl::OrdMap;
 
+use crate::model::{TopicConfigDefinition, TopicConfigs, TopicId, TopicSettings};
+
 use super::ConfigResource;
 
 /// All overrides. Cheap to clone.
@@ -23,6 +25,41 @@ impl Configs {
     pub fn overrides(&self, resource: ConfigResource) -> impl Iterator<Item = (&str, &str)> {
         let entries = self.by_resource.get(&resource).into_iter().flat_map(OrdMap::iter);
         entries.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The value in force of one configuration of a topic: the topic's own, else the cluster's by the definition's
+    /// synonym, else the node's, else the built-in one.
+    #[must_use]
+    pub fn topic_value<'a>(
+        &'a self,
+        topic: TopicId,
+        definition: &'static TopicConfigDefinition,
+        node: &'a TopicConfigs,
+    ) -> &'a str {
+        let own = self.get(ConfigResource::Topic(topic), definition.name);
+        let cluster = || self.get(ConfigResource::Cluster, definition.synonym);
+        own.or_else(cluster).or_else(|| node.get(definition.name)).unwrap_or(definition.default)
+    }
+
+    /// What topics get that set nothing: the node's configuration, overridden by the cluster's.
+    #[must_use]
+    pub fn topic_defaults(&self, node: &TopicConfigs) -> TopicConfigs {
+        let cluster = self.overrides(ConfigResource::Cluster);
+        let cluster =
+            cluster.filter_map(|(name, value)| Some((TopicConfigDefinition::with_synonym(name)?.name, value)));
+        TopicConfigs::from_checked(node.iter().chain(cluster))
+    }
+
+    /// A topic's own configurations.
+    #[must_use]
+    pub fn topic_configs(&self, topic: TopicId) -> TopicConfigs {
+        TopicConfigs::from_checked(self.overrides(ConfigResource::Topic(topic)))
+    }
+
+    /// A topic's configurations, resolved. The minimum ISR in it is not yet bounded by the replication factor.
+    #[must_use]
+    pub fn topic_settings(&self, topic: TopicId, node: &TopicConfigs) -> TopicSettings {
+        self.topic_configs(topic).resolve(&self.topic_defaults(node))
     }
 
     pub(super) fn set(&mut self, resource: ConfigResource, name: &str, value: Option<&str>) {
