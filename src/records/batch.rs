@@ -195,3 +195,77 @@ impl Iterator for Split {
         Some(Ok(Batch { bytes: self.rest.split_to(header.size()), header }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_stamp_moves_the_batch_and_leaves_its_crc_valid() {
+        let batch = sample::batch(5);
+        let stamped = batch.stamp(Offset::new(1_000), LeaderEpoch::new(4)).to_batch();
+        assert_eq!(stamped.base_offset(), Offset::new(1_000));
+        assert_eq!(stamped.last_offset(), Offset::new(1_004));
+        assert_eq!(stamped.next_offset(), Offset::new(1_005));
+        assert_eq!(stamped.header().leader_epoch, LeaderEpoch::new(4));
+        assert_eq!(stamped.header().crc, batch.header().crc);
+        assert!(stamped.crc_is_valid());
+        assert_eq!(stamped.payload(), batch.payload());
+    }
+
+    #[test]
+    fn a_stamp_copies_no_record() {
+        let batch = sample::batch(5);
+        let stamped = batch.stamp(Offset::new(7), LeaderEpoch::new(0));
+        assert_eq!(stamped.rest.as_ptr(), batch.payload().as_ptr());
+        assert_eq!(stamped.size(), batch.size());
+    }
+
+    #[test]
+    fn every_changed_byte_under_the_crc_is_seen() {
+        let batch = sample::batch(2);
+        for at in Header::CRC_START..batch.size() {
+            let mut bytes = batch.bytes().to_vec();
+            bytes[at] ^= 0x10;
+            if let Ok(changed) = Batch::parse(bytes.into()) {
+                assert!(!changed.crc_is_valid(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_exactly_as_long_as_it_says() {
+        let batch = sample::batch(2);
+        let stated = batch.size();
+        let longer = [batch.bytes().as_ref(), b"x"].concat();
+        assert_eq!(Batch::parse(longer.into()), Err(BatchError::Size { stated, size: stated + 1 }));
+        let shorter = batch.bytes().slice(..stated - 1);
+        assert_eq!(Batch::parse(shorter), Err(BatchError::Size { stated, size: stated - 1 }));
+    }
+
+    #[test]
+    fn split_gives_whole_batches_and_leaves_a_partial_one() {
+        let (first, second) = (sample::batch(3), sample::batch(1));
+        let both = [first.bytes().as_ref(), second.bytes().as_ref()].concat();
+        for end in 0..=both.len() {
+            let mut batches = split(Bytes::copy_from_slice(&both[..end]));
+            let found: Vec<Batch> = batches.by_ref().map(|b| b.expect("a whole batch")).collect();
+            let whole = usize::from(end >= first.size()) + usize::from(end >= both.len());
+            assert_eq!(found, [first.clone(), second.clone()][..whole]);
+            assert_eq!(batches.is_partial(), end != 0 && end != first.size() && end != both.len());
+        }
+    }
+
+    #[test]
+    fn split_ends_at_the_first_error() {
+        let mut bytes = [sample::batch(1).bytes().as_ref(), sample::batch(1).bytes().as_ref()].concat();
+        let second = bytes.len() / 2;
+        bytes[second + 16] = 0;
+        let mut batches = split(bytes.into());
+        assert!(batches.next().expect("a batch").is_ok());
+        assert_eq!(batches.next(), Some(Err(BatchError::Magic { magic: 0 })));
+        assert_eq!(batches.next(), None);
+        assert!(batches.is_partial());
+    }
+}

@@ -2,12 +2,10 @@
 //!
 //! Invariant: what is built passes `check_produced`, unless it was given records that no producer may send.
 
-use std::io::Write as _;
-
 use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::batch::Batch;
-use super::compress::{Codec, Compressor};
+use super::compress::{self, Codec};
 use super::error::BuildError;
 use super::header::Header;
 use super::iter::RecordHeader;
@@ -156,11 +154,7 @@ impl Builder {
         if self.codec == Codec::None {
             return Batch::assemble(self.header, &self.records).map_err(|_| BuildError::TooLarge);
         }
-        let size = self.records.len();
-        let compressed = Compressor::new(self.codec, Vec::new(), Some(size))
-            .and_then(|mut compressor| compressor.write_all(&self.records).map(|()| compressor))
-            .and_then(Compressor::finish)
-            .expect("compressing into memory does not fail");
+        let compressed = compress::compress(self.codec, &self.records);
         Batch::assemble(self.header, &compressed).map_err(|_| BuildError::TooLarge)
     }
 }
@@ -204,4 +198,78 @@ fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
 /// A length as the format can say it.
 fn length_of(length: usize) -> Result<i64, BuildError> {
     i32::try_from(length).map(i64::from).map_err(|_| BuildError::TooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CompressionRule, ProduceRules, check_produced, sample};
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_built_is_read_again(records in sample::records(), codec in sample::codecs()) {
+            let batch = sample::batch_of(codec, &records);
+            assert!(batch.crc_is_valid());
+            assert_eq!(sample::records_of(&batch), records);
+        }
+
+        #[test]
+        fn what_is_built_passes_the_checks_unchanged(records in sample::records(), codec in sample::codecs()) {
+            let batch = sample::batch_of(codec, &records);
+            let rules = ProduceRules { timestamp_after_max_ms: i64::MAX, ..ProduceRules::default() };
+            let checked = check_produced(batch.bytes().clone(), &rules, sample::NOW).expect("a sound batch");
+            assert_eq!(checked.batch.bytes().as_ptr(), batch.bytes().as_ptr());
+            assert_eq!(checked.max_timestamp.timestamp, batch.header().max_timestamp);
+        }
+
+        #[test]
+        fn a_forced_codec_keeps_the_records(
+            records in sample::records(),
+            from in sample::codecs(),
+            to in sample::codecs(),
+        ) {
+            let batch = sample::batch_of(from, &records);
+            let compression = CompressionRule::Fixed(to);
+            let rules = ProduceRules { timestamp_after_max_ms: i64::MAX, compression, ..ProduceRules::default() };
+            let checked = check_produced(batch.bytes().clone(), &rules, sample::NOW).expect("a sound batch");
+            assert_eq!(checked.batch.header().compression(), Some(to.compression()));
+            assert!(checked.batch.crc_is_valid());
+            assert_eq!(sample::records_of(&checked.batch), records);
+        }
+    }
+
+    #[test]
+    fn a_batch_without_records_is_refused() {
+        assert_eq!(Builder::new(Codec::None).build(), Err(BuildError::Empty));
+    }
+
+    #[test]
+    fn gaps_are_kept_and_offsets_must_rise() {
+        let mut builder = Builder::new(Codec::None).base_offset(Offset::new(100));
+        builder.push_at(3, Draft::default()).expect("the first record");
+        assert_eq!(builder.push_at(3, Draft::default()), Err(BuildError::Delta));
+        builder.push_at(9, Draft::default()).expect("a later record");
+        builder.push(Draft::default()).expect("the next record");
+        let batch = builder.build().expect("three records");
+        let offsets: Vec<i64> = sample::records_of(&batch).iter().map(|r| r.offset.get()).collect();
+        assert_eq!(offsets, [103, 109, 110]);
+        assert_eq!(batch.next_offset(), Offset::new(111));
+        assert_eq!(batch.header().record_count, 3);
+    }
+
+    #[test]
+    fn timestamps_too_far_apart_are_refused() {
+        let mut builder = Builder::new(Codec::None);
+        builder.push(Draft { timestamp: Timestamp::new(i64::MIN), ..Draft::default() }).expect("the first record");
+        let late = Draft { timestamp: Timestamp::new(1), ..Draft::default() };
+        assert_eq!(builder.push(late), Err(BuildError::Delta));
+    }
+
+    #[test]
+    fn the_size_before_building_is_that_of_the_plain_batch() {
+        let mut builder = Builder::new(Codec::None);
+        builder.push(Draft { value: Some(b"value"), ..Draft::default() }).expect("a small record");
+        let size = builder.size();
+        assert_eq!(builder.build().expect("one record").size(), size);
+    }
 }

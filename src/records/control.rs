@@ -102,3 +102,48 @@ fn read_i16(bytes: &Bytes, at: usize) -> Result<i16, ControlError> {
     let bytes = bytes.get(at..at + 2).ok_or(ControlError::Broken)?;
     Ok(i16::from_be_bytes(bytes.try_into().expect("two bytes")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn marker(kind: MarkerKind) -> (Batch, Marker) {
+        let marker = Marker { kind, coordinator_epoch: CoordinatorEpoch::new(258) };
+        (marker_batch(ProducerId::new(7), ProducerEpoch::new(2), marker, sample::NOW), marker)
+    }
+
+    #[test]
+    fn a_marker_is_read_again() {
+        for kind in [MarkerKind::Abort, MarkerKind::Commit] {
+            let (batch, marker) = marker(kind);
+            assert_eq!(read_control(&batch), Ok(Control::Marker(marker)));
+            let header = batch.header();
+            assert!(header.is_control() && header.is_transactional() && batch.crc_is_valid());
+            assert_eq!((header.producer_id, header.producer_epoch), (ProducerId::new(7), ProducerEpoch::new(2)));
+            assert_eq!(header.base_sequence, Sequence::new(-1));
+            assert_eq!(header.last_sequence(), Sequence::new(-1));
+        }
+    }
+
+    #[test]
+    fn a_marker_has_the_bytes_of_kafka() {
+        let record = &sample::records_of(&marker(MarkerKind::Commit).0)[0];
+        assert_eq!(record.key.as_deref(), Some(&[0, 0, 0, 1][..]));
+        assert_eq!(record.value.as_deref(), Some(&[0, 0, 0, 0, 1, 2][..]));
+    }
+
+    #[test]
+    fn what_is_no_marker_is_told_apart() {
+        assert_eq!(read_control(&sample::batch(1)), Err(ControlError::NotControl));
+        let control = |key: &[u8], value: &[u8]| {
+            let mut builder = Builder::new(Codec::None).control();
+            builder.push(Draft { key: Some(key), value: Some(value), ..Draft::default() }).expect("a small record");
+            read_control(&builder.build().expect("one record"))
+        };
+        assert_eq!(control(&[0, 0, 0, 2], b""), Ok(Control::Other { kind: 2 }));
+        assert_eq!(control(&[0, 0, 0], b""), Err(ControlError::Broken));
+        assert_eq!(control(&[0, 0, 0, 1], &[0, 0, 0, 0, 1]), Err(ControlError::Broken));
+        assert_eq!(control(&[0xff, 0xff, 0, 1], &[0; 6]), Err(ControlError::Broken));
+    }
+}

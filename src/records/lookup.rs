@@ -103,3 +103,66 @@ pub(super) fn timestamp_of(header: &Header, delta: i64) -> Result<Timestamp, Rec
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::build::{Builder, Draft};
+    use super::super::sample;
+    use super::*;
+
+    const OUTPUT_MAX: usize = 1 << 20;
+
+    fn batch(compression: Compression) -> Batch {
+        let mut builder = Builder::new(compression.codec()).base_offset(Offset::new(100));
+        for (delta, timestamp) in [(0, 50), (1, 30), (4, 70), (5, 60), (6, 70)] {
+            let draft = Draft { timestamp: Timestamp::new(timestamp), value: Some(b"v"), ..Draft::default() };
+            builder.push_at(delta, draft).expect("a small record");
+        }
+        builder.build().expect("five records")
+    }
+
+    fn at(offset: i64, timestamp: i64) -> RecordAt {
+        RecordAt { offset: Offset::new(offset), timestamp: Timestamp::new(timestamp) }
+    }
+
+    #[test]
+    fn the_first_record_at_or_after_a_timestamp_is_found() {
+        for compression in Compression::ALL {
+            let batch = batch(compression);
+            let found = |t| batch.first_at_or_after(Timestamp::new(t), OUTPUT_MAX).expect("a sound batch");
+            assert_eq!(found(0), Some(at(100, 50)));
+            assert_eq!(found(50), Some(at(100, 50)));
+            assert_eq!(found(51), Some(at(104, 70)));
+            assert_eq!(found(70), Some(at(104, 70)));
+            assert_eq!(found(71), None);
+        }
+    }
+
+    #[test]
+    fn of_equal_largest_timestamps_the_first_is_found() {
+        for compression in Compression::ALL {
+            assert_eq!(batch(compression).max_timestamp_record(OUTPUT_MAX), Ok(Some(at(104, 70))));
+        }
+    }
+
+    #[test]
+    fn with_log_append_time_every_record_has_the_batch_s_time() {
+        let bytes = sample::with_header(&sample::batch(3), |header| {
+            header.set_log_append_time();
+            header.max_timestamp = Timestamp::new(9);
+        });
+        let batch = Batch::parse(bytes).expect("a sound batch");
+        assert_eq!(batch.max_timestamp_record(OUTPUT_MAX), Ok(Some(at(0, 9))));
+        assert_eq!(batch.first_at_or_after(Timestamp::new(9), OUTPUT_MAX), Ok(Some(at(0, 9))));
+        assert_eq!(batch.first_at_or_after(Timestamp::new(10), OUTPUT_MAX), Ok(None));
+        assert!(sample::records_of(&batch).iter().all(|r| r.timestamp == Timestamp::new(9)));
+    }
+
+    #[test]
+    fn an_emptied_batch_holds_nothing() {
+        let bytes = sample::with_header(&sample::batch(1), |header| header.record_count = 0);
+        let batch = Batch::parse(bytes).expect("a sound header");
+        assert_eq!(batch.max_timestamp_record(OUTPUT_MAX), Ok(None));
+        assert_eq!(batch.first_at_or_after(Timestamp::new(0), OUTPUT_MAX), Ok(None));
+    }
+}

@@ -17,6 +17,17 @@ mod compress;
 mod varint;
 mod error;
 
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod interop;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod golden;
+
 pub use batch::{Batch, Split, Stamped, split};
 pub use build::{Builder, Draft, Producer};
 pub use check::{Checked, CompressionRule, ProduceRules, check_produced};

@@ -216,20 +216,27 @@ fn zstd_decoder(input: &[u8]) -> io::Result<zstd::stream::read::Decoder<'static,
     Ok(decoder)
 }
 
+/// Fills the chunk as far as there is output: a stream of tiny frames must not clear a whole chunk for each.
 fn read_chunk(reader: &mut impl io::Read, chunk: &mut Vec<u8>) -> io::Result<()> {
     chunk.resize(CHUNK_BYTES, 0);
-    let size = reader.read(chunk)?;
-    chunk.truncate(size);
+    let mut filled = 0;
+    while filled < CHUNK_BYTES {
+        match reader.read(&mut chunk[filled..])? {
+            0 => break,
+            size => filled += size,
+        }
+    }
+    chunk.truncate(filled);
     Ok(())
 }
 
 /// Compresses what is written to it into `out`.
 pub(super) enum Compressor<W: Write> {
     Whole(W),
-    Gzip(GzEncoder<W>),
-    Snappy(snappy::Writer<W>),
+    Gzip(Box<GzEncoder<W>>),
+    Snappy(Box<snappy::Writer<W>>),
     Lz4(Box<lz4_flex::frame::FrameEncoder<W>>),
-    Zstd(zstd::stream::write::Encoder<'static, W>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
 }
 
 impl<W: Write> Compressor<W> {
@@ -237,8 +244,8 @@ impl<W: Write> Compressor<W> {
     pub(super) fn new(codec: Codec, out: W, input_bytes: Option<usize>) -> io::Result<Self> {
         Ok(match codec {
             Codec::None => Self::Whole(out),
-            Codec::Gzip { level } => Self::Gzip(GzEncoder::new(out, gzip_level(level))),
-            Codec::Snappy => Self::Snappy(snappy::Writer::new(out)?),
+            Codec::Gzip { level } => Self::Gzip(Box::new(GzEncoder::new(out, gzip_level(level)))),
+            Codec::Snappy => Self::Snappy(Box::new(snappy::Writer::new(out)?)),
             Codec::Lz4 => Self::Lz4(Box::new(lz4::encoder(out))),
             Codec::Zstd { level } => {
                 let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
@@ -246,7 +253,7 @@ impl<W: Write> Compressor<W> {
                     encoder.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG_MAX))?;
                 }
                 encoder.set_pledged_src_size(input_bytes.map(|n| u64::try_from(n).expect("a size fits in 64 bits")))?;
-                Self::Zstd(encoder)
+                Self::Zstd(Box::new(encoder))
             }
         })
     }
@@ -280,9 +287,20 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
+/// The compressed form of `input`.
+pub(super) fn compress(codec: Codec, input: &[u8]) -> Vec<u8> {
+    Compressor::new(codec, Vec::new(), Some(input.len()))
+        .and_then(|mut compressor| compressor.write_all(input).map(|()| compressor))
+        .and_then(Compressor::finish)
+        .expect("compressing into memory does not fail")
+}
+
 fn gzip_level(level: i32) -> flate2::Compression {
     match u32::try_from(level) {
         Ok(level) => flate2::Compression::new(level.clamp(1, 9)),
         Err(_) => flate2::Compression::default(),
     }
 }
+
+#[cfg(test)]
+mod tests;
