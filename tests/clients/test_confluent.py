@@ -58,6 +58,7 @@ def reader(cluster, *assigned, **settings):
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 20,
             **settings,
         }
     )
