@@ -3,7 +3,8 @@
 import functools
 import uuid
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 import wait
 
@@ -41,6 +42,9 @@ class Topics:
         topic = NewTopic(name, partitions, self.cluster.copies, config=configs or {})
         self.admin.create_topics([topic], operation_timeout=ADMIN_SECONDS)[name].result(ADMIN_SECONDS)
         wait.until(lambda: all(self._leads(broker, name, partitions) for broker in self._brokers()), f"{name} has leaders everywhere")
+        # A broker of Apache Kafka shows a leader before that leads. An idempotent producer's first batch is refused then and
+        # its second taken, after which the first is out of order for ever. A leader that answers ListOffsets leads.
+        wait.until(lambda: self._answers(name, partitions), f"the leaders of {name} lead")
 
     def delete(self, name):
         """Deletes a topic and waits until no broker knows it."""
@@ -64,3 +68,8 @@ class Topics:
     def _leads(self, broker, name, partitions):
         topic = self._known(broker, name)
         return topic and len(topic.partitions) == partitions and all(p.leader >= 0 for p in topic.partitions.values())
+
+    def _answers(self, name, partitions):
+        latest = {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(partitions)}
+        answers = self.admin.list_offsets(latest, request_timeout=ADMIN_SECONDS).values()
+        return all(answer.exception(ADMIN_SECONDS) is None for answer in answers)
