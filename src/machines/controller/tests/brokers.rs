@@ -55,9 +55,7 @@ fn other_disks_under_a_living_node_id_are_refused_until_its_session_ends() {
     let mut other = registration(1, 1);
     other.directories[0].id = directory(99);
     assert_eq!(register(&mut world, other.clone()), Err(RegisterRefusal::Duplicate { node: NodeId::new(1) }));
-    world.pass(1900);
-    world.all_serve(&[2, 3]);
-    world.pass(200);
+    world.live(2000, &[2, 3]);
     world.tick();
     assert!(register(&mut world, other).is_ok());
     let (_, partition) = world.partition("t", 0);

@@ -2,20 +2,10 @@
 
 use super::*;
 
-/// Lets `millis` pass in which these brokers alone speak and the controller ticks as it should.
-fn live(world: &mut World, millis: u64, speak: &[i32]) {
-    for _ in 0..millis / 250 {
-        assert!(world.tick().is_empty());
-        world.pass(250);
-        world.all_serve(speak);
-    }
-    world.pass(millis % 250);
-}
-
 #[test]
 fn a_silent_broker_is_fenced_after_its_session_and_its_partitions_get_leaders_at_once() {
     let mut world = World::with_topic();
-    live(&mut world, 1999, &[2, 3]);
+    world.live(1999, &[2, 3]);
     assert!(world.tick().is_empty());
     world.pass(1);
     assert_eq!(world.tick(), ["fenced 1", "0 leader 2 isr [2,3] elr [] epoch 1"]);
@@ -120,7 +110,7 @@ fn a_controller_that_slept_blames_nobody() {
     world.tick();
     world.pass(10_000);
     assert!(world.tick().is_empty());
-    live(&mut world, 1999, &[1, 3]);
+    world.live(1999, &[1, 3]);
     world.pass(1);
     assert_eq!(world.tick()[0], "fenced 2");
 }
@@ -266,9 +256,8 @@ fn a_fence_too_large_for_one_proposal_is_finished_by_the_next_controller() {
     let assignment: Vec<&[i32]> = vec![&[1, 2, 3]; 3000];
     world.create("large", &assignment);
     assert_eq!(world.image.topics().partition_count(), 3000);
-    world.soft.sessions.get_mut(&NodeId::new(1)).unwrap().contact = Instant::ZERO;
-    world.pass(2000);
-    world.all_serve(&[2, 3]);
+    world.live(1999, &[2, 3]);
+    world.pass(1);
     let first = world.tick();
     assert_eq!(first[0], "fenced 1");
     assert!(first.len() < 1500, "{} records", first.len());
@@ -302,7 +291,7 @@ fn leadership_returns_to_the_preferred_replica_once_that_has_been_well_for_a_min
     world.serve(1);
     let (id, partition) = world.partition("t", 0);
     assert_eq!(partition.leader, Some(NodeId::new(2)));
-    live(&mut world, 61_000, &[1, 2, 3]);
+    world.live(61_000, &[1, 2, 3]);
     assert!(world.tick().is_empty(), "it is not in the isr");
     let member = |node| IsrMember { node: NodeId::new(node), broker_epoch: world.epoch(node) };
     let change = IsrChange {
