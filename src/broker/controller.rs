@@ -18,11 +18,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::calls;
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;
 use crate::model::{BootNumber, ClusterId, Instant as Moment, NodeId, Now};
-use crate::quorum::{Leadership, Quorum, envelope};
+use crate::quorum::{Leadership, Quorum};
 use crate::telemetry::BrokerMetrics;
 use crate::transport::{CloseReason, LivenessEvent, VoterEvents};
 
@@ -177,12 +178,9 @@ impl Host {
         if !self.leadership.borrow().active || payload.is_empty() {
             return;
         }
-        match envelope::decode(envelope::Kind::ControllerRequest, payload) {
-            Ok(event) => {
-                let (reply, _) = oneshot::channel();
-                self.waiting.push_back(Ask { event, reply });
-            }
-            Err(cause) => debug!(%cause, "a beat cannot be read"),
+        if let Some(event) = calls::unpack_event(payload) {
+            let (reply, _) = oneshot::channel();
+            self.waiting.push_back(Ask { event, reply });
         }
     }
 

@@ -3,6 +3,8 @@
 //! `api` and `admin` call the façade in this file; `node` starts and stops it.
 //! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
 
+mod beats;
+mod calls;
 mod cluster;
 mod controller;
 mod controllers;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+pub use beats::Beats;
 pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
 pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
@@ -49,6 +52,7 @@ use crate::partition::{
 use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use crate::transport::Liveness;
 use progress::Progress;
 use shards::Shards;
 
@@ -92,6 +96,8 @@ pub(crate) struct Inner {
     life: watch::Sender<BrokerLife>,
     producer_ids: producer_ids::ProducerIdBlock,
     progress: Arc<Progress>,
+    beats: Arc<Beats>,
+    liveness: Arc<Liveness>,
     reach: reach::Reach,
     metrics: MetricHandles,
     clock: Arc<dyn Clock>,

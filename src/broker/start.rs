@@ -15,11 +15,12 @@ use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
 use super::shards::{ShardThreads, Shards};
-use super::{Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile};
+use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile};
 use crate::machines::metadata::{Image, Listener};
 use crate::model::NodeId;
 use crate::partition::{Event, Shard, ShardOptions};
 use crate::storage::DataDir;
+use crate::transport::Liveness;
 
 /// How this broker is configured.
 #[derive(Clone, Debug)]
@@ -48,6 +49,10 @@ pub struct BrokerWorld {
     pub directory: Arc<DataDir>,
     /// What this node knows of the cluster.
     pub cluster: Cluster,
+    /// Says on the liveness connections how this broker is.
+    pub beats: Arc<Beats>,
+    /// The liveness connections.
+    pub liveness: Arc<Liveness>,
     /// Where it counts.
     pub metrics: MetricHandles,
 }
@@ -83,9 +88,10 @@ impl Broker {
     /// # Errors
     /// When a thread cannot be made.
     pub fn start(node: NodeId, options: BrokerOptions, world: BrokerWorld) -> Result<RunningBroker, StartError> {
-        let BrokerWorld { directory, cluster, metrics } = world;
+        let BrokerWorld { directory, cluster, beats, liveness, metrics } = world;
         let clock = Arc::clone(&cluster.clock);
         let progress = Arc::new(Progress::new(options.shards));
+        beats.begin(&progress, &clock);
         let (flusher, flusher_thread) =
             Flusher::start(directory.flush_log().clone(), &clock, &progress, &metrics.partition)?;
         let (notices_in, notices_out) = mpsc::unbounded_channel();
@@ -115,6 +121,8 @@ impl Broker {
             life: watch::channel(BrokerLife::default()).0,
             producer_ids: ProducerIdBlock::default(),
             progress,
+            beats,
+            liveness,
             reach: super::reach::Reach::default(),
             metrics,
             clock,

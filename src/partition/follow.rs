@@ -90,18 +90,23 @@ impl Replica {
     }
 
     fn take_records(&mut self, bytes: Bytes, epoch_max: LeaderEpoch, turn: &mut Turn<'_>) -> Option<Soundness> {
-        let log = self.log.as_mut()?;
-        let received = receive(bytes, log.end(), epoch_max);
-        if !received.batches.is_empty() {
-            if let Err(error) = log.append_fetched(&received.batches, turn.now) {
-                return self.on_append_error(&error, turn);
-            }
-            self.dirty = true;
-            self.written_at = turn.now.instant;
-            self.at_rest = false;
+        let log = self.log.as_ref()?;
+        let (end, is_empty) = (log.end(), log.start() == log.end());
+        let received = receive(bytes, End { end, is_empty }, epoch_max);
+        let Some(first) = received.batches.first() else {
+            return Some(if received.sound { Soundness::Sound } else { Soundness::Unusable });
+        };
+        // The leader's log starts within a batch: an empty copy takes the whole of it.
+        if first.base_offset() < end && self.start_anew(first.base_offset(), turn)? == Soundness::Unusable {
+            return Some(Soundness::Unusable);
         }
-        let used = received.sound || !received.batches.is_empty();
-        Some(if used { Soundness::Sound } else { Soundness::Unusable })
+        if let Err(error) = self.log.as_mut()?.append_fetched(&received.batches, turn.now) {
+            return self.on_append_error(&error, turn);
+        }
+        self.dirty = true;
+        self.written_at = turn.now.instant;
+        self.at_rest = false;
+        Some(Soundness::Sound)
     }
 
     fn note_leader(&mut self, high_watermark: Offset, log_start: Offset) {
@@ -168,15 +173,26 @@ enum Soundness {
     Unusable,
 }
 
-/// The batches that continue a log that ends at `end`, up to the first that is damaged or of an epoch above
-/// `epoch_max`: such a one was written by a leader that is not followed yet (rule R5).
-fn receive(bytes: Bytes, end: Offset, epoch_max: LeaderEpoch) -> Received {
+/// Where a copy ends, and whether it holds anything.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    end: Offset,
+    is_empty: bool,
+}
+
+/// The batches that continue a log, up to the first that is damaged or of an epoch above `epoch_max`: such a one was
+/// written by a leader that is not followed yet (rule R5).
+fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
     let mut batches = Vec::new();
-    let mut next = end;
+    let mut next = log.end;
     for batch in split(bytes) {
-        let usable = batch.ok().filter(|batch| {
-            batch.base_offset() >= next && batch.header().leader_epoch <= epoch_max && batch.crc_is_valid()
-        });
+        let continues = |batch: &Batch| {
+            let covers = log.is_empty && batches.is_empty() && batch.next_offset() > next;
+            batch.base_offset() >= next || covers
+        };
+        let usable = batch
+            .ok()
+            .filter(|batch| continues(batch) && batch.header().leader_epoch <= epoch_max && batch.crc_is_valid());
         let Some(batch) = usable else { return Received { batches, sound: false } };
         next = batch.next_offset();
         batches.push(batch);

@@ -29,7 +29,7 @@ pub(super) struct Turn<'a> {
 pub(super) enum Role {
     /// Opened, without an order yet: it neither leads nor follows (safety.md, test 1).
     Idle,
-    Leader(Leader),
+    Leader(Box<Leader>),
     Follower(Follower),
 }
 
@@ -125,7 +125,7 @@ impl Replica {
                 let lag_max = turn.options.lag_max;
                 let own = turn.options.node;
                 let leader = Leader::take_over(own, lag_max, &leadership, ends, high_watermark, now, &mut effects);
-                self.role = Role::Leader(leader);
+                self.role = Role::Leader(Box::new(leader));
                 self.dirty = true;
                 self.generation += 1;
                 self.stop_fetching(turn.effects);

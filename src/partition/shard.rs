@@ -276,6 +276,8 @@ impl Shard {
         self.touched.insert(partition);
         replica.resign(Ending::NotLeader, out);
         replica.stop_fetching(out);
+        // The order keeps the descriptors that wrote until they are synced, should the log be opened again (rule S7).
+        self.orders.extend(replica.take_flush(FlushPace::Sweep));
         out.extend(self.watches.of_partition(partition).into_iter().map(Effect::Wake));
         let Some(log) = replica.log.take() else { return };
         if !delete {
@@ -458,3 +460,6 @@ impl Shard {
         assert_eq!(self.timers.len(), self.timer_of.len(), "both maps hold the same timers");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,6 +158,12 @@ pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, Env
     Ok(frame)
 }
 
+/// The size of `value` without a frame.
+pub(crate) fn size<T: Serialize>(value: &T) -> usize {
+    let size = codec().serialized_size(value).expect("our types have a size");
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
 /// The value in a frame that must be all of `bytes`.
 ///
 /// # Errors

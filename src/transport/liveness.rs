@@ -284,3 +284,6 @@ pub async fn probe(address: SocketAddr, within: Duration) -> Probe {
         Err(DialError::Unresolved | DialError::Unreachable | DialError::Failed(_)) => Probe::Unreachable,
     }
 }
+
+#[cfg(test)]
+mod tests;

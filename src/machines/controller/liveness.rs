@@ -204,7 +204,7 @@ fn doubts(
 /// A controller that cannot even dial most brokers cannot judge them (rule S16).
 fn hand_over(unfenced: &[&Broker], soft: &mut Soft, effects: &mut Vec<Effect>) {
     let connection = |broker: &&Broker| soft.connections.get(&(broker.node, broker.boot));
-    let unable = unfenced.iter().filter_map(|b| connection(b)).filter(|connection| connection.is_unable()).count();
+    let unable = unfenced.iter().filter_map(connection).filter(|connection| connection.is_unable()).count();
     if unable * 2 > unfenced.len() && !soft.suspicion.is_handing_over {
         soft.suspicion.is_handing_over = true;
         effects.push(Effect::HandOver);

@@ -36,7 +36,9 @@ use batch::Batch;
 
 pub use allocate_producers::{AllocateProducers, ProducerIds};
 pub use alter_isr::{AlterIsr, IsrAnswer, IsrChange, IsrFlaw, IsrMember, IsrRefusal};
-pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicRefusal};
+pub use create_topics::{
+    AssignmentFlaw, CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
+};
 pub use delete_topics::{DeleteRefusal, DeleteTopics, DeletedTopic, TopicReference};
 pub use heartbeat::{Heartbeat, HeartbeatAnswer, Progress, Wish};
 pub use liveness::DialOutcome;
@@ -171,7 +173,7 @@ pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decisio
         Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
         Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
         Event::CreateTopics(request) => create_topics::decide(image, soft, request),
-        Event::DeleteTopics(request) => delete_topics::decide(image, request),
+        Event::DeleteTopics(request) => delete_topics::decide(image, soft, request),
         Event::AllocateProducers(request) => allocate_producers::decide(image, request),
     }
 }
@@ -207,3 +209,6 @@ fn sender(image: &Image, node: NodeId, given: BrokerEpoch) -> Result<&Broker, St
     let registered = broker.map(|broker| broker.broker_epoch);
     broker.filter(|broker| broker.broker_epoch == given).ok_or(StaleBroker { node, given, registered })
 }
+
+#[cfg(test)]
+mod tests;
