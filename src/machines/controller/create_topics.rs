@@ -261,14 +261,14 @@ fn plan(
     };
     let mut records = vec![Record::TopicCreated { topic: topic.id, name }];
     records.extend(configs.iter().map(config));
-    records.push(first_states(image, topic.id, &replicas));
+    records.push(first_states(image, topic.id, PartitionIndex::new(0), &replicas));
     let bytes: usize = records.iter().map(Record::size_max).sum();
     let fits = bytes <= options.proposal_bytes_max;
     if fits { Ok((created, records)) } else { Err(TopicRefusal::TooLarge { partitions: created.partitions }) }
 }
 
 /// The new partitions: the ISR of each is who is active of its replicas, and the first of them leads.
-fn first_states(image: &Image, topic: TopicId, replicas: &[Vec<NodeId>]) -> Record {
+pub(super) fn first_states(image: &Image, topic: TopicId, first: PartitionIndex, replicas: &[Vec<NodeId>]) -> Record {
     let is_active = |node: &NodeId| image.brokers().is_active(*node);
     assert!(replicas.iter().all(|each| each.iter().any(is_active)), "a new partition has an active replica");
     assert!(replicas.iter().all(|each| each.len() == replicas[0].len()), "all partitions have as many replicas");
@@ -276,7 +276,7 @@ fn first_states(image: &Image, topic: TopicId, replicas: &[Vec<NodeId>]) -> Reco
     let replicas = replicas.concat();
     let absent: BTreeSet<NodeId> = replicas.iter().copied().filter(|node| !is_active(node)).collect();
     let absent = absent.into_iter().collect();
-    Record::PartitionsCreated { topic, first: PartitionIndex::new(0), replica_count, replicas, absent }
+    Record::PartitionsCreated { topic, first, replica_count, replicas, absent }
 }
 
 fn check_configs(image: &Image, options: &Options, topic: &NewTopic) -> Result<TopicConfigs, TopicRefusal> {
@@ -300,7 +300,11 @@ fn placed(image: &Image, options: &Options, topic: &NewTopic, seed: u64) -> Resu
 }
 
 /// How many replicas each partition gets: exactly what is asked for or configured, or a refusal (rule S4).
-fn replica_count(image: &Image, options: &Options, factor: ReplicationFactor) -> Result<usize, TopicRefusal> {
+pub(super) fn replica_count(
+    image: &Image,
+    options: &Options,
+    factor: ReplicationFactor,
+) -> Result<usize, TopicRefusal> {
     let registered = image.brokers().len();
     let (replication_factor, waits) = match factor {
         ReplicationFactor::Default => (options.defaults.replication_factor, true),
@@ -325,13 +329,14 @@ fn assigned(image: &Image, topic: &NewTopic) -> Result<Vec<Vec<NodeId>>, TopicRe
         let flawed = |flaw| TopicRefusal::Assignment { index, flaw };
         let mut found = topic.assignments.iter().filter(|assignment| assignment.index == index);
         let assignment = found.next().filter(|_| found.next().is_none()).ok_or(flawed(AssignmentFlaw::Gap))?;
-        check_assignment(image, &assignment.replicas, replicas.first()).map_err(flawed)?;
+        check_assignment(image, &assignment.replicas, replicas.first().map(Vec::len)).map_err(flawed)?;
         replicas.push(assignment.replicas.clone());
     }
     Ok(replicas)
 }
 
-fn check_assignment(image: &Image, nodes: &[NodeId], first: Option<&Vec<NodeId>>) -> Result<(), AssignmentFlaw> {
+/// Checks one partition's replicas; `count` is how many the others have.
+pub(super) fn check_assignment(image: &Image, nodes: &[NodeId], count: Option<usize>) -> Result<(), AssignmentFlaw> {
     if nodes.is_empty() {
         return Err(AssignmentFlaw::Empty);
     }
@@ -342,7 +347,7 @@ fn check_assignment(image: &Image, nodes: &[NodeId], first: Option<&Vec<NodeId>>
         }
         image.broker(*node).ok_or(AssignmentFlaw::Unknown(*node))?;
     }
-    if first.is_some_and(|first| first.len() != nodes.len()) {
+    if count.is_some_and(|count| count != nodes.len()) {
         return Err(AssignmentFlaw::Uneven);
     }
     let can_lead = nodes.iter().any(|node| image.broker(*node).is_some_and(Broker::is_active));

@@ -21,7 +21,10 @@ mod owed;
 mod unreachable;
 mod alter_isr;
 mod create_topics;
+mod create_partitions;
 mod delete_topics;
+mod alter_configs;
+mod unregister;
 mod place;
 mod allocate_producers;
 mod min_isr;
@@ -35,7 +38,9 @@ use super::metadata::{Broker, Image, Record};
 use batch::Batch;
 
 pub use allocate_producers::{AllocateProducers, ProducerIds};
+pub use alter_configs::{AlterConfigs, AlterationScope, ConfigAlteration, ConfigChange, ConfigRefusal, ConfigTarget};
 pub use alter_isr::{AlterIsr, IsrAnswer, IsrChange, IsrFlaw, IsrMember, IsrRefusal};
+pub use create_partitions::{CreatePartitions, GrowRefusal, GrowingTopic};
 pub use create_topics::{
     AssignmentFlaw, CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
 };
@@ -46,6 +51,7 @@ pub use min_isr::effective_min_isr;
 pub use options::{Defaults, Options};
 pub use register::{DirectoryClaim, RegisterRefusal, Registered, Registration};
 pub use soft::Soft;
+pub use unregister::UnregisterRefusal;
 
 /// What the controller can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +69,14 @@ pub enum Event {
     AlterIsr(AlterIsr),
     /// Topics are to be made.
     CreateTopics(CreateTopics),
+    /// Topics are to have more partitions.
+    CreatePartitions(CreatePartitions),
     /// Topics are to go.
     DeleteTopics(DeleteTopics),
+    /// Configurations are to change.
+    AlterConfigs(AlterConfigs),
+    /// A broker is to be forgotten.
+    Unregister(NodeId),
     /// A broker needs producer ids to give out.
     AllocateProducers(AllocateProducers),
 }
@@ -82,6 +94,12 @@ pub enum Reply {
     AlterIsr(Result<Vec<IsrAnswer>, StaleBroker>),
     /// To [`Event::CreateTopics`], in the order of the request.
     CreateTopics(Vec<(String, Result<CreatedTopic, TopicRefusal>)>),
+    /// To [`Event::CreatePartitions`], in the order of the request.
+    CreatePartitions(Vec<(String, Result<(), GrowRefusal>)>),
+    /// To [`Event::AlterConfigs`], in the order of the request.
+    AlterConfigs(Vec<(ConfigTarget, Result<(), ConfigRefusal>)>),
+    /// To [`Event::Unregister`].
+    Unregister(Result<(), UnregisterRefusal>),
     /// To [`Event::DeleteTopics`], in the order of the request.
     DeleteTopics(Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>),
     /// To [`Event::AllocateProducers`].
@@ -100,7 +118,10 @@ impl Reply {
             | Self::Heartbeat(_)
             | Self::AlterIsr(_)
             | Self::CreateTopics(_)
+            | Self::CreatePartitions(_)
             | Self::DeleteTopics(_)
+            | Self::AlterConfigs(_)
+            | Self::Unregister(_)
             | Self::AllocateProducers(_)) => other,
         }
     }
@@ -173,6 +194,9 @@ pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decisio
         Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
         Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
         Event::CreateTopics(request) => create_topics::decide(image, soft, request),
+        Event::CreatePartitions(request) => create_partitions::decide(image, soft, request),
+        Event::AlterConfigs(request) => alter_configs::decide(image, soft, request),
+        Event::Unregister(node) => unregister::decide(image, node),
         Event::DeleteTopics(request) => delete_topics::decide(image, soft, request),
         Event::AllocateProducers(request) => allocate_producers::decide(image, request),
     }

@@ -1,6 +1,7 @@
 //! A controller in a nutshell: an image, soft state, a clock and a log that accepts every proposal.
 
 mod brokers;
+mod configs;
 mod creation;
 mod failure;
 mod isr;

@@ -161,6 +161,10 @@ fn assert_steps(before: &Image, after: &Image) {
     for (node, change) in after.since(before).brokers {
         let (Some(old), Some(new)) = (change.before, change.after) else { continue };
         assert!(new.broker_epoch >= old.broker_epoch, "the epoch of broker {node} fell");
+        if old.is_fenced() && new.is_active() {
+            // Else it would resume an epoch that another process of its began (rule R1).
+            assert_eq!(before.topics().in_isr_of(node).count(), 0, "broker {node} is unfenced with a former life");
+        }
     }
 }
 
