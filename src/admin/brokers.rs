@@ -1,10 +1,10 @@
 //! `/v1/brokers` and `/v1/brokers/{node_id}`: who is registered, and what each keeps.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::State as Shared;
 use serde::Serialize;
 
-use super::Admin;
+use super::State;
 use super::error::{Kind, Problem};
 use super::extract::InPath;
 use crate::machines::metadata::{Broker, BrokerState, Image, Listener};
@@ -43,17 +43,17 @@ struct ListenerView {
 }
 
 /// `GET /v1/brokers`.
-pub(super) async fn list(State(admin): State<Admin>) -> Json<BrokersView> {
-    let image = admin.cluster.image();
+pub(super) async fn list(Shared(state): Shared<State>) -> Json<BrokersView> {
+    let image = state.cluster.image();
     Json(BrokersView { brokers: image.brokers().iter().map(|broker| view(&image, broker)).collect() })
 }
 
 /// `GET /v1/brokers/{node_id}`.
 pub(super) async fn describe(
-    State(admin): State<Admin>,
+    Shared(state): Shared<State>,
     InPath(node): InPath<NodeId>,
 ) -> Result<Json<BrokerView>, Problem> {
-    let image = admin.cluster.image();
+    let image = state.cluster.image();
     let broker = image.broker(node).ok_or_else(|| no_such_broker(node))?;
     Ok(Json(view(&image, broker)))
 }

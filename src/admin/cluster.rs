@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::State as Shared;
 use serde::Serialize;
 
-use super::Admin;
+use super::State;
 use crate::broker::{Leadership, MemberState, QuorumDescription};
 use crate::machines::metadata::{BrokerState, Image};
 use crate::model::{LogIndex, NodeId, Term, Timestamp};
@@ -77,13 +77,10 @@ struct CountsView {
 }
 
 /// `GET /v1/cluster`.
-pub(super) async fn describe(State(admin): State<Admin>) -> Json<ClusterView> {
-    let cluster = &admin.cluster;
-    let node = NodeView {
-        node_id: cluster.node,
-        is_broker: admin.broker.is_some(),
-        version: env!("CARGO_PKG_VERSION"),
-    };
+pub(super) async fn describe(Shared(state): Shared<State>) -> Json<ClusterView> {
+    let cluster = &state.cluster;
+    let node =
+        NodeView { node_id: cluster.node, is_broker: state.broker.is_some(), version: env!("CARGO_PKG_VERSION") };
     Json(view(node, cluster.leadership(), &cluster.image(), cluster.describe_quorum()))
 }
 
@@ -171,7 +168,8 @@ mod tests {
             observers: Vec::new(),
         };
         let leadership = Leadership { term: Term::new(7), leader: Some(NodeId::new(1)), active: true };
-        let shown = serde_json::to_value(view(node(), leadership, &sample::image(), Some(quorum))).expect("a view is JSON");
+        let shown =
+            serde_json::to_value(view(node(), leadership, &sample::image(), Some(quorum))).expect("a view is JSON");
         let expected = json!({
             "cluster_id": "Y2x1c3Rlci0wMDAwMDAwMQ",
             "node": { "node_id": 1, "is_broker": true, "version": "1.2.3" },

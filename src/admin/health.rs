@@ -4,12 +4,12 @@
 //! own image does not show its broker unfenced under the epoch of this very life.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::Admin;
+use super::State;
 use crate::machines::metadata::{BrokerState, Image};
 use crate::model::{BrokerEpoch, NodeId};
 
@@ -34,13 +34,13 @@ pub(super) async fn live() -> Response {
 }
 
 /// `GET /health/ready`: 200 when this node is of use to clients, else 503 and why not.
-pub(super) async fn ready(State(admin): State<Admin>) -> Response {
-    let own = admin.broker.as_ref().map(|broker| OwnBroker {
+pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
+    let own = state.broker.as_ref().map(|broker| OwnBroker {
         node: broker.node(),
         epoch: broker.epoch(),
         is_unfenced: broker.life().unfenced,
     });
-    let reasons = missing(&admin.cluster.image(), admin.cluster.leadership().leader, own.as_ref());
+    let reasons = missing(&state.cluster.image(), state.cluster.leadership().leader, own.as_ref());
     if reasons.is_empty() {
         return Json(Health { status: "ready", reasons }).into_response();
     }

@@ -1,13 +1,13 @@
 //! `/metrics`: this node's numbers in the text form that Prometheus reads.
 
-use axum::extract::State;
+use axum::extract::State as Shared;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use super::Admin;
+use super::State;
 use crate::telemetry::Metrics;
 
 /// `GET /metrics`.
-pub(super) async fn scrape(State(admin): State<Admin>) -> Response {
-    ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], admin.metrics.encode()).into_response()
+pub(super) async fn scrape(Shared(state): Shared<State>) -> Response {
+    ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], state.metrics.encode()).into_response()
 }

@@ -1,6 +1,6 @@
 //! HTTP on every node: health, metrics, and the cluster as resources under `/v1`.
 //!
-//! `node` makes an [`Admin`] and hands it to [`serve`]. Any node answers: what is read comes from this node's own
+//! `node` makes a [`State`] and hands it to [`Server::start`]. Any node answers: what is read comes from this node's own
 //! image, what needs the controller is forwarded by [`Cluster`]. `docs/HTTP.md` describes each resource.
 //! Invariant: holds no state and decides nothing; the only room that names axum; every refusal is a problem document.
 
@@ -23,7 +23,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 
-pub use server::{Serving, serve};
+pub use server::Server;
 
 use crate::broker::{Broker, Cluster};
 use crate::telemetry::Metrics;
@@ -35,17 +35,22 @@ const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the handlers ask. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Admin {
-    /// What this node knows of the cluster.
-    pub cluster: Cluster,
-    /// This node's broker, if it is one.
-    pub broker: Option<Broker>,
-    /// This node's numbers.
-    pub metrics: Arc<Metrics>,
+pub struct State {
+    cluster: Cluster,
+    broker: Option<Broker>,
+    metrics: Arc<Metrics>,
+}
+
+impl State {
+    /// What this node knows of the cluster, its broker if it is one, and its numbers.
+    #[must_use]
+    pub fn new(cluster: Cluster, broker: Option<Broker>, metrics: Arc<Metrics>) -> Self {
+        Self { cluster, broker, metrics }
+    }
 }
 
 /// Every route.
-fn routes(admin: Admin) -> Router {
+fn routes(state: State) -> Router {
     let table = Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -55,7 +60,7 @@ fn routes(admin: Admin) -> Router {
         .route("/v1/brokers/{node_id}", get(brokers::describe))
         .route("/v1/topics", get(topics::list).post(new_topic::create))
         .route("/v1/topics/{name}", get(topics::describe).delete(topics::delete));
-    framed(table).with_state(admin)
+    framed(table).with_state(state)
 }
 
 /// What holds for all routes: bodies are bounded, and what no route answers is refused with a problem document.

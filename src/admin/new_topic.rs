@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,8 @@ use tracing::info;
 
 use super::error::{Kind, Problem};
 use super::extract::{DryRun, InBody, InQuery};
-use super::{Admin, CONTROLLER_TIMEOUT};
+use super::{CONTROLLER_TIMEOUT, State};
+use crate::broker::NoController;
 use crate::machines::controller::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor};
 use crate::model::{NodeId, TopicId};
 
@@ -52,11 +53,11 @@ struct CreatedTopicView {
 
 /// `POST /v1/topics`: 201 with the topic's place, or 200 after a dry run.
 pub(super) async fn create(
-    State(admin): State<Admin>,
+    Shared(state): Shared<State>,
     InQuery(DryRun { dry_run }): InQuery<DryRun>,
     InBody(wanted): InBody<Wanted>,
 ) -> Result<Response, Problem> {
-    let seed = &admin.cluster.seed;
+    let seed = &state.cluster.seed;
     let name = wanted.name.clone();
     let request = CreateTopics {
         topics: vec![new_topic(wanted, TopicId::new(seed.uuid()))?],
@@ -64,8 +65,8 @@ pub(super) async fn create(
         seed: seed.number(),
         settled: Vec::new(),
     };
-    let outcomes = admin.cluster.create_topics(request, CONTROLLER_TIMEOUT).await?;
-    let (_, outcome) = outcomes.into_iter().next().expect("the controller answers for each topic of a request");
+    let outcomes = state.cluster.create_topics(request, CONTROLLER_TIMEOUT).await?;
+    let (_, outcome) = outcomes.into_iter().next().ok_or(NoController)?;
     let created = outcome?;
     if !dry_run {
         info!(topic = %name, id = %created.id, partitions = created.partitions, "topic created over http");
@@ -146,7 +147,8 @@ mod tests {
         let second = ManualAssignment { index: 1, replicas: vec![NodeId::new(2), NodeId::new(1)] };
         assert_eq!(topic.assignments[1], second);
         let configs: Vec<_> = topic.configs.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
-        let expected = [("cleanup.policy", Some("compact")), ("preallocate", Some("false")), ("retention.ms", Some("1000"))];
+        let expected =
+            [("cleanup.policy", Some("compact")), ("preallocate", Some("false")), ("retention.ms", Some("1000"))];
         assert_eq!(configs, expected);
     }
 

@@ -12,10 +12,9 @@ pub(super) fn image() -> Image {
         Record::FeatureLevelSet { feature: "ottla.version".to_owned(), level: 1 },
     ];
     records.extend((1..=3).map(broker));
-    records.extend((1..=2).map(|node| Record::BrokerUnfenced {
-        node: NodeId::new(node),
-        broker_epoch: BrokerEpoch::new(1),
-    }));
+    records.extend(
+        (1..=2).map(|node| Record::BrokerUnfenced { node: NodeId::new(node), broker_epoch: BrokerEpoch::new(1) }),
+    );
     records.extend(topic("orders", *b"orders-topic-001", &[&[1, 2, 3], &[2, 3, 1]]));
     records.extend(topic("clicks", *b"clicks-topic-001", &[&[1]]));
     let resource = ConfigResource::Topic(TopicId::new(*b"orders-topic-001"));

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tracing::{debug, error, warn};
 
-use super::{Admin, routes};
+use super::{State, routes};
 use crate::telemetry::TransportMetrics;
 
 /// The name of this listener among the metrics.
@@ -47,36 +47,36 @@ const LIMITS: Limits = Limits {
 
 /// A server that runs.
 #[derive(Debug)]
-pub struct Serving {
+pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
-/// Serves every route on `listener`, on the current runtime, until it is stopped or the returned value is dropped.
-///
-/// # Errors
-/// When the listener cannot be used.
-pub fn serve(listener: std::net::TcpListener, admin: Admin) -> io::Result<Serving> {
-    let metrics = admin.metrics.transport.clone();
-    serve_routes(listener, routes(admin), metrics, LIMITS)
-}
+impl Server {
+    /// Serves every route on `listener`, on the current runtime, until it is stopped or dropped.
+    ///
+    /// # Errors
+    /// When the listener cannot be used.
+    pub fn start(listener: std::net::TcpListener, state: State) -> io::Result<Self> {
+        let metrics = state.metrics.transport.clone();
+        Self::serve(listener, routes(state), metrics, LIMITS)
+    }
 
-fn serve_routes(
-    listener: std::net::TcpListener,
-    router: Router,
-    metrics: TransportMetrics,
-    limits: Limits,
-) -> io::Result<Serving> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let address = listener.local_addr()?;
-    let (stop, stopping) = watch::channel(false);
-    let server = Server { listener, router, metrics, limits, stopping };
-    Ok(Serving { address, stop, accepting: tokio::spawn(server.run()) })
-}
+    fn serve(
+        listener: std::net::TcpListener,
+        router: Router,
+        metrics: TransportMetrics,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let (stop, stopping) = watch::channel(false);
+        let acceptor = Acceptor { listener, router, metrics, limits, stopping };
+        Ok(Self { address, stop, accepting: tokio::spawn(acceptor.run()) })
+    }
 
-impl Serving {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -92,7 +92,7 @@ impl Serving {
     }
 }
 
-struct Server {
+struct Acceptor {
     listener: TcpListener,
     router: Router,
     metrics: TransportMetrics,
@@ -100,7 +100,7 @@ struct Server {
     stopping: watch::Receiver<bool>,
 }
 
-impl Server {
+impl Acceptor {
     async fn run(mut self) {
         let mut connections = JoinSet::new();
         loop {
@@ -201,18 +201,18 @@ mod tests {
         panic!("a handler of the test panics")
     }
 
-    fn start(limits: Limits) -> Serving {
+    fn start(limits: Limits) -> Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        serve_routes(listener, table(), TransportMetrics::unregistered(), limits).expect("the listener is usable")
+        Server::serve(listener, table(), TransportMetrics::unregistered(), limits).expect("the listener is usable")
     }
 
-    async fn connect(serving: &Serving) -> TcpStream {
-        TcpStream::connect(serving.address()).await.expect("the server listens")
+    async fn connect(server: &Server) -> TcpStream {
+        TcpStream::connect(server.address()).await.expect("the server listens")
     }
 
     /// Sends `request` and reads until the server closes.
-    async fn exchange(serving: &Serving, request: &str) -> String {
-        let mut stream = connect(serving).await;
+    async fn exchange(server: &Server, request: &str) -> String {
+        let mut stream = connect(server).await;
         // The server may close before it has read all of a request that it refuses.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
@@ -222,7 +222,9 @@ mod tests {
 
     fn asked(method: &str, path: &str, headers: &str, body: &str) -> String {
         let length = body.len();
-        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}")
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        )
     }
 
     fn check(answer: &str, status: u16, problem: &str) {
@@ -236,66 +238,66 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_no_route_takes_is_refused_with_a_problem_document() {
-        let serving = start(LIMITS);
-        check(&exchange(&serving, &asked("GET", "/nowhere", "", "")).await, 404, "no-such-route");
-        let wrong = exchange(&serving, &asked("PUT", "/body", "", "")).await;
+        let server = start(LIMITS);
+        check(&exchange(&server, &asked("GET", "/nowhere", "", "")).await, 404, "no-such-route");
+        let wrong = exchange(&server, &asked("PUT", "/body", "", "")).await;
         check(&wrong, 405, "wrong-method");
         assert!(wrong.contains("allow: POST"), "{wrong}");
-        check(&exchange(&serving, &asked("GET", "/path/x", "", "")).await, 400, "malformed-request");
-        check(&exchange(&serving, &asked("GET", "/query?cuont=1", "", "")).await, 400, "malformed-request");
-        check(&exchange(&serving, &asked("POST", "/body", JSON, "{\"count\":")).await, 400, "malformed-request");
-        check(&exchange(&serving, &asked("POST", "/body", JSON, "{\"count\":\"x\"}")).await, 400, "malformed-request");
-        check(&exchange(&serving, &asked("POST", "/body", "", "{\"count\":1}")).await, 415, "unsupported-media-type");
+        check(&exchange(&server, &asked("GET", "/path/x", "", "")).await, 400, "malformed-request");
+        check(&exchange(&server, &asked("GET", "/query?cuont=1", "", "")).await, 400, "malformed-request");
+        check(&exchange(&server, &asked("POST", "/body", JSON, "{\"count\":")).await, 400, "malformed-request");
+        check(&exchange(&server, &asked("POST", "/body", JSON, "{\"count\":\"x\"}")).await, 400, "malformed-request");
+        check(&exchange(&server, &asked("POST", "/body", "", "{\"count\":1}")).await, 415, "unsupported-media-type");
         let large = format!("{{\"count\":1{}}}", " ".repeat(crate::admin::BODY_BYTES_MAX));
-        check(&exchange(&serving, &asked("POST", "/body", JSON, &large)).await, 413, "body-too-large");
-        serving.stop().await;
+        check(&exchange(&server, &asked("POST", "/body", JSON, &large)).await, 413, "body-too-large");
+        server.stop().await;
     }
 
     #[tokio::test]
     async fn what_is_well_said_is_answered() {
-        let serving = start(LIMITS);
-        assert!(exchange(&serving, &asked("GET", "/path/7", "", "")).await.ends_with("\r\n\r\n7"));
-        assert!(exchange(&serving, &asked("GET", "/query?count=8", "", "")).await.ends_with("\r\n\r\n8"));
-        assert!(exchange(&serving, &asked("POST", "/body", JSON, "{\"count\":9}")).await.ends_with("\r\n\r\n9"));
-        serving.stop().await;
+        let server = start(LIMITS);
+        assert!(exchange(&server, &asked("GET", "/path/7", "", "")).await.ends_with("\r\n\r\n7"));
+        assert!(exchange(&server, &asked("GET", "/query?count=8", "", "")).await.ends_with("\r\n\r\n8"));
+        assert!(exchange(&server, &asked("POST", "/body", JSON, "{\"count\":9}")).await.ends_with("\r\n\r\n9"));
+        server.stop().await;
     }
 
     #[tokio::test]
     async fn a_panic_costs_its_own_connection_only() {
-        let serving = start(LIMITS);
-        assert_eq!(exchange(&serving, &asked("GET", "/panic", "", "")).await, "");
-        assert!(exchange(&serving, &asked("GET", "/path/7", "", "")).await.ends_with("\r\n\r\n7"));
-        serving.stop().await;
+        let server = start(LIMITS);
+        assert_eq!(exchange(&server, &asked("GET", "/panic", "", "")).await, "");
+        assert!(exchange(&server, &asked("GET", "/path/7", "", "")).await.ends_with("\r\n\r\n7"));
+        server.stop().await;
     }
 
     #[tokio::test]
     async fn a_client_that_says_nothing_is_closed() {
-        let serving = start(Limits { header_timeout: Duration::from_millis(20), ..LIMITS });
+        let server = start(Limits { header_timeout: Duration::from_millis(20), ..LIMITS });
         for request in ["", "GET /path/7 HTTP/1.1\r\n", "GET /path/7 HTTP/1.1\r\nhost: x\r\n\r\n"] {
             // The last one is answered; the connection that it leaves idle is closed as well.
-            let _ = exchange(&serving, request).await;
+            let _ = exchange(&server, request).await;
         }
-        serving.stop().await;
+        server.stop().await;
     }
 
     #[tokio::test]
     async fn one_connection_too_many_is_closed_at_once() {
-        let serving = start(Limits { connections_max: 1, ..LIMITS });
-        let mut first = connect(&serving).await;
+        let server = start(Limits { connections_max: 1, ..LIMITS });
+        let mut first = connect(&server).await;
         first.write_all(b"GET /path/7 HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is open");
         assert!(first.read(&mut [0; 512]).await.expect("it is answered") > 0);
-        assert_eq!(exchange(&serving, "").await, "");
-        serving.stop().await;
+        assert_eq!(exchange(&server, "").await, "");
+        server.stop().await;
     }
 
     #[tokio::test]
     async fn a_stop_closes_idle_connections_and_the_listener() {
-        let serving = start(LIMITS);
-        let address = serving.address();
-        let mut idle = connect(&serving).await;
+        let server = start(LIMITS);
+        let address = server.address();
+        let mut idle = connect(&server).await;
         idle.write_all(b"GET /path/7 HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is open");
         assert!(idle.read(&mut [0; 512]).await.expect("it is answered") > 0);
-        serving.stop().await;
+        server.stop().await;
         assert_eq!(idle.read(&mut [0; 512]).await.expect("it is closed"), 0);
         assert!(TcpStream::connect(address).await.is_err());
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::error::{Kind, Problem};
 use super::extract::{DryRun, InPath, InQuery};
-use super::{Admin, CONTROLLER_TIMEOUT};
+use super::{CONTROLLER_TIMEOUT, State};
+use crate::broker::NoController;
 use crate::machines::controller::{DeleteTopics, TopicReference};
 use crate::machines::metadata::{ConfigResource, Image, Partition, Recovery, Topic};
 use crate::model::{LeaderEpoch, NodeId, PartitionEpoch, PartitionIndex};
@@ -82,36 +83,36 @@ pub(super) struct DeletedTopicView {
 
 /// `GET /v1/topics`.
 pub(super) async fn list(
-    State(admin): State<Admin>,
+    Shared(state): Shared<State>,
     InQuery(page): InQuery<Page>,
 ) -> Result<Json<TopicsView>, Problem> {
-    page_of(&admin.cluster.image(), &page).map(Json)
+    page_of(&state.cluster.image(), &page).map(Json)
 }
 
 /// `GET /v1/topics/{name}`.
 pub(super) async fn describe(
-    State(admin): State<Admin>,
+    Shared(state): Shared<State>,
     InPath(name): InPath<String>,
 ) -> Result<Json<TopicDetailView>, Problem> {
-    let image = admin.cluster.image();
+    let image = state.cluster.image();
     let topic = image.topic_named(&name).ok_or_else(|| Problem::no_such_topic(&name))?;
     Ok(Json(detail(&image, topic)))
 }
 
 /// `DELETE /v1/topics/{name}`.
 pub(super) async fn delete(
-    State(admin): State<Admin>,
+    Shared(state): Shared<State>,
     InPath(name): InPath<String>,
     InQuery(DryRun { dry_run }): InQuery<DryRun>,
 ) -> Result<Json<DeletedTopicView>, Problem> {
     if dry_run {
-        let image = admin.cluster.image();
+        let image = state.cluster.image();
         let topic = image.topic_named(&name).ok_or_else(|| Problem::no_such_topic(&name))?;
         return Ok(Json(DeletedTopicView { name, topic_id: topic.id.to_string(), dry_run }));
     }
     let request = DeleteTopics { topics: vec![TopicReference::Name(name.clone())], settled: Vec::new() };
-    let outcomes = admin.cluster.delete_topics(request, CONTROLLER_TIMEOUT).await?;
-    let (_, outcome) = outcomes.into_iter().next().expect("the controller answers for each topic of a request");
+    let outcomes = state.cluster.delete_topics(request, CONTROLLER_TIMEOUT).await?;
+    let (_, outcome) = outcomes.into_iter().next().ok_or(NoController)?;
     let gone = outcome?;
     info!(topic = %gone.name, id = %gone.id, "topic deleted over http");
     Ok(Json(DeletedTopicView { name, topic_id: gone.id.to_string(), dry_run }))
