@@ -12,10 +12,10 @@ use super::settings::topic_settings;
 use super::{Controllers, NoController};
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{
-    CreateTopics, CreatedTopic, DeleteRefusal, DeleteTopics, DeletedTopic, Event, Reply, TopicReference, TopicRefusal,
+    CreateTopics, CreatedTopic, Defaults, DeleteRefusal, DeleteTopics, DeletedTopic, Event, Reply, TopicReference, TopicRefusal,
 };
 use crate::machines::metadata::Image;
-use crate::model::{NodeId, Now, TopicConfigs, TopicId, TopicSettings};
+use crate::model::{NodeId, Now, TopicId, TopicSettings};
 use crate::quorum::{Leadership, Quorum, QuorumDescription};
 
 /// The outcome of a creation, by name in the order of the request.
@@ -36,8 +36,8 @@ pub struct Cluster {
     pub clock: Arc<dyn Clock>,
     /// Randomness for identifiers.
     pub seed: Arc<dyn Seed>,
-    /// The topic configurations that this node's own configuration sets.
-    pub topic_defaults: Arc<TopicConfigs>,
+    /// What topics get when nobody says otherwise, as this node's own configuration has it.
+    pub defaults: Arc<Defaults>,
 }
 
 impl Cluster {
@@ -67,14 +67,14 @@ impl Cluster {
 
     /// The metadata quorum as this node sees it.
     #[must_use]
-    pub fn describe_quorum(&self) -> Option<QuorumDescription> {
+    pub fn describe_quorum(&self) -> QuorumDescription {
         self.quorum.describe()
     }
 
     /// The configuration in force for a topic.
     #[must_use]
     pub fn topic_settings(&self, image: &Image, topic: TopicId) -> TopicSettings {
-        topic_settings(image, &self.topic_defaults, topic)
+        topic_settings(image, &self.defaults, topic)
     }
 
     /// Creates topics; each is made or refused by itself. Returns when this node has applied what was made.

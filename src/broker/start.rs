@@ -31,6 +31,8 @@ pub struct BrokerOptions {
     pub rack: Option<String>,
     /// `inter.broker.listener.name`.
     pub inter_broker_listener: String,
+    /// The listener of controllers; not for clients.
+    pub controller_listener: String,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
     /// `num.shards`.
@@ -39,6 +41,8 @@ pub struct BrokerOptions {
     pub lag_max: Duration,
     /// `log.retention.check.interval.ms`.
     pub retention_interval: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration: Duration,
     /// `replica.fetch.*`.
     pub fetch: FetchOptions,
 }
@@ -104,14 +108,14 @@ impl Broker {
         };
         let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
         let (shards, shard_threads) = Shards::start(shards, &flusher, &notices_in, &clock, &progress)?;
-        let found = directory.partitions();
+        let found = directory.partitions().to_vec();
         let images = cluster.images();
         let controllers = Arc::clone(&cluster.controllers);
         let inner = Arc::new(Inner {
             node,
             options,
             directory,
-            found: found.iter().map(|f| f.partition).collect(),
+            found: found.iter().map(|f| f.id).collect(),
             cluster,
             shards,
             controllers,
@@ -128,7 +132,7 @@ impl Broker {
             clock,
         });
         for found in found {
-            inner.shards.tell(found.partition, Event::Open { partition: found.partition, name: found.name });
+            inner.shards.tell(found.id, Event::Open { partition: found.id, name: found.name });
         }
         let (stop, stopping) = watch::channel(false);
         spawn_tasks(&inner, notices_out, stopping);
@@ -182,8 +186,7 @@ impl RunningBroker {
             warn!("a thread of the data plane ended by a panic");
             return;
         }
-        let epoch = broker.inner.broker_epoch();
-        match broker.inner.directory.mark_clean(epoch) {
+        match broker.inner.directory.mark_clean() {
             Ok(()) => info!("stopped cleanly"),
             Err(cause) => warn!(%cause, "the mark of a clean stop cannot be written: the next start will recover"),
         }

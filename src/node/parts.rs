@@ -14,11 +14,15 @@ use crate::quorum::{QuorumOptions, Voter};
 use crate::storage::DataDir;
 use crate::transport::{HostPort, LivenessOptions, ServerOptions};
 
-/// The directory of the metadata log in the data directory. Its name is none of a partition's.
-const QUORUM_DIRECTORY: &str = "quorum";
+/// The directory of the metadata log in the data directory, named as Kafka names it.
+const QUORUM_DIRECTORY: &str = "__cluster_metadata-0";
 
-pub(super) fn topic_defaults(config: &Config) -> TopicConfigs {
-    TopicConfigs::from_checked(config.topics.defaults.iter().map(|(name, value)| (*name, value.as_str())))
+pub(super) fn topic_defaults(config: &Config) -> Defaults {
+    Defaults {
+        replication_factor: config.topics.replication_factor,
+        partitions: config.topics.partitions,
+        topic: TopicConfigs::from_checked(config.topics.defaults.iter().map(|(name, value)| (*name, value.as_str()))),
+    }
 }
 
 pub(super) fn quorum_options(config: &Config, directory: &DataDir) -> QuorumOptions {
@@ -49,11 +53,7 @@ pub(super) fn controller_options(config: &Config) -> ControllerOptions {
         session_timeout: config.liveness.session_timeout,
         heartbeat_interval: config.liveness.heartbeat_interval,
         reconnect_grace: config.liveness.reconnect_grace,
-        defaults: Defaults {
-            replication_factor: config.topics.replication_factor,
-            partitions: config.topics.partitions,
-            topic: topic_defaults(config),
-        },
+        defaults: topic_defaults(config),
         ..ControllerOptions::default()
     }
 }

@@ -26,7 +26,7 @@ use crate::broker::{
 use crate::env::{Clock, Files, Seed, SystemClock, SystemFiles, SystemSeed};
 use crate::model::NodeId;
 use crate::quorum::{CallError as QuorumCallError, PeerCaller, Quorum, QuorumWorld};
-use crate::storage::DataDir;
+use crate::storage::{DataDir, FormatRule};
 use crate::telemetry::Metrics;
 use crate::transport::{
     Budget, CallError, HostPort, Listener, Liveness, PeerRoute, PeerService, Peers, PeersOptions, RequestHandler, Server, Service,
@@ -73,7 +73,8 @@ impl Node {
             metrics: Arc::new(Metrics::new()),
         };
         let bound = bind(&config)?;
-        let directory = DataDir::open(Arc::clone(&world.files), &config.data_dir, config.node, &*world.seed)
+        let files = Arc::clone(&world.files);
+        let directory = DataDir::open(files, &config.data_dir, config.node, FormatRule::FormatEmpty, &*world.seed)
             .with_context(|| format!("cannot use the data directory {}", config.data_dir.display()))?;
         let directory = Arc::new(directory);
         let peers = Peers::new(PeersOptions::new(config.node), world.metrics.transport.clone());
@@ -91,7 +92,7 @@ impl Node {
             controllers: Arc::new(controllers),
             clock: Arc::clone(&world.clock),
             seed: Arc::clone(&world.seed),
-            topic_defaults: Arc::new(topic_defaults(&config)),
+            defaults: Arc::new(topic_defaults(&config)),
         };
         let broker = match config.roles.broker {
             true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, &world)?),

@@ -72,7 +72,7 @@ impl Replica {
             OffsetQuery::Earliest => return Ok(earliest(log)),
             OffsetQuery::Latest if !settled => return Err(ListRefusal::NotAvailable),
             OffsetQuery::Latest => return Ok(latest(log, end)),
-            OffsetQuery::MaxTimestamp => log.batch_of_max_timestamp(end),
+            OffsetQuery::MaxTimestamp => log.batch_of_max_timestamp(),
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp, end),
         };
         match place {

@@ -283,7 +283,7 @@ impl Shard {
         if !delete {
             return;
         }
-        if let Err(error) = log.delete(now) {
+        if let Err(error) = log.delete() {
             let cause = FatalCause::Write { partition, message: error.to_string() };
             out.push(Effect::Fatal { cause });
         }

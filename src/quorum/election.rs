@@ -124,6 +124,22 @@ pub(crate) async fn campaign(core: &Core) {
     }
 }
 
+/// Campaigns because the leader of `term` asked for it. The leader itself grants the vote, unless its own lease still
+/// runs because it was elected just now: then the first attempt makes it step down, and the second wins.
+pub(crate) async fn succeed(core: &Core, term: u64) {
+    const ATTEMPTS: u32 = 4;
+    for _ in 0..ATTEMPTS {
+        if core.raft.trigger().elect().await.is_err() {
+            return;
+        }
+        let decided = |m: &Metrics| m.current_term > term && m.current_leader.is_some();
+        let timeout = core.links.options.heartbeat * 2;
+        if core.raft.wait(Some(timeout)).metrics(decided, "succeeding the leader").await.is_ok() {
+            return;
+        }
+    }
+}
+
 /// The last entry of this node's log, as of the core's last turn: a core that waits for its disk must not delay an
 /// answer, and a figure too low costs a vain campaign at worst.
 fn last_log(core: &Core) -> Option<LogId> {

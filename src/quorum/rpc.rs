@@ -73,7 +73,7 @@ async fn carry_out(core: &Arc<Core>, from: Identity, ask: Ask) -> Result<Answer,
         Ask::Founding { voters: _ } => Ok(Answer::Founding(founding::answer(core, from).await?)),
         Ask::Join { address } => members::take_in(core, from, address).await.map(|()| Answer::Joined),
         Ask::ReadIndex => read_index(core).await,
-        Ask::Campaign { term } => campaign(core, term).await,
+        Ask::Campaign { term } => campaign(core, term),
         Ask::Probe => Ok(Answer::Done),
     }
 }
@@ -122,12 +122,13 @@ async fn read_index(core: &Core) -> Result<Answer, Refusal> {
 }
 
 /// The leader of `term` is leaving and asks this node to follow it.
-async fn campaign(core: &Core, term: u64) -> Result<Answer, Refusal> {
+fn campaign(core: &Arc<Core>, term: u64) -> Result<Answer, Refusal> {
     let metrics = core.metrics();
     if metrics.current_term != term || leads(&metrics) {
         return Err(Refusal::NotLeader { leader: core.leader() });
     }
-    core.raft.trigger().elect().await.map_err(|e| stopped(&e))?;
+    let core = Arc::clone(core);
+    tokio::spawn(async move { election::succeed(&core, term).await });
     Ok(Answer::Done)
 }
 

@@ -141,7 +141,7 @@ fn config(options: &QuorumOptions) -> Result<Config, StartError> {
         install_snapshot_timeout: 60_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_entries),
         max_in_snapshot_log_to_keep: options.kept_entries,
-        purge_batch_size: 256,
+        purge_batch_size: (options.kept_entries / 4).max(1),
         ..Config::default()
     };
     config.validate().map_err(|e| StartError::Raft { reason: e.to_string() })

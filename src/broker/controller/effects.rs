@@ -25,9 +25,8 @@ impl Host {
                     let _ = found.send(Finding::Dialed { node, boot, outcome });
                 });
             }
-            Effect::ReadBarrier => {
+            Effect::ReadBarrier { asked } => {
                 let (quorum, found) = (self.world.quorum.clone(), self.found.clone());
-                let asked = self.world.clock.now().instant;
                 tokio::spawn(async move {
                     match quorum.read_barrier().await {
                         Ok(_) => _ = found.send(Finding::BarrierPassed { asked }),

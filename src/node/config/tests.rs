@@ -88,15 +88,18 @@ fn roles_voters_and_listeners_must_agree() {
     check_refused(&["controller.quorum.voters=1@a:1,1@b:1"], "node 1 stands twice");
     check_refused(&["controller.quorum.voters=1@a:1,2@a:1"], "the address a:1 stands twice");
     check_refused(&["controller.quorum.voters=a:1"], "id@host:port");
-    check_refused(
-        &[
-            "process.roles=broker",
-            "node.id=4",
-            "listeners=A://h:1,CONTROLLER://0.0.0.0:2",
-            "controller.quorum.voters=1@a:1",
-        ],
-        "listener \"CONTROLLER\" is no address",
-    );
+}
+
+#[test]
+fn a_broker_is_reached_by_nodes_where_it_is_reached_by_brokers() {
+    let config = read_with(&[
+        "process.roles=broker",
+        "node.id=4",
+        "listeners=A://0.0.0.0:1,B://0.0.0.0:3,CONTROLLER://0.0.0.0:2",
+        "advertised.listeners=A://elsewhere:9,B://b1:3",
+        "inter.broker.listener.name=B",
+    ]);
+    assert_eq!(config.expect("valid").controller_address(), HostPort::new("b1", 2));
 }
 
 #[test]

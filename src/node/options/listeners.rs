@@ -151,9 +151,16 @@ impl Listeners {
         }
         let (mut controllers, client): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| listener.name == controller);
-        let controller = controllers.pop().ok_or(ListenerError::NoController { name: controller.to_owned() })?;
+        let mut controller = controllers.pop().ok_or(ListenerError::NoController { name: controller.to_owned() })?;
         check_clients(&client, &controller, is_broker)?;
         let inter_broker = inter_broker(settings, &client, &controller)?;
+        let near = client.iter().find(|listener| Some(&listener.name) == inter_broker.as_ref());
+        if let Some(near) = near
+            && !controller.advertised_is_dialable()
+        {
+            // Where the other brokers reach this one, the other nodes do too.
+            controller.advertised.host.clone_from(&near.advertised.host);
+        }
         Ok(Self { client, inter_broker, controller })
     }
 }

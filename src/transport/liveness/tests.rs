@@ -102,9 +102,9 @@ async fn a_broker_is_seen_by_every_voter_and_beats() {
     }
     broker.set_hello(hello(7, Some(42)));
     expect_opened(&mut seen_by_one, hello(7, Some(42))).await;
+    expect_opened(&mut seen_by_two, hello(7, Some(42))).await;
     broker.stop();
     expect_closed(&mut seen_by_one, 7, CloseReason::Stopping).await;
-    expect_opened(&mut seen_by_two, hello(7, Some(42))).await;
     expect_closed(&mut seen_by_two, 7, CloseReason::Stopping).await;
 }
 

@@ -372,3 +372,34 @@ async fn a_stopping_server_cuts_off_what_outlasts_the_grace() {
     fixture.server.stop(Duration::from_millis(20)).await;
     assert_eq!(receiver.receive().await, Err(ClientError::Closed));
 }
+
+/// A small generator (xorshift), so that a failure can be replayed from its seed.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[tokio::test]
+async fn no_bytes_whatever_disturb_good_clients() {
+    let mut fixture = start(|options| options.receive_deadline = Duration::from_millis(50), MIB);
+    let mut good = fixture.connect().await;
+    for seed in 1..200 {
+        let mut state = seed;
+        let mut socket = fixture.connect_raw().await;
+        let mut bytes: Vec<u8> = (0..random(&mut state) % 300).map(|_| random(&mut state).to_le_bytes()[0]).collect();
+        if seed % 2 == 0 && bytes.len() > 10 {
+            // Half of them begin with a length that is sound and a frame that the script takes.
+            bytes[..4].copy_from_slice(&8_u32.to_be_bytes());
+            bytes[8] = b'e';
+        }
+        // The server may have closed before all was sent: that is one of its right answers.
+        let _ = socket.stream_mut().write_all(&bytes).await;
+        let tag = seed.to_le_bytes()[0];
+        let response = call(&mut good, b'e', tag).await;
+        assert!(response.is_ok(), "seed {seed}");
+    }
+    fixture.until_connections(1).await;
+    assert_eq!((fixture.metrics.panics.get(), fixture.metrics.budget_used_bytes.get()), (0, 0));
+}
