@@ -131,7 +131,7 @@ impl Shard {
                 self.open_ordered(order.partition, &order.name, order.options, now, out);
                 self.with(order.partition, now, out, |replica, turn| replica.follow(order, turn));
             }
-            Event::Stop { partition, delete } => self.stop(partition, delete, now, out),
+            Event::Stop { partition, delete } => self.stop(partition, delete, out),
             Event::Append { ticket, partition, leader_epoch, batch, acks, deadline } => {
                 let produce = Produce { ticket, leader_epoch, batch, acks, deadline };
                 let known = self.with(partition, now, out, |replica, turn| replica.append(produce, turn));
@@ -270,7 +270,7 @@ impl Shard {
         self.replicas.insert(partition, replica);
     }
 
-    fn stop(&mut self, partition: PartitionId, delete: bool, now: Now, out: &mut Vec<Effect>) {
+    fn stop(&mut self, partition: PartitionId, delete: bool, out: &mut Vec<Effect>) {
         let Some(mut replica) = self.replicas.remove(&partition) else { return };
         self.resting.remove(&partition);
         self.touched.insert(partition);

@@ -168,7 +168,8 @@ impl Log {
         self.segments.clear();
         self.tail = Tail::default();
         self.writer = None;
-        self.unsynced.directory = true;
+        // A log that was never written has no directory to sync.
+        self.unsynced.directory = self.has_directory;
         // Their content is of no interest any more; a sync of a removed file does no harm.
         Ok(())
     }

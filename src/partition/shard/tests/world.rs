@@ -447,8 +447,9 @@ impl World {
 impl Node {
     fn open(path: &Path, node: i32) -> Self {
         let node = NodeId::new(node);
-        let directory = DataDir::open(Arc::new(SystemFiles::default()), path, node, FormatRule::Format, &SystemSeed)
-            .expect("an empty directory formats itself");
+        let directory =
+            DataDir::open(Arc::new(SystemFiles::default()), path, node, FormatRule::FormatEmpty, &SystemSeed)
+                .expect("an empty directory formats itself");
         let directory = Arc::new(directory);
         let shard = Shard::new(directory.clone(), ShardOptions::new(node));
         Self {
