@@ -19,6 +19,7 @@ mod fence;
 mod elect;
 mod owed;
 mod unreachable;
+mod preferred;
 mod alter_isr;
 mod create_topics;
 mod create_partitions;
@@ -215,6 +216,9 @@ pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decis
     }
     let is_full = owed::settle(&mut batch, &soft.options.defaults) || unreachable::settle(&mut batch, soft, now);
     soft.is_owing = is_full;
+    if verdict.effects.is_empty() {
+        preferred::settle(&mut batch, soft, now);
+    }
     Decision { effects: verdict.effects, ..Decision::new(batch.into_records(), Reply::Nothing) }
 }
 

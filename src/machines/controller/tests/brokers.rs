@@ -143,6 +143,13 @@ fn a_restart_before_the_first_unfence_keeps_the_proof() {
     };
     // It had stored the epoch of its second life, or had not come so far: both disks are up to date.
     check(twice, |world| Event::Register(restart(world, 1, 3)), &["registered 1"]);
+    let first = |world: &World| {
+        let mut again = restart(world, 1, 3);
+        let last_active = world.image.broker(NodeId::new(1)).and_then(|broker| broker.last_active.clone());
+        again.directories[0].previous_epoch = last_active.map(|last| last.broker_epoch);
+        Event::Register(again)
+    };
+    check(twice, first, &["registered 1"]);
 }
 
 #[test]

@@ -56,6 +56,21 @@ fn a_closed_connection_has_its_grace_to_come_back() {
 }
 
 #[test]
+fn a_broker_that_lost_its_connection_serves_again_when_it_is_back() {
+    let mut world = World::with_topic();
+    world.connect(1);
+    world.close(1);
+    world.tick();
+    world.pass(150);
+    assert_eq!(world.tick()[0], "fenced 1");
+    world.serve(1);
+    assert!(world.image.broker(NodeId::new(1)).unwrap().is_fenced(), "it is still cut off");
+    world.connect(1);
+    world.serve(1);
+    assert!(world.image.broker(NodeId::new(1)).unwrap().is_active());
+}
+
+#[test]
 fn the_close_of_an_old_connection_does_not_hurt_the_new_one() {
     let mut world = World::with_topic();
     world.connect(1);
@@ -277,4 +292,33 @@ fn a_claim_too_large_for_one_proposal_is_given_up_before_the_registration() {
     assert!(world.log.len() - before >= 3);
     assert_eq!(world.image.topics().in_isr_of(NodeId::new(1)).count(), 0);
     assert_eq!(world.image.topics().in_elr_of(NodeId::new(1)).count(), 0);
+}
+
+#[test]
+fn leadership_returns_to_the_preferred_replica_once_that_has_been_well_for_a_minute() {
+    let mut world = World::with_topic();
+    let again = restart(&world, 1, 2);
+    world.event(Event::Register(again));
+    world.serve(1);
+    let (id, partition) = world.partition("t", 0);
+    assert_eq!(partition.leader, Some(NodeId::new(2)));
+    live(&mut world, 61_000, &[1, 2, 3]);
+    assert!(world.tick().is_empty(), "it is not in the isr");
+    let member = |node| IsrMember { node: NodeId::new(node), broker_epoch: world.epoch(node) };
+    let change = IsrChange {
+        partition: id,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        isr: [1, 2, 3].map(member).to_vec(),
+        recovery: Recovery::Recovered,
+    };
+    let request = AlterIsr { node: NodeId::new(2), broker_epoch: world.epoch(2), changes: vec![change] };
+    world.event(Event::AlterIsr(request));
+    let mut told = Vec::new();
+    for _ in 0..21 {
+        told.extend(world.tick());
+        world.pass(250);
+        world.all_serve(&[1, 2, 3]);
+    }
+    assert_eq!(told, ["0 leader 1 isr [1,2,3] elr [] epoch 2"]);
 }
