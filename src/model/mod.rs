@@ -9,6 +9,9 @@ mod id;
 mod name;
 mod offset;
 mod time;
+mod topic_config;
+mod topic_config_table;
+mod topic_config_values;
 
 pub use epoch::{
     BootNumber, BrokerEpoch, CoordinatorEpoch, EpochHistory, EpochStart, LeaderEpoch, LogIndex, PartitionEpoch, Term,
@@ -19,6 +22,8 @@ pub use id::{
 pub use name::{TopicName, TopicNameError};
 pub use offset::Offset;
 pub use time::{Instant, Now, Timestamp};
+pub use topic_config::{ConfigKind, TopicConfigDefinition, TopicConfigError, TopicConfigs, TopicSettings};
+pub use topic_config_values::{CleanupPolicy, CompressionType, FlushMode, TimestampType};
 
 /// Declares a newtype over an integer with `new`, `get`, ordering, serde and plain printing.
 macro_rules! number {

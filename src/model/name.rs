@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct TopicName(Arc<str>);
 
 /// Why a text cannot name a topic.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopicNameError {
     /// Nothing was given.
     #[error("a topic's name is empty")]

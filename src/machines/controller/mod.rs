@@ -1,0 +1,209 @@
+//! What the active controller decides: brokers' lives, leaders, in-sync sets, topics, producer ids.
+//!
+//! Contract: an event and the image it is decided on come in; a [`Decision`] goes out. Its records are proposed as one
+//! entry, its reply leaves once that entry is accepted (a decision without records answers at once), its effects are
+//! carried out at once. When `rest` is set, the work was more than one proposal holds: once the records are accepted
+//! the host decides `rest`, whose reply is the reply. [`tick`] does what is due: fences the dead, elects where a
+//! leader is owed. It is called when [`Soft::next_deadline`] has come and after every accepted proposal.
+//!
+//! Hard state is the image and changes only by replay. [`Soft`] is sessions, connections and progress: a new
+//! controller begins without it and loses nothing but time. No safety rests on a clock (decision 8).
+
+mod options;
+mod soft;
+mod batch;
+mod liveness;
+mod register;
+mod heartbeat;
+mod fence;
+mod elect;
+mod owed;
+mod unreachable;
+mod alter_isr;
+mod create_topics;
+mod delete_topics;
+mod place;
+mod allocate_producers;
+mod min_isr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{BootNumber, BrokerEpoch, ClusterId, Instant, LogIndex, NodeId, Now};
+
+use super::metadata::{Broker, Image, Record};
+
+use batch::Batch;
+
+pub use allocate_producers::{AllocateProducers, ProducerIds};
+pub use alter_isr::{AlterIsr, IsrAnswer, IsrChange, IsrFlaw, IsrMember, IsrRefusal};
+pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicRefusal};
+pub use delete_topics::{DeleteRefusal, DeleteTopics, DeletedTopic, TopicReference};
+pub use heartbeat::{Heartbeat, HeartbeatAnswer, Progress, Wish};
+pub use liveness::DialOutcome;
+pub use min_isr::effective_min_isr;
+pub use options::{Defaults, Options};
+pub use register::{DirectoryClaim, RegisterRefusal, Registered, Registration};
+pub use soft::Soft;
+
+/// What the controller can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The quorum is founded and has no identity yet (rule S9).
+    Form {
+        /// Minted by the founder.
+        cluster: ClusterId,
+    },
+    /// A broker has started.
+    Register(Registration),
+    /// A broker says how it is.
+    Heartbeat(Heartbeat),
+    /// A leader wants another in-sync set.
+    AlterIsr(AlterIsr),
+    /// Topics are to be made.
+    CreateTopics(CreateTopics),
+    /// Topics are to go.
+    DeleteTopics(DeleteTopics),
+    /// A broker needs producer ids to give out.
+    AllocateProducers(AllocateProducers),
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Nothing is to be said.
+    Nothing,
+    /// To [`Event::Register`].
+    Register(Result<Registered, RegisterRefusal>),
+    /// To [`Event::Heartbeat`].
+    Heartbeat(Result<HeartbeatAnswer, StaleBroker>),
+    /// To [`Event::AlterIsr`].
+    AlterIsr(Result<Vec<IsrAnswer>, StaleBroker>),
+    /// To [`Event::CreateTopics`], in the order of the request.
+    CreateTopics(Vec<(String, Result<CreatedTopic, TopicRefusal>)>),
+    /// To [`Event::DeleteTopics`], in the order of the request.
+    DeleteTopics(Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>),
+    /// To [`Event::AllocateProducers`].
+    AllocateProducers(Result<ProducerIds, StaleBroker>),
+}
+
+impl Reply {
+    /// The reply of a decision whose records were accepted at `index`: a registration's epoch is that index
+    /// (rule R14).
+    #[must_use]
+    pub fn at(self, index: LogIndex) -> Self {
+        match self {
+            Self::Register(Ok(registered)) => Self::Register(Ok(registered.at(index))),
+            other @ (Self::Nothing
+            | Self::Register(Err(_))
+            | Self::Heartbeat(_)
+            | Self::AlterIsr(_)
+            | Self::CreateTopics(_)
+            | Self::DeleteTopics(_)
+            | Self::AllocateProducers(_)) => other,
+        }
+    }
+}
+
+/// The sender is not the life of the broker that is registered; it registers again (rule S15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("broker {node} with epoch {given} is stale; {}", registered.map_or("it is not registered".to_owned(), |e| format!("its epoch is {e}")))]
+pub struct StaleBroker {
+    /// The broker.
+    pub node: NodeId,
+    /// The epoch it claims.
+    pub given: BrokerEpoch,
+    /// The epoch that is registered.
+    pub registered: Option<BrokerEpoch>,
+}
+
+/// What the host does besides proposing and answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Dial the broker's listener once at its last address and tell [`Soft::dialed`] (decision 8).
+    Dial {
+        /// The broker.
+        node: NodeId,
+        /// Which start of it lost its connection.
+        boot: BootNumber,
+    },
+    /// Do one read barrier and tell [`Soft::barrier_passed`] when it succeeds (rule S16).
+    ReadBarrier {
+        /// To be told back.
+        asked: Instant,
+    },
+    /// This process cannot judge who is alive: ask another voter to lead (rule S16).
+    HandOver,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be proposed as one entry.
+    pub records: Vec<Record>,
+    /// To be said once they are accepted.
+    pub reply: Reply,
+    /// To be decided once they are accepted; its reply replaces this one.
+    pub rest: Option<Box<Event>>,
+    /// To be done now.
+    pub effects: Vec<Effect>,
+}
+
+impl Decision {
+    /// A decision that changes nothing.
+    #[must_use]
+    pub fn reply(reply: Reply) -> Self {
+        Self::new(Vec::new(), reply)
+    }
+
+    /// A decision that fits into one proposal.
+    #[must_use]
+    pub fn new(records: Vec<Record>, reply: Reply) -> Self {
+        Self { records, reply, rest: None, effects: Vec::new() }
+    }
+}
+
+/// Decides what an event changes.
+#[must_use]
+pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decision {
+    match event {
+        Event::Form { cluster } => form(image, soft, cluster),
+        Event::Register(registration) => register::decide(image, soft, now, &registration),
+        Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
+        Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
+        Event::CreateTopics(request) => create_topics::decide(image, soft, request),
+        Event::DeleteTopics(request) => delete_topics::decide(image, request),
+        Event::AllocateProducers(request) => allocate_producers::decide(image, request),
+    }
+}
+
+/// Does what is due, in at most `bytes_max` bytes of records (rules S10, S14): fences who is gone or stuck, then
+/// gives partitions the leaders and ISRs that the image owes them.
+#[must_use]
+pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decision {
+    let verdict = liveness::judge(image, soft, now);
+    let mut batch = Batch::new(image, bytes_max);
+    for broker in verdict.fence.iter().filter_map(|node| image.broker(*node)) {
+        if let Some(record) = fence::fence(broker) {
+            batch.add(record);
+        }
+    }
+    let is_full = owed::settle(&mut batch, &soft.options.defaults) || unreachable::settle(&mut batch, soft, now);
+    soft.is_owing = is_full;
+    Decision { effects: verdict.effects, ..Decision::new(batch.into_records(), Reply::Nothing) }
+}
+
+/// The identity is the first fact of the log and never changes (rule S9).
+fn form(image: &Image, soft: &Soft, cluster: ClusterId) -> Decision {
+    if image.cluster().is_some() {
+        return Decision::reply(Reply::Nothing);
+    }
+    let records = vec![Record::ClusterFormed { cluster }, min_isr::fix_default(&soft.options.defaults)];
+    Decision::new(records, Reply::Nothing)
+}
+
+/// The registered broker, if the sender is that very life of it (rules R9, S15).
+fn sender(image: &Image, node: NodeId, given: BrokerEpoch) -> Result<&Broker, StaleBroker> {
+    let broker = image.broker(node);
+    let registered = broker.map(|broker| broker.broker_epoch);
+    broker.filter(|broker| broker.broker_epoch == given).ok_or(StaleBroker { node, given, registered })
+}
