@@ -121,7 +121,8 @@ pub trait Files: Send + Sync + Debug {
     /// What the system said.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes all `items`, which lie below `root`, durable: few of them side by side, many by one sync of the whole
-    /// file system (decision 7).
+    /// file system (decision 7). Call it once with no items before the first write below `root`: the system reports
+    /// lost writes per descriptor, so the one that will be asked must be older than the writes.
     ///
     /// # Errors
     /// The first that failed; then none of the items may be taken as durable.
@@ -132,7 +133,3 @@ pub trait Files: Send + Sync + Debug {
     /// `WouldBlock` when another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>>;
 }
-
-/// The machine's file system.
-#[derive(Debug, Default)]
-pub struct SystemFiles;

@@ -7,7 +7,9 @@
 mod clock;
 mod files;
 mod seed;
+mod system_files;
 
 pub use clock::{Clock, SystemClock};
-pub use files::{Entry, File, FileLock, Files, OpenMode, SyncItem, SystemFiles};
+pub use files::{Entry, File, FileLock, Files, OpenMode, SyncItem};
 pub use seed::{Seed, SystemSeed};
+pub use system_files::SystemFiles;
