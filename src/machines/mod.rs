@@ -2,3 +2,4 @@
 
 pub mod metadata;
 pub mod controller;
+pub mod replication;
