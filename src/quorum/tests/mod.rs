@@ -1,0 +1,4 @@
+//! Tests of the whole room.
+
+mod conformance;
+mod memory_log;
