@@ -31,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use beats::Beats;
 pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
+pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
 pub use fetcher::FetchOptions;
@@ -166,6 +167,12 @@ impl Broker {
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
         self.inner.image()
+    }
+
+    /// The epoch of this life's registration, once it is registered.
+    #[must_use]
+    pub fn epoch(&self) -> Option<BrokerEpoch> {
+        self.inner.broker_epoch()
     }
 
     /// Whether this broker is unfenced, as it knows.
