@@ -18,7 +18,7 @@ use super::parts::{
     api_options, broker_options, controller_options, liveness_options, quorum_options, server_options, topic_defaults,
 };
 use crate::admin;
-use crate::api::Api;
+use crate::api::Dispatch;
 use crate::broker::{
     Beats, Broker, BrokerWorld, Cluster, ControllerHandle, ControllerWorld, Controllers, MetricHandles, RunningBroker,
     serve_controller_request,
@@ -228,7 +228,7 @@ fn start_servers(
     let Some(broker) = broker else { return Ok(Vec::new()) };
     let metrics = &world.metrics.transport;
     let budget = Budget::new(config.network.requests_inflight_bytes_max, metrics.budget_used_bytes.clone());
-    let handler: Arc<dyn RequestHandler> = Arc::new(Api::new(broker.clone(), api_options(config)));
+    let handler: Arc<dyn RequestHandler> = Arc::new(Dispatch::new(broker.clone(), api_options(config)));
     let mut servers = Vec::new();
     for (name, listener) in listeners {
         let options = server_options(config, &name);
