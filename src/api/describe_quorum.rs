@@ -23,11 +23,7 @@ pub(super) async fn describe_quorum(
     _: Caller,
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    let Some(quorum) = context.broker().cluster().describe_quorum() else {
-        let error_code = ErrorCode::BrokerNotAvailable;
-        let error_message = Some("the metadata quorum is not known here yet".to_owned());
-        return DescribeQuorumResponse { error_code, error_message, ..DescribeQuorumResponse::default() };
-    };
+    let quorum = context.broker().cluster().describe_quorum();
     let topics = request.topics.into_iter().map(|topic| {
         let is_metadata = topic.topic_name == METADATA_TOPIC;
         let partitions = topic.partitions.iter().map(|asked| partition(asked, &quorum, is_metadata)).collect();
