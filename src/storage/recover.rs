@@ -14,6 +14,7 @@ use crate::records::Batch;
 use super::append::{as_u64, marker_of, note_in_states};
 use super::attestation::Attested;
 use super::checkpoint::{beside, decode_epochs};
+use super::data_dir::{STRAY, rename_aside};
 use super::derive::{Derived, EPOCHS_FILE};
 use super::error::{Corruption, LogError, OpenError};
 use super::flush::Unsynced;
@@ -60,9 +61,16 @@ pub(super) fn open(
     let mut log = blank(home, id, directory, options);
     let attested = log.home.flush_log.attested(id);
     let mut survey = if log.has_directory { survey(&log)? } else { Survey::default() };
-    if let Some(attested) = attested {
-        remove_unreachable(&log, &mut survey, &attested)?;
-        check_present(&log, &survey, &attested)?;
+    match attested {
+        Some(attested) => {
+            remove_unreachable(&log, &mut survey, &attested)?;
+            check_present(&log, &survey, &attested)?;
+        }
+        None if is_headless(&log, &survey) => {
+            set_aside(&mut log, &survey)?;
+            survey = Survey::default();
+        }
+        None => {}
     }
     let first = survey.bases.first().copied();
     let floor = attested.map_or(first.unwrap_or(Offset::ZERO), |attested| attested.end.offset);
@@ -165,6 +173,26 @@ fn check_present(log: &Log, survey: &Survey, attested: &Attested) -> Result<(), 
     if holds_records && survey.bases.first().is_none_or(|first| *first > attested.start) {
         return Err(missing(attested.start));
     }
+    Ok(())
+}
+
+/// Whether the log has lost its front: it was never flushed, so it started at 0, and now it does not. (With the flush
+/// log itself lost nothing can be told; then it is taken as it is.)
+fn is_headless(log: &Log, survey: &Survey) -> bool {
+    !log.home.flush_log_was_lost && survey.bases.first().is_some_and(|first| *first > Offset::ZERO)
+}
+
+/// Puts the files of a headless log out of the way. Nothing of them was ever acknowledged, unless they were brought
+/// from elsewhere: so a partition's are kept.
+fn set_aside(log: &mut Log, survey: &Survey) -> Result<(), OpenError> {
+    if log.directory == log.home.root {
+        for base in survey.bases.iter().rev() {
+            log.remove_segment_files(*base)?;
+        }
+        return Ok(log.remove_snapshots_after(Offset::new(-1))?);
+    }
+    rename_aside(&log.home, &log.directory, STRAY).map_err(|e| Log::failure(&log.directory, e))?;
+    log.has_directory = false;
     Ok(())
 }
 
