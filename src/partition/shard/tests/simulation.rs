@@ -11,9 +11,10 @@ mod controller;
 use cluster::Cluster;
 
 /// Steps of one run.
-const STEPS: usize = 400;
+const STEPS: usize = 1000;
 
-fn survive(seed: u64) {
+/// How many produces were acknowledged.
+fn survive(seed: u64) -> usize {
     let result = std::panic::catch_unwind(|| {
         let mut cluster = Cluster::new(seed);
         for _ in 0..STEPS {
@@ -23,7 +24,7 @@ fn survive(seed: u64) {
         cluster.acked()
     });
     match result {
-        Ok(acked) => assert!(acked < usize::MAX),
+        Ok(acked) => acked,
         Err(cause) => {
             eprintln!("failed with seed {seed}: add `survive({seed})` as a named test");
             std::panic::resume_unwind(cause);
@@ -35,9 +36,8 @@ fn survive(seed: u64) {
 fn nothing_acknowledged_is_lost_whatever_happens_in_between() {
     let count = std::env::var("OTTLA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
     let first = std::env::var("OTTLA_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    for seed in first..first + count {
-        survive(seed);
-    }
+    let acked: usize = (first..first + count).map(survive).sum();
+    eprintln!("{acked} produces were acknowledged in {count} runs");
 }
 
 #[test]

@@ -146,24 +146,24 @@ impl Cluster {
     }
 
     pub(super) fn step(&mut self) {
-        let span = u64::try_from(self.chance.below(200)).expect("a small span");
+        let span = u64::try_from(self.chance.below(100)).expect("a small span");
         self.now.instant = self.now.instant.plus(Duration::from_millis(span));
         let node = self.any_node();
-        let what = self.chance.below(100);
+        let what = self.chance.below(1000);
         match what {
-            0..=19 => self.produce(node),
-            20..=49 => self.deliver(),
-            50..=64 => self.flush(node),
-            65..=79 => self.inform(node),
-            80..=84 => self.consume(node),
-            85..=87 => self.tell(node, Event::Tick),
-            88..=90 => self.lose_letter(),
-            91 => self.kill(node),
-            92 => self.cut_power(node),
-            93..=95 => self.start(node),
-            96 => self.controller.fence(node),
-            97 => self.unfence(node),
-            98 => self.register(node),
+            0..=99 => self.produce(node),
+            100..=499 => self.deliver(),
+            500..=699 => self.flush(node),
+            700..=849 => self.inform(node),
+            850..=899 => self.consume(node),
+            900..=919 => self.tell(node, Event::Tick),
+            920..=949 => self.lose_letter(),
+            950..=954 => self.kill(node),
+            955..=959 => self.cut_power(node),
+            960..=974 => self.start(node),
+            975..=979 => self.controller.fence(node),
+            980..=984 => self.unfence(node),
+            985..=994 => self.register(node),
             _ => self.controller.move_leader(),
         }
         self.unpark(node);
@@ -340,7 +340,9 @@ impl Cluster {
         }
         let process = Process::start(&machine.files, node, BrokerEpoch::new(-1));
         let found = process.directory.partitions().to_vec();
+        let aside = process.directory.set_aside().to_vec();
         machine.process = Some(process);
+        assert!(aside.is_empty(), "{node} set aside {aside:?}");
         for partition in found {
             self.tell(node, Event::Open { partition: partition.id, name: partition.name });
         }
@@ -416,6 +418,8 @@ impl Cluster {
                     process.parked = true;
                     return;
                 }
+                // One answer for a position; the next is awaited.
+                process.position = None;
                 self.tell(to, Event::Fetched(fetched));
             }
             Message::Propose { from, proposal } => {
