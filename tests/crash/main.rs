@@ -66,9 +66,11 @@ fn a_reset_log_is_old_or_new() {
     run("reset", &[Append(900), Append(900), Flush, Attest, Reset(50), Append(300), Flush, Attest, Append(300)]);
 }
 
+/// More of them: `CRASH_SEEDS=100 cargo test --test crash random`.
 #[test]
 fn random_traces() {
-    for seed in 0..6 {
+    let seeds = std::env::var("CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    for seed in 0..seeds {
         run(&format!("random {seed}"), &trace::random(seed, 10));
     }
 }

@@ -94,6 +94,8 @@ pub(crate) fn run(name: &str, steps: &[Step]) {
     let files = SimulatedFiles::default();
     let (data, log) = open(&files);
     files.record();
+    // Shown when the test fails.
+    println!("{name}: {steps:?}");
     let mut run = Run {
         files: files.clone(),
         log,
