@@ -4,6 +4,7 @@
 //! the attested end that are not valid are reported and stay; bytes at or above it are kept up to the first that is not
 //! valid, and cut there. A crash in here leaves what a second recovery treats alike.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -440,9 +441,26 @@ fn finish(log: &mut Log, attested: Option<Attested>, now: Now) -> Result<(), Log
             (log.unsynced.directory, log.unsynced.root) = (true, true);
         }
     }
+    if attested.is_none() && log.has_directory {
+        sync_identity(log)?;
+    }
     if log.unsynced.is_settled() {
         log.home.handles.forget_log(log.number);
         log.tail.shrink();
     }
+    Ok(())
+}
+
+/// No flush of this log is known of: an earlier process may have been killed before its first, and then not even the
+/// directory and what it belongs to are on the disk (rule S1).
+fn sync_identity(log: &mut Log) -> Result<(), LogError> {
+    let path = log.directory.join("partition.metadata");
+    match log.home.files.open(&path, OpenMode::Write) {
+        Ok(file) => log.unsynced.note_file(&file),
+        // The quorum's log has none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Log::failure(&path, error)),
+    }
+    (log.unsynced.directory, log.unsynced.root) = (true, true);
     Ok(())
 }
