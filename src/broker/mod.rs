@@ -29,8 +29,11 @@ use tokio::sync::{oneshot, watch};
 
 pub use controller::{ControllerHandle, ControllerWorld, LivenessNotice, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
-pub use fetch_sessions::{FetchSessions, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
+pub use fetch_sessions::{
+    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic, Told,
+};
 pub use fetcher::FetchOptions;
+pub use crate::quorum::{MemberState, QuorumDescription};
 pub use lifecycle::BrokerLife;
 pub use reads::{FetchPlan, Read, ReadOutcome};
 pub use settings::topic_settings;
@@ -47,7 +50,7 @@ use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerI
 use crate::partition::{
     Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetQuery, PartitionDescription, Reader, Reply,
 };
-use crate::quorum::{Leadership, Quorum, QuorumDescription};
+use crate::quorum::{Leadership, Quorum};
 use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
