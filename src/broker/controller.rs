@@ -8,19 +8,24 @@
 mod effects;
 mod round;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use super::calls;
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;
-use crate::model::{BootNumber, ClusterId, NodeId};
+use crate::model::{BootNumber, ClusterId, Instant as Moment, NodeId, Now};
 use crate::quorum::{Leadership, Quorum};
 use crate::telemetry::BrokerMetrics;
+use crate::transport::{CloseReason, LivenessEvent, VoterEvents};
 
 /// Events that may wait for the host. At the bound the asker is told to try again.
 const EVENTS_WAITING_MAX: usize = 4_096;
@@ -31,25 +36,6 @@ const EVENTS_PER_ROUND_MAX: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this node is not the active controller")]
 pub struct NotController;
-
-/// What the liveness connections tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LivenessNotice {
-    /// A broker has connected.
-    Opened {
-        /// Which.
-        node: NodeId,
-        /// Which start of it.
-        boot: BootNumber,
-    },
-    /// Its connection has ended.
-    Closed {
-        /// Which.
-        node: NodeId,
-        /// Which start of it.
-        boot: BootNumber,
-    },
-}
 
 /// The way to this node's controller.
 #[derive(Clone, Debug)]
@@ -68,7 +54,7 @@ struct Ask {
 #[derive(Debug)]
 enum Finding {
     Dialed { node: NodeId, boot: BootNumber, outcome: DialOutcome },
-    BarrierPassed,
+    BarrierPassed { asked: Moment },
 }
 
 /// What the host works with.
@@ -80,7 +66,7 @@ pub struct ControllerWorld {
     /// Randomness for the cluster's identity.
     pub seed: Arc<dyn Seed>,
     /// What the liveness connections tell.
-    pub liveness: mpsc::UnboundedReceiver<LivenessNotice>,
+    pub liveness: VoterEvents,
     /// The listener on which brokers are dialled when their liveness connection has closed.
     pub dial_listener: String,
     /// Where the host counts.
@@ -96,6 +82,8 @@ struct Host {
     findings: mpsc::UnboundedReceiver<Finding>,
     found: mpsc::UnboundedSender<Finding>,
     images: watch::Receiver<Arc<Image>>,
+    /// From where each broker last connected: with the port of its listener, where it is dialled.
+    seen_at: BTreeMap<NodeId, IpAddr>,
     leadership: watch::Receiver<Leadership>,
 }
 
@@ -108,7 +96,17 @@ impl ControllerHandle {
         let images = world.quorum.images();
         let leadership = world.quorum.leadership();
         let soft = Soft::new(options);
-        let host = Host { world, soft, asks: receiver, waiting: VecDeque::new(), findings, found, images, leadership };
+        let host = Host {
+            world,
+            soft,
+            asks: receiver,
+            waiting: VecDeque::new(),
+            findings,
+            found,
+            images,
+            seen_at: BTreeMap::new(),
+            leadership,
+        };
         tokio::spawn(host.run());
         Self { asks }
     }
@@ -138,7 +136,7 @@ impl Host {
             }
             tokio::select! {
                 changed = self.leadership.changed() => if changed.is_err() { return },
-                Some(notice) = self.world.liveness.recv() => self.note(notice),
+                Some(event) = self.world.liveness.next() => self.note(event),
                 Some(_) = self.findings.recv() => {}
                 ask = self.asks.recv() => match ask {
                     // The asker may have given up.
@@ -155,14 +153,34 @@ impl Host {
         }
     }
 
-    fn note(&mut self, notice: LivenessNotice) {
+    fn note(&mut self, event: LivenessEvent) {
         let now = self.world.clock.now();
-        match notice {
-            LivenessNotice::Opened { node, boot } => self.soft.connected(now, node, boot),
-            LivenessNotice::Closed { node, boot } => {
-                info!(%node, %boot, "a broker's liveness connection has closed");
-                self.soft.closed(now, node, boot);
+        match event {
+            LivenessEvent::Opened { hello, from, at } => {
+                debug!(node = %hello.node, boot = %hello.boot, %from, "a broker's liveness connection is open");
+                self.seen_at.insert(hello.node, from.ip());
+                self.soft.connected(Now { instant: at, ..now }, hello.node, hello.boot);
             }
+            LivenessEvent::Beat { payload, .. } => self.note_beat(&payload),
+            LivenessEvent::Closed { node, boot, reason, at, .. } => {
+                info!(%node, %boot, ?reason, "a broker's liveness connection has closed");
+                // A newer connection, or one that is about to come, tells nothing about the process.
+                if !matches!(reason, CloseReason::Replaced | CloseReason::Redialling) {
+                    self.soft.closed(Now { instant: at, ..now }, node, boot);
+                }
+            }
+        }
+    }
+
+    /// A beat is a heartbeat that wants no answer: it tells the broker's progress even while its other paths are stuck
+    /// (rule S11).
+    fn note_beat(&mut self, payload: &Bytes) {
+        if !self.leadership.borrow().active || payload.is_empty() {
+            return;
+        }
+        if let Some(event) = calls::unpack_event(payload) {
+            let (reply, _) = oneshot::channel();
+            self.waiting.push_back(Ask { event, reply });
         }
     }
 
@@ -204,7 +222,7 @@ impl Host {
         tokio::select! {
             biased;
             changed = self.leadership.changed() => return changed.is_ok() && self.still(leadership),
-            Some(notice) = self.world.liveness.recv() => self.note(notice),
+            Some(event) = self.world.liveness.next() => self.note(event),
             Some(finding) = self.findings.recv() => self.learn(finding),
             ask = self.asks.recv() => match ask {
                 Some(ask) => self.waiting.push_back(ask),
@@ -218,8 +236,8 @@ impl Host {
 
     /// Takes all that has come meanwhile, so that it is decided together.
     fn gather(&mut self) {
-        while let Ok(notice) = self.world.liveness.try_recv() {
-            self.note(notice);
+        while let Some(event) = self.world.liveness.next().now_or_never().flatten() {
+            self.note(event);
         }
         while let Ok(finding) = self.findings.try_recv() {
             self.learn(finding);
@@ -232,13 +250,12 @@ impl Host {
     }
 
     fn learn(&mut self, finding: Finding) {
-        let now = self.world.clock.now();
         match finding {
             Finding::Dialed { node, boot, outcome } => {
                 info!(%node, %boot, ?outcome, "dialled a broker whose connection had closed");
-                self.soft.dialed(now, node, boot, outcome);
+                self.soft.dialed(node, boot, outcome);
             }
-            Finding::BarrierPassed => self.soft.barrier_passed(now),
+            Finding::BarrierPassed { asked } => self.soft.barrier_passed(asked),
         }
     }
 

@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::debug;
 
-use super::controller::{ControllerHandle, NotController};
+use super::calls;
+use super::controller::ControllerHandle;
 use crate::machines::controller::{Event, Reply};
 use crate::model::NodeId;
-use crate::quorum::{Leadership, envelope};
+use crate::quorum::Leadership;
 use crate::transport::{HostPort, Peers, Service};
 
 /// How long one try may take before the leader is looked up again.
@@ -82,9 +83,9 @@ impl Controllers {
             return self.local.as_ref()?.ask(event.clone()).await.ok();
         }
         let address = self.voters.get(&leader)?;
-        let payload = envelope::encode(envelope::Kind::ControllerRequest, event);
-        match self.peers.call(address, Service::Controller, payload, TRY_TIMEOUT).await {
-            Ok(answer) => decode_answer(&answer),
+        let payload = calls::pack_event(event)?;
+        match self.peers.call(leader, address, Service::CONTROLLER, payload, TRY_TIMEOUT).await {
+            Ok(answer) => calls::unpack_answer(&answer),
             Err(cause) => {
                 debug!(%leader, %cause, "the controller did not answer");
                 None
@@ -94,25 +95,11 @@ impl Controllers {
 }
 
 /// Serves one request of another node: the other end of `ask`.
-pub async fn serve(local: Option<&ControllerHandle>, payload: Bytes) -> Bytes {
-    let event: Result<Event, _> = envelope::decode(envelope::Kind::ControllerRequest, &payload);
-    let answer: Result<Reply, NotController> = match (local, event) {
-        (Some(local), Ok(event)) => local.ask(event).await,
-        (None, _) => Err(NotController),
-        (_, Err(cause)) => {
-            debug!(%cause, "a controller request cannot be read");
-            Err(NotController)
-        }
+pub async fn serve(local: Option<&ControllerHandle>, payload: &[u8]) -> Option<Bytes> {
+    let event = calls::unpack_event(payload)?;
+    let reply = match local {
+        Some(local) => local.ask(event).await.ok(),
+        None => None,
     };
-    envelope::encode(envelope::Kind::ControllerReply, &answer.ok())
-}
-
-fn decode_answer(answer: &Bytes) -> Option<Reply> {
-    match envelope::decode::<Option<Reply>>(envelope::Kind::ControllerReply, answer) {
-        Ok(reply) => reply,
-        Err(cause) => {
-            debug!(%cause, "a controller's answer cannot be read");
-            None
-        }
-    }
+    calls::pack_answer(&reply)
 }

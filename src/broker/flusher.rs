@@ -149,7 +149,7 @@ impl Worker {
     }
 
     fn attest(&self) {
-        if let Err(failure) = self.log.attest(self.clock.now()) {
+        if let Err(failure) = self.log.attest() {
             super::abort(&format!("the flush log failed: {failure}"));
         }
     }

@@ -17,6 +17,7 @@ use crate::machines::controller::{
 };
 use crate::model::{BrokerEpoch, PartitionId};
 use crate::partition::{BrokenPartition, OpenedPartition};
+use crate::transport::Hello;
 
 /// How long one registration or heartbeat may look for a controller.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,14 +57,24 @@ impl Lifecycle {
     }
 
     pub(super) async fn run(mut self) {
+        self.greet(None);
         self.recover().await;
         loop {
             let Some(epoch) = self.register().await else { return };
-            if self.live(epoch).await == Ended::Stopped {
+            self.greet(Some(epoch));
+            let ended = self.live(epoch).await;
+            self.inner.beats.say(None);
+            if ended == Ended::Stopped {
                 return;
             }
             warn!("the controller knows another life of this broker: registering again (rule S15)");
         }
+    }
+
+    /// Says on the liveness connections who this is (rule S15).
+    fn greet(&self, broker_epoch: Option<BrokerEpoch>) {
+        let inner = &self.inner;
+        inner.liveness.set_hello(Hello { node: inner.node, boot: inner.directory.boot(), broker_epoch });
     }
 
     /// Waits until every log found on disk is open, and notes those that cannot be vouched for (rule S3).
@@ -220,6 +231,7 @@ impl Lifecycle {
             suspects: self.suspects.iter().copied().collect(),
             unfetchable: inner.reach.unfetchable(now),
         };
+        inner.beats.say(Some(heartbeat.clone()));
         match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
             Ok(Reply::Heartbeat(Ok(answer))) => Beat::Answer(answer),
             Ok(Reply::Heartbeat(Err(stale))) => {

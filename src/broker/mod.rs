@@ -3,6 +3,9 @@
 //! `api` and `admin` call the façade in this file; `node` starts and stops it.
 //! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
 
+mod beats;
+mod calls;
+mod cluster;
 mod controller;
 mod controllers;
 mod fetch_sessions;
@@ -27,35 +30,36 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-pub use controller::{ControllerHandle, ControllerWorld, LivenessNotice, NotController};
+pub use beats::Beats;
+pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
+pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
+pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
 pub use fetch_sessions::{
     ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic, Told,
 };
 pub use fetcher::FetchOptions;
-pub use crate::quorum::{MemberState, QuorumDescription};
 pub use lifecycle::BrokerLife;
 pub use reads::{FetchPlan, Read, ReadOutcome};
 pub use settings::topic_settings;
-pub use start::{BrokerOptions, BrokerWorld, StartError};
+pub use start::{BrokerOptions, BrokerWorld, RunningBroker, StartError};
 
-use crate::env::{Clock, Seed};
-use crate::machines::controller::{
-    CreateTopics, CreatedTopic, DeleteRefusal, DeleteTopics, DeletedTopic, Event as ControllerEvent, Reply as ControllerReply,
-    TopicRefusal, TopicReference,
-};
+use crate::env::Clock;
 use crate::machines::metadata::{Image, Listener};
 use crate::machines::replication::{Acks, EpochEnd};
-use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicSettings};
+use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId};
 use crate::partition::{
-    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetQuery, PartitionDescription, Reader, Reply,
+    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery, PartitionDescription, Reader, Reply,
 };
-use crate::quorum::{Leadership, Quorum};
 use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use crate::transport::Liveness;
 use progress::Progress;
 use shards::Shards;
+
+/// How much a batch that a look-up by timestamp unpacks may hold: a decompression bomb ends there.
+const LOOKUP_BYTES_MAX: usize = 64 << 20;
 
 /// The parts of the metrics that the broker counts in.
 #[derive(Clone, Debug)]
@@ -82,7 +86,7 @@ pub(crate) struct Inner {
     directory: Arc<DataDir>,
     /// The partitions found on disk at the start.
     found: Vec<PartitionId>,
-    quorum: Quorum,
+    cluster: Cluster,
     shards: Arc<Shards>,
     controllers: Arc<Controllers>,
     images: watch::Receiver<Arc<Image>>,
@@ -94,10 +98,11 @@ pub(crate) struct Inner {
     life: watch::Sender<BrokerLife>,
     producer_ids: producer_ids::ProducerIdBlock,
     progress: Arc<Progress>,
+    beats: Arc<Beats>,
+    liveness: Arc<Liveness>,
     reach: reach::Reach,
     metrics: MetricHandles,
     clock: Arc<dyn Clock>,
-    seed: Arc<dyn Seed>,
 }
 
 impl Inner {
@@ -131,10 +136,8 @@ impl PendingAppend {
         let Some(reply) = self.reply else { return Err(AppendRefusal::Busy) };
         match reply.await {
             Ok(Reply::Append(outcome)) => outcome,
-            Ok(
-                Reply::Read { .. } | Reply::ListOffset(_) | Reply::EpochEnd(_) | Reply::Trim(_) | Reply::Describe(_),
-            )
-            | Err(_) => Err(AppendRefusal::NotLeader),
+            // The ticket was withdrawn: the shard has ended.
+            Ok(_) | Err(_) => Err(AppendRefusal::NotLeader),
         }
     }
 }
@@ -152,16 +155,16 @@ impl Broker {
         &self.inner.options
     }
 
+    /// What this node knows of the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
     /// The present.
     #[must_use]
     pub fn now(&self) -> Now {
         self.inner.clock.now()
-    }
-
-    /// Fresh randomness for identifiers.
-    #[must_use]
-    pub fn seed(&self) -> &dyn Seed {
-        &*self.inner.seed
     }
 
     /// The cluster's metadata as this node has applied it.
@@ -170,40 +173,16 @@ impl Broker {
         self.inner.image()
     }
 
-    /// The images as they come.
+    /// The epoch of this life's registration, once it is registered.
     #[must_use]
-    pub fn images(&self) -> watch::Receiver<Arc<Image>> {
-        self.inner.images.clone()
-    }
-
-    /// Who leads the metadata quorum.
-    #[must_use]
-    pub fn leadership(&self) -> Leadership {
-        *self.inner.quorum.leadership().borrow()
-    }
-
-    /// The metadata quorum as this node sees it.
-    #[must_use]
-    pub fn describe_quorum(&self) -> Option<QuorumDescription> {
-        self.inner.quorum.describe()
+    pub fn epoch(&self) -> Option<BrokerEpoch> {
+        self.inner.broker_epoch()
     }
 
     /// Whether this broker is unfenced, as it knows.
     #[must_use]
     pub fn life(&self) -> BrokerLife {
         *self.inner.life.borrow()
-    }
-
-    /// The configuration in force for a topic.
-    #[must_use]
-    pub fn topic_settings(&self, image: &Image, topic: crate::model::TopicId) -> TopicSettings {
-        topic_settings(image, &self.inner.options.topic_defaults, topic)
-    }
-
-    /// This node's defaults for topics.
-    #[must_use]
-    pub fn topic_defaults(&self) -> &TopicConfigs {
-        &self.inner.options.topic_defaults
     }
 
     /// Where a broker is reached on a listener.
@@ -242,10 +221,22 @@ impl Broker {
     ) -> Result<Option<FoundOffset>, ListRefusal> {
         let event = |ticket| Event::ListOffset { ticket, partition, leader_epoch, reader, query };
         match self.ask_owner(partition, event).await {
-            Some(Reply::ListOffset(outcome)) => outcome,
-            Some(Reply::Append(_) | Reply::Read { .. } | Reply::EpochEnd(_) | Reply::Trim(_) | Reply::Describe(_)) | None => {
-                Err(ListRefusal::NotLeader)
+            Some(Reply::ListOffset(Ok(OffsetAnswer::Found(found)))) => Ok(found),
+            Some(Reply::ListOffset(Ok(OffsetAnswer::Look(lookup)))) => self.look_up(partition, lookup).await,
+            Some(Reply::ListOffset(Err(refusal))) => Err(refusal),
+            Some(_) | None => Err(ListRefusal::NotLeader),
+        }
+    }
+
+    /// Looks into a batch on a thread that may wait for the disk.
+    async fn look_up(&self, partition: PartitionId, lookup: OffsetLookup) -> Result<Option<FoundOffset>, ListRefusal> {
+        match tokio::task::spawn_blocking(move || lookup.resolve(LOOKUP_BYTES_MAX)).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(cause)) => {
+                tracing::warn!(%partition, %cause, "a batch cannot be looked into");
+                Err(ListRefusal::Offline)
             }
+            Err(_) => Err(ListRefusal::Offline),
         }
     }
 
@@ -262,9 +253,7 @@ impl Broker {
         let event = |ticket| Event::EpochEnd { ticket, partition, leader_epoch, epoch };
         match self.ask_owner(partition, event).await {
             Some(Reply::EpochEnd(outcome)) => outcome,
-            Some(Reply::Append(_) | Reply::Read { .. } | Reply::ListOffset(_) | Reply::Trim(_) | Reply::Describe(_)) | None => {
-                Err(ListRefusal::NotLeader)
-            }
+            Some(_) | None => Err(ListRefusal::NotLeader),
         }
     }
 
@@ -294,54 +283,4 @@ impl Broker {
     pub async fn next_producer_id(&self) -> Result<ProducerId, NoController> {
         self.inner.producer_ids.next(&self.inner).await
     }
-
-    /// Creates topics; each is made or refused by itself. Returns when this node has applied what was made.
-    ///
-    /// # Errors
-    /// When no controller answers in time.
-    pub async fn create_topics(
-        &self,
-        request: CreateTopics,
-        within: Duration,
-    ) -> Result<Vec<(String, Result<CreatedTopic, TopicRefusal>)>, NoController> {
-        let made = match self.inner.controllers.ask(ControllerEvent::CreateTopics(request.clone()), within).await? {
-            ControllerReply::CreateTopics(outcomes) => outcomes,
-            other => return Err(unexpected(&other)),
-        };
-        if !request.validate_only {
-            let ids: Vec<_> = made.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|t| t.id)).collect();
-            self.await_image(within, |image| ids.iter().all(|id| image.topic(*id).is_some())).await;
-        }
-        Ok(made)
-    }
-
-    /// Deletes topics. Returns when this node has applied it.
-    ///
-    /// # Errors
-    /// When no controller answers in time.
-    pub async fn delete_topics(
-        &self,
-        request: DeleteTopics,
-        within: Duration,
-    ) -> Result<Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>, NoController> {
-        let gone = match self.inner.controllers.ask(ControllerEvent::DeleteTopics(request), within).await? {
-            ControllerReply::DeleteTopics(outcomes) => outcomes,
-            other => return Err(unexpected(&other)),
-        };
-        let ids: Vec<_> = gone.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|t| t.id)).collect();
-        self.await_image(within, |image| ids.iter().all(|id| image.topic(*id).is_none())).await;
-        Ok(gone)
-    }
-
-    /// Waits until the image satisfies `condition`, so that whoever is answered finds here what it asked for. Not
-    /// reaching it in time is no error: what was accepted stays accepted.
-    async fn await_image(&self, within: Duration, condition: impl Fn(&Image) -> bool) {
-        let mut images = self.inner.images.clone();
-        let _ = tokio::time::timeout(within, images.wait_for(|image| condition(image))).await;
-    }
-}
-
-fn unexpected(reply: &ControllerReply) -> NoController {
-    tracing::warn!(?reply, "the controller answered something else than was asked");
-    NoController
 }

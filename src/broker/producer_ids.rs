@@ -49,6 +49,9 @@ async fn fetch(inner: &Inner) -> Result<ProducerIds, NoController> {
         | Reply::Heartbeat(_)
         | Reply::AlterIsr(_)
         | Reply::CreateTopics(_)
-        | Reply::DeleteTopics(_) => Err(NoController),
+        | Reply::DeleteTopics(_)
+        | Reply::CreatePartitions(_)
+        | Reply::AlterConfigs(_)
+        | Reply::Unregister(_) => Err(NoController),
     }
 }

@@ -19,7 +19,7 @@ use super::shards::Shards;
 use super::{Broker, Inner};
 use crate::machines::replication::EpochEnd;
 use crate::model::{Offset, PartitionId};
-use crate::partition::{AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply};
+use crate::partition::{AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching};
 use crate::storage::{ReadPlan, Slice};
 
 /// A fetch of several partitions.
@@ -88,7 +88,8 @@ impl Broker {
             let may_wait = !plan.wait.is_zero() && Instant::now() < deadline;
             let (replies, parked) = ask(inner, &plan, may_wait, again).await;
             let is_enough = has_news(&replies) || bytes_of(&replies) >= plan.bytes_min;
-            let Some(parked) = parked.filter(|_| may_wait && !is_enough) else {
+            // A shard that left no watch though there is too little wants the answer now.
+            let Some(parked) = parked.filter(|parked| !is_enough && !parked.held_by.is_empty()) else {
                 return collect(replies, plan.bytes_max, inner).await;
             };
             // Woken or not, the answer is whatever there is then.
@@ -122,18 +123,19 @@ async fn ask(inner: &Inner, plan: &FetchPlan, park: bool, again: bool) -> (Vec<R
                 again,
             })
         });
-        if let (Ok(_), Some(parked)) = (&reply, &mut parked) {
-            parked.held_by.push(shard);
-        }
-        pending.push((places, reply));
+        pending.push((shard, places, reply));
     }
     let mut ordered: Vec<Option<ReadReply>> = plan.reads.iter().map(|_| None).collect();
-    for (places, reply) in pending {
+    for (shard, places, reply) in pending {
         let replies = match reply {
             Ok(reply) => reply.await.ok(),
             Err(_) => None,
         };
-        if let Some(Reply::Read { reads, .. }) = replies {
+        if let Some(Reply::Read { reads, watching }) = replies {
+            // Refused for its bound: the fetch is answered at its deadline.
+            if let (Watching::Yes | Watching::Refused, Some(parked)) = (watching, &mut parked) {
+                parked.held_by.push(shard);
+            }
             for (place, read) in places.into_iter().zip(reads) {
                 ordered[place] = Some(read);
             }

@@ -100,7 +100,7 @@ fn order_all(inner: &Inner, image: &Image, partitions: impl Iterator<Item = Part
 }
 
 fn order(inner: &Inner, image: &Image, id: PartitionId, name: &TopicName, partition: &Partition) -> Event {
-    let settings = partition_settings(image, &inner.options.topic_defaults, id.topic, partition.replicas.len());
+    let settings = partition_settings(image, &inner.cluster.defaults, inner.options.producer_expiration, id.topic);
     if partition.leader != Some(inner.node) {
         return Event::Follow(FollowOrder {
             partition: id,

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::machines::controller::effective_min_isr;
+use crate::machines::controller::{Defaults, effective_min_isr};
 use crate::machines::metadata::{ConfigResource, Image};
-use crate::model::{FlushMode as TopicFlushMode, TopicConfigs, TopicId, TopicSettings};
+use crate::model::{FlushMode as TopicFlushMode, TopicConfigDefinition, TopicConfigs, TopicId, TopicSettings};
 use crate::partition::FlushMode;
 use crate::storage::{Cleanup, LogOptions};
 
@@ -21,20 +21,28 @@ pub(super) struct PartitionSettings {
 
 /// The configuration in force for a topic.
 #[must_use]
-pub fn topic_settings(image: &Image, defaults: &TopicConfigs, topic: TopicId) -> TopicSettings {
+pub fn topic_settings(image: &Image, defaults: &Defaults, topic: TopicId) -> TopicSettings {
+    let cluster = image.configs().overrides(ConfigResource::Cluster);
+    let cluster = cluster.filter_map(|(name, value)| Some((TopicConfigDefinition::with_synonym(name)?.name, value)));
+    let broker = TopicConfigs::from_checked(defaults.topic.iter().chain(cluster));
     let overrides = image.configs().overrides(ConfigResource::Topic(topic));
-    TopicConfigs::from_checked(overrides).resolve(defaults)
+    TopicConfigs::from_checked(overrides).resolve(&broker)
 }
 
-pub(super) fn partition_settings(image: &Image, defaults: &TopicConfigs, topic: TopicId, replicas: usize) -> PartitionSettings {
+pub(super) fn partition_settings(
+    image: &Image,
+    defaults: &Defaults,
+    producer_expiration: Duration,
+    topic: TopicId,
+) -> PartitionSettings {
     let settings = topic_settings(image, defaults, topic);
     PartitionSettings {
-        log: log_options(&settings),
+        log: LogOptions { producer_expiration, ..log_options(&settings) },
         flush: match settings.flush_mode {
             TopicFlushMode::Durable => FlushMode::Durable,
             TopicFlushMode::Kafka => FlushMode::Kafka,
         },
-        isr_min: effective_min_isr(settings.min_insync_replicas, replicas),
+        isr_min: effective_min_isr(image, defaults, topic),
     }
 }
 

@@ -15,13 +15,12 @@ use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
 use super::shards::{ShardThreads, Shards};
-use super::{Broker, Controllers, Inner, MetricHandles, isr, notices, reconcile};
-use crate::env::{Clock, Seed};
+use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile};
 use crate::machines::metadata::{Image, Listener};
-use crate::model::{NodeId, TopicConfigs};
+use crate::model::NodeId;
 use crate::partition::{Event, Shard, ShardOptions};
-use crate::quorum::Quorum;
 use crate::storage::DataDir;
+use crate::transport::Liveness;
 
 /// How this broker is configured.
 #[derive(Clone, Debug)]
@@ -32,6 +31,8 @@ pub struct BrokerOptions {
     pub rack: Option<String>,
     /// `inter.broker.listener.name`.
     pub inter_broker_listener: String,
+    /// The listener of controllers; not for clients.
+    pub controller_listener: String,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
     /// `num.shards`.
@@ -40,24 +41,22 @@ pub struct BrokerOptions {
     pub lag_max: Duration,
     /// `log.retention.check.interval.ms`.
     pub retention_interval: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration: Duration,
     /// `replica.fetch.*`.
     pub fetch: FetchOptions,
-    /// The `log.*` and other synonyms of topic configurations that this node sets.
-    pub topic_defaults: TopicConfigs,
 }
 
 /// What a broker needs of the world.
 pub struct BrokerWorld {
     /// Its data directory, opened.
     pub directory: Arc<DataDir>,
-    /// The metadata log.
-    pub quorum: Quorum,
-    /// The way to the active controller.
-    pub controllers: Arc<Controllers>,
-    /// Clocks.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub seed: Arc<dyn Seed>,
+    /// What this node knows of the cluster.
+    pub cluster: Cluster,
+    /// Says on the liveness connections how this broker is.
+    pub beats: Arc<Beats>,
+    /// The liveness connections.
+    pub liveness: Arc<Liveness>,
     /// Where it counts.
     pub metrics: MetricHandles,
 }
@@ -70,6 +69,8 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+/// How long the shards may take to flush and close their logs at a stop.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Produces that may wait on one partition.
 const WAITERS_MAX: usize = 10_000;
 /// Reads that may wait on one shard.
@@ -91,8 +92,10 @@ impl Broker {
     /// # Errors
     /// When a thread cannot be made.
     pub fn start(node: NodeId, options: BrokerOptions, world: BrokerWorld) -> Result<RunningBroker, StartError> {
-        let BrokerWorld { directory, quorum, controllers, clock, seed, metrics } = world;
+        let BrokerWorld { directory, cluster, beats, liveness, metrics } = world;
+        let clock = Arc::clone(&cluster.clock);
         let progress = Arc::new(Progress::new(options.shards));
+        beats.begin(&progress, &clock);
         let (flusher, flusher_thread) =
             Flusher::start(directory.flush_log().clone(), &clock, &progress, &metrics.partition)?;
         let (notices_in, notices_out) = mpsc::unbounded_channel();
@@ -105,14 +108,15 @@ impl Broker {
         };
         let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
         let (shards, shard_threads) = Shards::start(shards, &flusher, &notices_in, &clock, &progress)?;
-        let found = directory.partitions();
-        let images = quorum.images();
+        let found = directory.partitions().to_vec();
+        let images = cluster.images();
+        let controllers = Arc::clone(&cluster.controllers);
         let inner = Arc::new(Inner {
             node,
             options,
             directory,
-            found: found.iter().map(|f| f.partition).collect(),
-            quorum,
+            found: found.iter().map(|f| f.id).collect(),
+            cluster,
             shards,
             controllers,
             images,
@@ -121,13 +125,14 @@ impl Broker {
             life: watch::channel(BrokerLife::default()).0,
             producer_ids: ProducerIdBlock::default(),
             progress,
+            beats,
+            liveness,
             reach: super::reach::Reach::default(),
             metrics,
             clock,
-            seed,
         });
         for found in found {
-            inner.shards.tell(found.partition, Event::Open { partition: found.partition, name: found.name });
+            inner.shards.tell(found.id, Event::Open { partition: found.id, name: found.name });
         }
         let (stop, stopping) = watch::channel(false);
         spawn_tasks(&inner, notices_out, stopping);
@@ -159,15 +164,29 @@ impl RunningBroker {
         }
     }
 
-    /// Stops the threads; flushes everything; marks the directory as stopped cleanly. Blocks.
-    pub fn stop(self) {
+    /// Closes every log, stops the threads, marks the directory as stopped cleanly.
+    pub async fn stop(self) {
         let Self { broker, stop: _, flusher, shard_threads, flusher_thread } = self;
-        broker.inner.shards.close();
-        shard_threads.join();
+        let shards = &broker.inner.shards;
+        let closing: Vec<_> =
+            (0..shards.count()).filter_map(|shard| shards.ask(shard, |ticket| Event::Close { ticket }).ok()).collect();
+        for closed in closing {
+            if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+                warn!("a shard does not close its logs: the next start will recover");
+                return;
+            }
+        }
+        shards.close();
         flusher.close();
-        flusher_thread.join();
-        let epoch = broker.inner.broker_epoch();
-        match broker.inner.directory.mark_clean(epoch) {
+        let joined = tokio::task::spawn_blocking(move || {
+            shard_threads.join();
+            flusher_thread.join();
+        });
+        if joined.await.is_err() {
+            warn!("a thread of the data plane ended by a panic");
+            return;
+        }
+        match broker.inner.directory.mark_clean() {
             Ok(()) => info!("stopped cleanly"),
             Err(cause) => warn!(%cause, "the mark of a clean stop cannot be written: the next start will recover"),
         }

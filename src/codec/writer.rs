@@ -188,7 +188,7 @@ mod tests {
         let chunks = writer.into_chunks();
         let sizes: Vec<_> = chunks.iter().map(Bytes::len).collect();
         assert_eq!(sizes, [9, SHARED_SIZE_MIN, SHARED_SIZE_MIN, 1]);
-        assert_eq!(size, sizes.iter().sum());
+        assert_eq!(size, sizes.iter().sum::<usize>());
         assert_eq!(&chunks[0][..], b"\0\0\0\x03small");
         assert_eq!(chunks[1].as_ptr(), large.as_ptr());
     }

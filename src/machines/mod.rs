@@ -1,4 +1,4 @@
-//! Every decision the system makes, as pure functions over state, event and `now`.
+//! Every decision the system makes, as pure functions: no clock, no chance, no I/O, no sibling.
 
 pub mod metadata;
 pub mod controller;

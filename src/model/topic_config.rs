@@ -139,12 +139,14 @@ impl TopicConfigDefinition {
             let expected = self.kind.expected();
             return Err(TopicConfigError::Value { name: self.name.to_owned(), value: value.to_owned(), expected });
         }
-        let needs_tiering = matches!(self.name, "remote.storage.enable") && value == "true";
-        if needs_tiering {
-            let reason = "this broker has no remote storage".to_owned();
-            return Err(TopicConfigError::Unsupported { name: self.name.to_owned(), value: value.to_owned(), reason });
-        }
-        Ok(())
+        let reason = match (self.name, value) {
+            ("remote.storage.enable", "true") => "this broker has no remote storage",
+            // Accepting it and then not doing it would be the worse answer (rule R17).
+            ("unclean.leader.election.enable", "true") => "only replicas that hold all acknowledged records may lead",
+            _ => return Ok(()),
+        };
+        let (name, value, reason) = (self.name.to_owned(), value.to_owned(), reason.to_owned());
+        Err(TopicConfigError::Unsupported { name, value, reason })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: effects of one turn are handed out in order; `Flush` stands last, so that what it covers is complete.
 
-use crate::machines::replication::{EpochEnd, IsrProposal, Ticket};
+use crate::machines::replication::{EpochEnd, FollowerState, IsrProposal, Ticket};
 use crate::model::{
     LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName,
 };
@@ -377,7 +377,7 @@ pub enum RoleDescription {
         /// Produces that wait.
         waiting: usize,
         /// How far each follower has flushed, as its fetches of this epoch said.
-        followers: Vec<(NodeId, Option<Offset>)>,
+        followers: Vec<FollowerState>,
     },
     /// A follower.
     Follower {

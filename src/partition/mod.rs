@@ -9,6 +9,8 @@ mod event;
 mod effect;
 mod shard;
 mod replica;
+mod append;
+mod follow;
 mod read;
 mod lookup;
 mod watches;

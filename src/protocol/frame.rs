@@ -83,6 +83,13 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The pieces behind the size, for a transport that writes the size itself.
+    #[must_use]
+    pub fn into_unsized_chunks(mut self) -> Vec<Bytes> {
+        self.advance(PREFIX_SIZE);
+        self.chunks.into()
+    }
+
     /// The pieces not yet sent; none is empty.
     pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
         self.chunks.iter()

@@ -2,6 +2,9 @@
 //!
 //! Invariant: figures of other members are known only to the leader; elsewhere they are absent, never guessed.
 
+use super::core::{Core, is_voter, leads};
+use super::guard::leadership;
+use super::types::{Member, Metrics, end_after, node_id};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term, Timestamp};
 
 /// One member of the quorum as the leader sees it.
@@ -38,4 +41,41 @@ pub struct QuorumDescription {
     pub voters: Vec<MemberState>,
     /// Observers, by node id.
     pub observers: Vec<MemberState>,
+}
+
+/// The quorum as the node of `core` sees it.
+pub(crate) fn describe(core: &Core) -> QuorumDescription {
+    let metrics = core.metrics();
+    let data = core.raft.data_metrics().borrow().clone();
+    let seen = leadership(core, &metrics);
+    let membership = metrics.membership_config.membership();
+    let state = |(&id, member): (&u64, &Member)| member_state(core, &metrics, id, member);
+    let (voters, observers) = membership.nodes().partition::<Vec<_>, _>(|&(&id, _)| is_voter(&metrics, id));
+    QuorumDescription {
+        leader: seen.leader,
+        term: seen.term,
+        high_watermark: end_after(data.last_applied.map(|id| id.index)),
+        log_end: end_after(data.last_log.map(|id| id.index)),
+        log_start: end_after(data.purged.map(|id| id.index)),
+        voters: voters.into_iter().map(state).collect(),
+        observers: observers.into_iter().map(state).collect(),
+    }
+}
+
+fn member_state(core: &Core, metrics: &Metrics, id: u64, member: &Member) -> MemberState {
+    let now = core.links.clock.now().timestamp;
+    let leads_here = leads(metrics) && id == core.links.id();
+    let ack = core.links.contacts.ack(id, &metrics.vote).filter(|_| leads(metrics));
+    MemberState {
+        node: node_id(id),
+        directory: member.directory,
+        address: core.links.peer(node_id(id), member).address,
+        log_end: if leads_here {
+            Some(end_after(metrics.last_log_index))
+        } else {
+            ack.map(|ack| LogIndex::new(ack.end))
+        },
+        last_fetch: if leads_here { Some(now) } else { ack.map(|ack| ack.answered) },
+        last_caught_up: if leads_here { Some(now) } else { ack.and_then(|ack| ack.caught_up) },
+    }
 }

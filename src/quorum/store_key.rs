@@ -73,6 +73,7 @@ fn few_key(record: &Record) -> Option<Vec<u8>> {
         Record::TopicCreated { .. }
         | Record::TopicDeleted { .. }
         | Record::ConfigSet { .. }
+        | Record::PartitionsCreated { .. }
         | Record::PartitionCreated { .. }
         | Record::PartitionChanged { .. }
         | Record::ProducerIdsAllocated { .. } => None,

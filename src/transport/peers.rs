@@ -350,3 +350,6 @@ fn take(
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests;

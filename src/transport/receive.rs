@@ -97,3 +97,29 @@ impl FrameReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::transport::{Dialer, HostPort, Listener};
+
+    #[tokio::test]
+    async fn a_claimed_length_takes_no_memory() {
+        let listener = Listener::bind(&HostPort::new("127.0.0.1", 0), 8).expect("a free port");
+        let mut dialer = Dialer::new(HostPort::new("127.0.0.1", listener.address().port()));
+        let acceptor = listener.acceptor().expect("a runtime");
+        let mut client = dialer.dial(Duration::from_secs(5)).await.expect("we listen");
+        let (socket, _) = acceptor.accept().await.expect("a connection");
+        let (reader, _writer) = socket.split();
+        let mut frames = FrameReader::new(reader, 100 << 20);
+        client.stream_mut().write_all(&[0x05, 0xff, 0, 0, 1, 2, 3]).await.expect("sent");
+        drop(client);
+        let outcome = frames.frame(&mut Share::unbudgeted()).await;
+        assert!(matches!(outcome, Err(ReceiveError::Cut)));
+        assert!(frames.buffer.capacity() <= 4 * READ_AHEAD_BYTES);
+    }
+}

@@ -174,12 +174,14 @@ pub enum DialError {
 
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
-            other => Self::Failed(other),
-        }
+        let known = [
+            (io::ErrorKind::ConnectionRefused, Self::Refused),
+            (io::ErrorKind::TimedOut, Self::TimedOut),
+            (io::ErrorKind::HostUnreachable, Self::Unreachable),
+            (io::ErrorKind::NetworkUnreachable, Self::Unreachable),
+        ];
+        let kind = error.kind();
+        known.into_iter().find(|(known, _)| *known == kind).map_or(Self::Failed(kind), |(_, error)| error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the controller wants done besides proposing: dials, barriers, a hand-over.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -7,7 +8,7 @@ use tracing::{info, warn};
 use super::{Finding, Host};
 use crate::machines::controller::{DialOutcome, Effect};
 use crate::model::NodeId;
-use crate::transport::{HostPort, Probe, probe};
+use crate::transport::{Probe, probe};
 
 /// How long a dial of a broker that may be dead may take; silence tells nothing, so the session decides then.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -24,11 +25,11 @@ impl Host {
                     let _ = found.send(Finding::Dialed { node, boot, outcome });
                 });
             }
-            Effect::ReadBarrier => {
+            Effect::ReadBarrier { asked } => {
                 let (quorum, found) = (self.world.quorum.clone(), self.found.clone());
                 tokio::spawn(async move {
                     match quorum.read_barrier().await {
-                        Ok(_) => _ = found.send(Finding::BarrierPassed),
+                        Ok(_) => _ = found.send(Finding::BarrierPassed { asked }),
                         Err(cause) => warn!(%cause, "a read barrier failed"),
                     }
                 });
@@ -41,19 +42,19 @@ impl Host {
         }
     }
 
-    fn address_of(&self, node: NodeId) -> Option<HostPort> {
+    /// The broker's host as its liveness connection showed it, the port as it registered it: no name to resolve.
+    fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
         let image = self.images.borrow();
         let listener = image.broker(node)?.listener(&self.world.dial_listener)?;
-        Some(HostPort::new(listener.host.clone(), listener.port))
+        Some(SocketAddr::new(*self.seen_at.get(&node)?, listener.port))
     }
 }
 
-async fn dial(address: Option<HostPort>) -> DialOutcome {
+async fn dial(address: Option<SocketAddr>) -> DialOutcome {
     let Some(address) = address else { return DialOutcome::Unreachable };
-    match probe(&address, DIAL_TIMEOUT).await {
+    match probe(address, DIAL_TIMEOUT).await {
         Probe::Refused => DialOutcome::Refused,
         Probe::Accepted => DialOutcome::Answered,
-        Probe::Unreachable => DialOutcome::Unreachable,
-        Probe::Unable => DialOutcome::Unable,
+        Probe::TimedOut | Probe::Unreachable => DialOutcome::Unreachable,
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::Command;
@@ -18,12 +18,12 @@ use crate::broker::Inner;
 use crate::machines::replication::EpochEnd;
 use crate::model::{LeaderEpoch, NodeId, Offset, PartitionId, PartitionIndex};
 use crate::partition::{Event, FetchPosition, FetchedOutcome, FetchedPartition};
-use crate::protocol::messages::fetch::{FetchResponse, PartitionData};
+use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, PartitionData};
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use crate::protocol::{ErrorCode, Request, decode_response, encode_request};
-use crate::transport::client::{CallError, Client};
+use crate::transport::{ClientConnection, ClientError, ClientOptions, Dialer, HostPort};
 
 /// How long a dial may take.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -36,6 +36,8 @@ const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// How long a turn waits for the shards to flush what came. What takes longer is left out of the session until then,
 /// so that a slow directory delays only its own partitions.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
+/// What this broker calls itself to leaders.
+const CLIENT_ID: &str = "ottla-replica";
 /// ListOffsets for the bounds of a leader's log.
 const LIST_OFFSETS_VERSION: i16 = 9;
 const LATEST: i64 = -1;
@@ -51,7 +53,8 @@ pub(super) struct LeaderTask {
     /// Resting after an error.
     resting: BTreeMap<PartitionId, Instant>,
     session: Session,
-    client: Option<Client>,
+    dialer: Option<Dialer>,
+    client: Option<ClientConnection>,
 }
 
 /// How waiting for an answer ended.
@@ -59,7 +62,7 @@ enum Awaited {
     Answer(FetchResponse),
     /// There is something to fetch that the parked request does not name.
     Overtaken,
-    Failed(CallError),
+    Failed(ClientError),
     Ended,
 }
 
@@ -73,6 +76,7 @@ impl LeaderTask {
             busy: BTreeSet::new(),
             resting: BTreeMap::new(),
             session: Session::default(),
+            dialer: None,
             client: None,
         }
     }
@@ -84,6 +88,7 @@ impl LeaderTask {
             }
             if !self.has_work() {
                 self.hang_up();
+                self.inner.reach.reached(self.leader);
                 match self.commands.recv().await {
                     Some(command) => _ = self.take(command),
                     None => return,
@@ -99,6 +104,7 @@ impl LeaderTask {
                 Awaited::Overtaken => self.hang_up(),
                 Awaited::Failed(cause) => {
                     debug!(leader = %self.leader, %cause, "a fetch failed");
+                    self.failed();
                     self.hang_up();
                     self.rest(DIAL_BACKOFF).await;
                 }
@@ -141,19 +147,22 @@ impl LeaderTask {
             debug!(leader = %self.leader, "the leader has no address yet");
             return false;
         };
-        let address = format!("{}:{}", listener.host, listener.port);
-        match timeout(DIAL_TIMEOUT, Client::dial(&address, &self.inner.metrics.transport)).await {
-            Ok(Ok(client)) => {
-                debug!(leader = %self.leader, %address, "connected to the leader");
+        let address = HostPort::new(listener.host, listener.port);
+        // The dialer remembers the last address of a name; it goes with the name.
+        let dialer = match self.dialer.take().filter(|dialer| *dialer.target() == address) {
+            Some(dialer) => self.dialer.insert(dialer),
+            None => self.dialer.insert(Dialer::new(address)),
+        };
+        let options = ClientOptions { connect_timeout: DIAL_TIMEOUT, ..ClientOptions::default() };
+        match ClientConnection::open(dialer, &options, self.inner.metrics.transport.clone()).await {
+            Ok(client) => {
+                debug!(leader = %self.leader, "connected to the leader");
                 self.client = Some(client);
                 true
             }
-            Ok(Err(cause)) => {
-                debug!(leader = %self.leader, %address, %cause, "cannot reach the leader");
-                false
-            }
-            Err(_) => {
-                debug!(leader = %self.leader, %address, "dialling the leader took too long");
+            Err(cause) => {
+                debug!(leader = %self.leader, %cause, "cannot reach the leader");
+                self.failed();
                 false
             }
         }
@@ -186,9 +195,8 @@ impl LeaderTask {
         }
         let epoch = self.inner.broker_epoch();
         let request = self.session.request(&wanted, self.inner.node, epoch, &options, wait);
-        let deadline = now + wait + ANSWER_GRACE;
         let mut client = self.client.take().expect("the task has dialled");
-        let answer = self.await_answer(&mut client, request, deadline).await;
+        let answer = self.await_answer(&mut client, request, wait + ANSWER_GRACE).await;
         if matches!(answer, Awaited::Answer(_)) {
             self.client = Some(client);
         }
@@ -197,11 +205,11 @@ impl LeaderTask {
 
     async fn await_answer(
         &mut self,
-        client: &mut Client,
-        request: crate::protocol::messages::fetch::FetchRequest,
-        deadline: Instant,
+        client: &mut ClientConnection,
+        request: FetchRequest,
+        within: Duration,
     ) -> Awaited {
-        let call = client.call(FETCH_VERSION, &request);
+        let call = call(client, FETCH_VERSION, &request, within);
         tokio::pin!(call);
         loop {
             tokio::select! {
@@ -216,12 +224,16 @@ impl LeaderTask {
                     },
                     None => return Awaited::Ended,
                 },
-                () = sleep_until(deadline) => return Awaited::Failed(CallError::TimedOut),
             }
         }
     }
 
+    fn failed(&self) {
+        self.inner.reach.failed(self.leader, self.inner.clock.now().instant);
+    }
+
     async fn digest(&mut self, response: FetchResponse) {
+        self.inner.reach.reached(self.leader);
         if response.error_code != ErrorCode::None {
             debug!(leader = %self.leader, error = ?response.error_code, "the fetch session ended");
             self.session.reset();
@@ -285,12 +297,7 @@ impl LeaderTask {
 
     fn hand_over(&mut self, position: FetchPosition, outcome: FetchedOutcome) {
         self.busy.insert(position.partition);
-        let fetched = FetchedPartition {
-            partition: position.partition,
-            leader_epoch: position.leader_epoch,
-            offset: position.offset,
-            outcome,
-        };
+        let fetched = FetchedPartition { position, outcome };
         self.inner.shards.tell(position.partition, Event::Fetched(fetched));
     }
 
@@ -318,7 +325,7 @@ impl LeaderTask {
         let request =
             ListOffsetsRequest { replica_id: self.inner.node.get(), topics: vec![topic], ..ListOffsetsRequest::default() };
         let client = self.client.as_mut()?;
-        let answer: Result<ListOffsetsResponse, _> = client.call(LIST_OFFSETS_VERSION, &request).await;
+        let answer: Result<ListOffsetsResponse, _> = call(client, LIST_OFFSETS_VERSION, &request, ANSWER_GRACE).await;
         let Ok(response) = answer else {
             self.hang_up();
             return None;
@@ -326,4 +333,16 @@ impl LeaderTask {
         let partition = response.topics.first()?.partitions.first()?;
         (partition.error_code == ErrorCode::None && partition.offset >= 0).then(|| Offset::new(partition.offset))
     }
+}
+
+/// Sends one request and reads its response.
+async fn call<R: Request>(
+    client: &mut ClientConnection,
+    version: i16,
+    request: &R,
+    within: Duration,
+) -> Result<R::Response, ClientError> {
+    let encode = |correlation| encode_request(version, correlation, CLIENT_ID, request).into_unsized_chunks();
+    let response = client.call(encode, within).await?;
+    decode_response(version, response).map_err(|_| ClientError::Malformed)
 }

@@ -17,6 +17,7 @@ use super::Inner;
 use crate::model::{NodeId, PartitionId};
 use crate::partition::FetchPosition;
 use leader::LeaderTask;
+pub use request::FetchOptions;
 
 /// What a leader's task is told.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,16 @@
-//! A leader wants another in-sync set (kafka-compat 5.4).
+//! A leader wants another in-sync set (kafka-compat 5.4, rule R9).
+//!
+//! Invariant: a set is changed only by the present leader, on the present state, with members whose present life the
+//! leader has seen; so nobody is counted who may have forgotten what it acknowledged.
 
 use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Image, Partition, Recovery};
 use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionId};
 
-use super::{Decision, Reply, Soft};
+use super::batch::Batch;
+use super::elect::{nobody, with_isr};
+use super::{Decision, Defaults, Reply, Soft, effective_min_isr, sender};
 
 /// What a leader asks, for all its partitions at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +112,78 @@ pub enum IsrFlaw {
 }
 
 pub(super) fn decide(image: &Image, soft: &Soft, request: &AlterIsr) -> Decision {
-    let _ = (image, soft, request);
-    Decision::reply(Reply::Nothing)
+    if let Err(stale) = sender(image, request.node, request.broker_epoch) {
+        return Decision::reply(Reply::AlterIsr(Err(stale)));
+    }
+    let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
+    let mut answers = Vec::with_capacity(request.changes.len());
+    for change in &request.changes {
+        let partition = change.partition;
+        let before = batch.image().partition(partition).cloned();
+        let mut outcome = changed(batch.image(), &soft.options.defaults, request.node, change);
+        if let Ok(after) = &outcome
+            && Some(after) != before.as_ref()
+            && !batch.change(partition, after.clone())
+        {
+            // The leader asks for what it still wants, in its next request (rules S10, S14).
+            outcome = Err(IsrRefusal::NotAttempted);
+        }
+        answers.push(IsrAnswer { partition, outcome });
+    }
+    Decision::new(batch.into_records(), Reply::AlterIsr(Ok(answers)))
+}
+
+/// The partition's state with the change; the checks stand in Kafka's order (rule R9).
+fn changed(image: &Image, defaults: &Defaults, sender: NodeId, change: &IsrChange) -> Result<Partition, IsrRefusal> {
+    image.topic(change.partition.topic).ok_or(IsrRefusal::UnknownTopic)?;
+    let before = image.partition(change.partition).ok_or(IsrRefusal::UnknownPartition)?;
+    check_epochs(before, sender, change)?;
+    check_set(before, sender, change).map_err(IsrRefusal::Invalid)?;
+    let brokers = image.brokers();
+    let eligible = |member: &&IsrMember| {
+        brokers.get(member.node).is_some_and(|b| b.is_active() && b.broker_epoch == member.broker_epoch)
+    };
+    if let Some(member) = change.isr.iter().find(|member| !eligible(member)) {
+        return Err(IsrRefusal::IneligibleReplica { node: member.node });
+    }
+    let is_member = |node: &NodeId| change.isr.iter().any(|member| member.node == *node);
+    let isr: Vec<NodeId> = before.replicas.iter().copied().filter(is_member).collect();
+    let same_members = isr.len() == before.isr.len() && before.isr.iter().all(|node| isr.contains(node));
+    if same_members && before.recovery == change.recovery {
+        return Ok(before.clone());
+    }
+    let min_isr = effective_min_isr(image, defaults, change.partition.topic);
+    let after = with_isr(before, isr, min_isr, &nobody);
+    // The leader stays, so its epoch stays (rules R1, S18).
+    Ok(Partition { recovery: change.recovery, partition_epoch: before.partition_epoch.next(), ..after })
+}
+
+fn check_epochs(before: &Partition, sender: NodeId, change: &IsrChange) -> Result<(), IsrRefusal> {
+    if change.leader_epoch > before.leader_epoch || change.partition_epoch > before.partition_epoch {
+        return Err(IsrRefusal::NotController);
+    }
+    if change.leader_epoch < before.leader_epoch {
+        return Err(IsrRefusal::FencedLeaderEpoch { leader_epoch: before.leader_epoch });
+    }
+    if before.leader != Some(sender) {
+        return Err(IsrRefusal::Invalid(IsrFlaw::NotLeader));
+    }
+    if change.partition_epoch < before.partition_epoch {
+        return Err(IsrRefusal::InvalidUpdateVersion { partition_epoch: before.partition_epoch });
+    }
+    Ok(())
+}
+
+fn check_set(before: &Partition, leader: NodeId, change: &IsrChange) -> Result<(), IsrFlaw> {
+    let is_again = |at: usize| change.isr[..at].iter().any(|member| member.node == change.isr[at].node);
+    let is_stray = |at: usize| !before.replicas.contains(&change.isr[at].node) || is_again(at);
+    if (0..change.isr.len()).any(is_stray) {
+        return Err(IsrFlaw::NotReplica);
+    }
+    if !change.isr.iter().any(|member| member.node == leader) {
+        return Err(IsrFlaw::LacksLeader);
+    }
+    let relapses = before.recovery == Recovery::Recovered && change.recovery == Recovery::Recovering;
+    let grows = change.recovery == Recovery::Recovering && change.isr.len() > 1;
+    if relapses || grows { Err(IsrFlaw::Recovery) } else { Ok(()) }
 }

@@ -1,17 +1,24 @@
 //! Topics are to go.
+//!
+//! Invariant: a topic, its partitions and its configurations go by one record; brokers find out by comparing.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Image, Record};
 use crate::model::{TopicId, TopicName};
 
-use super::{Decision, Reply};
+use super::batch::Batch;
+use super::{Decision, Event, Reply, Soft};
 
 /// A request to delete topics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteTopics {
     /// Which.
     pub topics: Vec<TopicReference>,
+    /// What was answered by earlier proposals of the same request; callers leave it empty.
+    pub settled: Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>,
 }
 
 /// A topic, by name or by id.
@@ -46,19 +53,25 @@ pub enum DeleteRefusal {
     Twice,
 }
 
-pub(super) fn decide(image: &Image, request: DeleteTopics) -> Decision {
-    let mut gone = std::collections::BTreeSet::new();
-    let mut records = Vec::new();
-    let mut replies = Vec::new();
-    for reference in request.topics {
-        let outcome = find(image, &reference)
-            .and_then(|topic| if gone.insert(topic.id) { Ok(topic) } else { Err(DeleteRefusal::Twice) });
+pub(super) fn decide(image: &Image, soft: &Soft, mut request: DeleteTopics) -> Decision {
+    let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
+    let mut settled = std::mem::take(&mut request.settled);
+    let mut gone: BTreeSet<TopicId> = settled.iter().filter_map(|(_, o)| o.as_ref().ok()).map(|t| t.id).collect();
+    for (at, reference) in request.topics.iter().enumerate() {
+        let found = find(image, reference);
+        let outcome =
+            found.and_then(|topic| if gone.contains(&topic.id) { Err(DeleteRefusal::Twice) } else { Ok(topic) });
         if let Ok(topic) = &outcome {
-            records.push(Record::TopicDeleted { topic: topic.id });
+            if !batch.add_fitting(vec![Record::TopicDeleted { topic: topic.id }]) {
+                let rest = DeleteTopics { topics: request.topics.split_off(at), settled };
+                let rest = Some(Box::new(Event::DeleteTopics(rest)));
+                return Decision { rest, ..Decision::new(batch.into_records(), Reply::Nothing) };
+            }
+            gone.insert(topic.id);
         }
-        replies.push((reference, outcome));
+        settled.push((reference.clone(), outcome));
     }
-    Decision::new(records, Reply::DeleteTopics(replies))
+    Decision::new(batch.into_records(), Reply::DeleteTopics(settled))
 }
 
 fn find(image: &Image, reference: &TopicReference) -> Result<DeletedTopic, DeleteRefusal> {

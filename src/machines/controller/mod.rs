@@ -6,6 +6,10 @@
 //! the host decides `rest`, whose reply is the reply. [`tick`] does what is due: fences the dead, elects where a
 //! leader is owed. It is called when [`Soft::next_deadline`] has come and after every accepted proposal.
 //!
+//! The host keeps one proposal in flight: it decides on the image last published, or, for several events in one
+//! proposal, on [`Image::with`] the records decided before, within the proposal's bound ([`Record::size_max`]). It
+//! begins a term with [`Soft::begin`] and a tick, and drops what it decided when a proposal is dropped.
+//!
 //! Hard state is the image and changes only by replay. [`Soft`] is sessions, connections and progress: a new
 //! controller begins without it and loses nothing but time. No safety rests on a clock (decision 8).
 
@@ -19,9 +23,13 @@ mod fence;
 mod elect;
 mod owed;
 mod unreachable;
+mod preferred;
 mod alter_isr;
 mod create_topics;
+mod create_partitions;
 mod delete_topics;
+mod alter_configs;
+mod unregister;
 mod place;
 mod allocate_producers;
 mod min_isr;
@@ -35,8 +43,12 @@ use super::metadata::{Broker, Image, Record};
 use batch::Batch;
 
 pub use allocate_producers::{AllocateProducers, ProducerIds};
+pub use alter_configs::{AlterConfigs, AlterationScope, ConfigAlteration, ConfigChange, ConfigRefusal, ConfigTarget};
 pub use alter_isr::{AlterIsr, IsrAnswer, IsrChange, IsrFlaw, IsrMember, IsrRefusal};
-pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicRefusal};
+pub use create_partitions::{CreatePartitions, GrowRefusal, GrowingTopic};
+pub use create_topics::{
+    AssignmentFlaw, CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
+};
 pub use delete_topics::{DeleteRefusal, DeleteTopics, DeletedTopic, TopicReference};
 pub use heartbeat::{Heartbeat, HeartbeatAnswer, Progress, Wish};
 pub use liveness::DialOutcome;
@@ -44,6 +56,7 @@ pub use min_isr::effective_min_isr;
 pub use options::{Defaults, Options};
 pub use register::{DirectoryClaim, RegisterRefusal, Registered, Registration};
 pub use soft::Soft;
+pub use unregister::UnregisterRefusal;
 
 /// What the controller can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +74,14 @@ pub enum Event {
     AlterIsr(AlterIsr),
     /// Topics are to be made.
     CreateTopics(CreateTopics),
+    /// Topics are to have more partitions.
+    CreatePartitions(CreatePartitions),
     /// Topics are to go.
     DeleteTopics(DeleteTopics),
+    /// Configurations are to change.
+    AlterConfigs(AlterConfigs),
+    /// A broker is to be forgotten.
+    Unregister(NodeId),
     /// A broker needs producer ids to give out.
     AllocateProducers(AllocateProducers),
 }
@@ -80,6 +99,12 @@ pub enum Reply {
     AlterIsr(Result<Vec<IsrAnswer>, StaleBroker>),
     /// To [`Event::CreateTopics`], in the order of the request.
     CreateTopics(Vec<(String, Result<CreatedTopic, TopicRefusal>)>),
+    /// To [`Event::CreatePartitions`], in the order of the request.
+    CreatePartitions(Vec<(String, Result<(), GrowRefusal>)>),
+    /// To [`Event::AlterConfigs`], in the order of the request.
+    AlterConfigs(Vec<(ConfigTarget, Result<(), ConfigRefusal>)>),
+    /// To [`Event::Unregister`].
+    Unregister(Result<(), UnregisterRefusal>),
     /// To [`Event::DeleteTopics`], in the order of the request.
     DeleteTopics(Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>),
     /// To [`Event::AllocateProducers`].
@@ -98,7 +123,10 @@ impl Reply {
             | Self::Heartbeat(_)
             | Self::AlterIsr(_)
             | Self::CreateTopics(_)
+            | Self::CreatePartitions(_)
             | Self::DeleteTopics(_)
+            | Self::AlterConfigs(_)
+            | Self::Unregister(_)
             | Self::AllocateProducers(_)) => other,
         }
     }
@@ -166,12 +194,15 @@ impl Decision {
 #[must_use]
 pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decision {
     match event {
-        Event::Form { cluster } => form(image, soft, cluster),
+        Event::Form { cluster } => form(image, cluster),
         Event::Register(registration) => register::decide(image, soft, now, &registration),
         Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
         Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
         Event::CreateTopics(request) => create_topics::decide(image, soft, request),
-        Event::DeleteTopics(request) => delete_topics::decide(image, request),
+        Event::CreatePartitions(request) => create_partitions::decide(image, soft, request),
+        Event::AlterConfigs(request) => alter_configs::decide(image, soft, request),
+        Event::Unregister(node) => unregister::decide(image, node),
+        Event::DeleteTopics(request) => delete_topics::decide(image, soft, request),
         Event::AllocateProducers(request) => allocate_producers::decide(image, request),
     }
 }
@@ -182,6 +213,7 @@ pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decisio
 pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decision {
     let verdict = liveness::judge(image, soft, now);
     let mut batch = Batch::new(image, bytes_max);
+    min_isr::owed_default(image, &soft.options.defaults).into_iter().for_each(|record| batch.add(record));
     for broker in verdict.fence.iter().filter_map(|node| image.broker(*node)) {
         if let Some(record) = fence::fence(broker) {
             batch.add(record);
@@ -189,15 +221,15 @@ pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decis
     }
     let is_full = owed::settle(&mut batch, &soft.options.defaults) || unreachable::settle(&mut batch, soft, now);
     soft.is_owing = is_full;
+    if verdict.effects.is_empty() {
+        preferred::settle(&mut batch, soft, now);
+    }
     Decision { effects: verdict.effects, ..Decision::new(batch.into_records(), Reply::Nothing) }
 }
 
 /// The identity is the first fact of the log and never changes (rule S9).
-fn form(image: &Image, soft: &Soft, cluster: ClusterId) -> Decision {
-    if image.cluster().is_some() {
-        return Decision::reply(Reply::Nothing);
-    }
-    let records = vec![Record::ClusterFormed { cluster }, min_isr::fix_default(&soft.options.defaults)];
+fn form(image: &Image, cluster: ClusterId) -> Decision {
+    let records = if image.cluster().is_none() { vec![Record::ClusterFormed { cluster }] } else { Vec::new() };
     Decision::new(records, Reply::Nothing)
 }
 
@@ -207,3 +239,6 @@ fn sender(image: &Image, node: NodeId, given: BrokerEpoch) -> Result<&Broker, St
     let registered = broker.map(|broker| broker.broker_epoch);
     broker.filter(|broker| broker.broker_epoch == given).ok_or(StaleBroker { node, given, registered })
 }
+
+#[cfg(test)]
+mod tests;

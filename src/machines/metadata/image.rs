@@ -6,7 +6,7 @@
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterId, LogIndex, PartitionId, Term, TopicId};
+use crate::model::{ClusterId, LogIndex, NodeId, PartitionId, Term, TopicId};
 
 use super::delta::Delta;
 use super::{Broker, BrokerState, Brokers, ConfigResource, Configs, Partition, Producers, Record, Topic, Topics};
@@ -119,6 +119,9 @@ impl Image {
                 self.configs.forget(ConfigResource::Topic(*topic));
             }
             Record::ConfigSet { resource, name, value } => self.configs.set(*resource, name, value.as_deref()),
+            Record::PartitionsCreated { topic, first, replica_count, replicas, absent } => {
+                self.topics.create_partitions(*topic, *first, *replica_count, replicas, absent);
+            }
             Record::PartitionCreated { partition, state } | Record::PartitionChanged { partition, state } => {
                 self.topics.put(*partition, state);
             }
@@ -181,7 +184,7 @@ impl Image {
 
     /// One broker.
     #[must_use]
-    pub fn broker(&self, node: crate::model::NodeId) -> Option<&Broker> {
+    pub fn broker(&self, node: NodeId) -> Option<&Broker> {
         self.brokers.get(node)
     }
 

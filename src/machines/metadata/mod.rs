@@ -24,3 +24,6 @@ pub use producers::Producers;
 pub use record::{BrokerRegistered, ConfigResource, Listener, Record};
 pub use snapshot::{SnapshotHeader, snapshot};
 pub use topics::{Topic, Topics};
+
+#[cfg(test)]
+mod tests;

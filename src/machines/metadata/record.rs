@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BootNumber, BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionId, ProducerId, TopicId, TopicName,
+    BootNumber, BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionId, PartitionIndex, ProducerId, TopicId,
+    TopicName,
 };
 
 use super::Partition;
@@ -78,7 +79,21 @@ pub enum Record {
         /// The value; `None` returns to the default.
         value: Option<String>,
     },
-    /// A partition exists.
+    /// Partitions of a topic exist, each in its first state, numbered from `first`. Compact, so that a large topic
+    /// fits into one proposal and appears whole.
+    PartitionsCreated {
+        /// The topic.
+        topic: TopicId,
+        /// The number of the first one.
+        first: PartitionIndex,
+        /// How many replicas each has.
+        replica_count: u16,
+        /// The replicas of all of them, partition after partition, the preferred leader first.
+        replicas: Vec<NodeId>,
+        /// Who of them is in no ISR, for it was not active then; the first of the others leads.
+        absent: Vec<NodeId>,
+    },
+    /// A partition exists, in that state; snapshots hold these.
     PartitionCreated {
         /// Which.
         partition: PartitionId,
@@ -154,6 +169,7 @@ impl Record {
             Self::TopicCreated { .. } => "topic created",
             Self::TopicDeleted { .. } => "topic deleted",
             Self::ConfigSet { .. } => "config set",
+            Self::PartitionsCreated { .. } => "partitions created",
             Self::PartitionCreated { .. } => "partition created",
             Self::PartitionChanged { .. } => "partition changed",
             Self::ProducerIdsAllocated { .. } => "producer ids allocated",
@@ -174,6 +190,7 @@ impl Record {
             Self::TopicCreated { name, .. } => name.as_str().len(),
             Self::FeatureLevelSet { feature, .. } => feature.len(),
             Self::ConfigSet { name, value, .. } => name.len() + value.as_ref().map_or(0, String::len),
+            Self::PartitionsCreated { replicas, absent, .. } => 4 * (replicas.len() + absent.len()),
             Self::PartitionCreated { state, .. } | Self::PartitionChanged { state, .. } => state.size_max(),
             Self::ClusterFormed { .. }
             | Self::BrokerFenced { .. }

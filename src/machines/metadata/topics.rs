@@ -141,6 +141,21 @@ impl Topics {
         }
     }
 
+    pub(super) fn create_partitions(
+        &mut self,
+        topic: TopicId,
+        first: PartitionIndex,
+        replica_count: u16,
+        replicas: &[NodeId],
+        absent: &[NodeId],
+    ) {
+        for (index, replicas) in (first.get()..).zip(replicas.chunks(usize::from(replica_count).max(1))) {
+            let isr = replicas.iter().copied().filter(|node| !absent.contains(node)).collect();
+            let state = Partition::new(replicas.to_vec(), isr);
+            self.put(PartitionId { topic, index: PartitionIndex::new(index) }, &state);
+        }
+    }
+
     pub(super) fn put(&mut self, id: PartitionId, state: &Partition) {
         let before = self.partitions.insert(id, state.clone());
         if before.is_none()

@@ -184,3 +184,88 @@ impl Follower {
         FollowerStep::Truncate(end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::EpochStart;
+
+    use super::*;
+
+    fn history(entries: &[(i32, i64)]) -> EpochHistory {
+        let entries = entries
+            .iter()
+            .map(|&(epoch, start)| EpochStart { epoch: LeaderEpoch::new(epoch), start: Offset::new(start) });
+        EpochHistory::from_entries(entries.collect()).expect("the test's entries rise")
+    }
+
+    fn follower(end: i64, flushed_end: i64, high_watermark: i64) -> Follower {
+        let log = LogEnds { end: Offset::new(end), flushed_end: Offset::new(flushed_end) };
+        let epochs = (LeaderEpoch::new(9), PartitionEpoch::new(1));
+        Follower::new(Some(NodeId::new(2)), epochs.0, epochs.1, log, Offset::new(high_watermark))
+    }
+
+    /// A log of these epochs that ends at 100 and starts at 10 hears that the leader's `epoch` ends at `end`.
+    fn check_cut(entries: &[(i32, i64)], (epoch, end): (i32, i64), expected: FollowerStep) {
+        let theirs = EpochEnd { epoch: LeaderEpoch::new(epoch), end: Offset::new(end) };
+        let step = follower(100, 100, 40).judge(Answer::Diverging(theirs), &history(entries), Offset::new(10));
+        assert_eq!(step, expected);
+    }
+
+    fn check_out_of_range((start, end): (i64, i64), expected: FollowerStep) {
+        let answer = Answer::OutOfRange { start: Offset::new(start), end: Offset::new(end) };
+        assert_eq!(follower(100, 100, 40).judge(answer, &history(&[(1, 10)]), Offset::new(10)), expected);
+    }
+
+    #[test]
+    fn the_log_is_cut_where_the_epochs_part_and_never_at_the_high_watermark() {
+        // The leader's epoch ends before ours.
+        check_cut(&[(1, 10), (3, 50)], (3, 80), FollowerStep::Truncate(Offset::new(80)));
+        // Ours ends before the leader's: a later epoch of ours is unknown there.
+        check_cut(&[(1, 10), (3, 50), (4, 70)], (3, 80), FollowerStep::Truncate(Offset::new(70)));
+        // The leader's epoch is unknown here: what the next smaller one holds may agree, and is compared next.
+        check_cut(&[(1, 10), (4, 70)], (3, 80), FollowerStep::Truncate(Offset::new(70)));
+        // Older than anything here: nothing agrees.
+        check_cut(&[(4, 10)], (3, 30), FollowerStep::Truncate(Offset::new(10)));
+        check_cut(&[(4, 10)], (3, 5), FollowerStep::Reset(Offset::new(5)));
+        // No epoch is known here.
+        check_cut(&[], (3, 80), FollowerStep::Truncate(Offset::new(80)));
+        check_cut(&[], (3, 180), FollowerStep::Truncate(Offset::new(100)));
+    }
+
+    #[test]
+    fn an_offset_out_of_the_leaders_range_starts_anew_or_cuts() {
+        check_out_of_range((150, 200), FollowerStep::Reset(Offset::new(150)));
+        check_out_of_range((0, 60), FollowerStep::Truncate(Offset::new(60)));
+        check_out_of_range((0, 5), FollowerStep::Reset(Offset::new(5)));
+        check_out_of_range((50, 200), FollowerStep::Again);
+    }
+
+    #[test]
+    fn nothing_is_fetched_until_the_log_is_flushed_to_its_end() {
+        let mut follower = follower(100, 80, 40);
+        assert_eq!(follower.position(), None);
+        follower.on_flushed(Offset::new(100));
+        assert_eq!(follower.position(), Some((NodeId::new(2), Offset::new(100))));
+        follower.on_appended(Offset::new(110), Offset::new(105));
+        assert_eq!(follower.position(), None);
+    }
+
+    #[test]
+    fn the_high_watermark_follows_the_leaders_as_far_as_the_flush_and_never_falls() {
+        let mut follower = follower(100, 100, 40);
+        follower.on_appended(Offset::new(110), Offset::new(105));
+        assert_eq!(follower.high_watermark(), Offset::new(100));
+        follower.on_flushed(Offset::new(110));
+        assert_eq!(follower.high_watermark(), Offset::new(105));
+        follower.on_appended(Offset::new(110), Offset::new(90));
+        assert_eq!(follower.high_watermark(), Offset::new(105));
+        assert_eq!(follower.leader_high_watermark(), Offset::new(105));
+    }
+
+    #[test]
+    fn batches_above_the_epoch_of_the_fetch_are_not_taken() {
+        let answer = Answer::Records { high_watermark: Offset::new(50) };
+        let step = follower(100, 100, 40).judge(answer, &history(&[(1, 10)]), Offset::new(10));
+        assert_eq!(step, FollowerStep::Append { epoch_max: LeaderEpoch::new(9) });
+    }
+}

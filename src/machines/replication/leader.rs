@@ -120,6 +120,12 @@ impl Leader {
         self.advance(now, effects);
     }
 
+    /// `min.insync.replicas` changed.
+    pub fn set_isr_min(&mut self, isr_min: usize, now: Instant, effects: &mut Vec<LeaderEffect>) {
+        self.isr_min = isr_min;
+        self.advance(now, effects);
+    }
+
     /// Whether a produce may be written (rule R19).
     ///
     /// # Errors
@@ -379,23 +385,17 @@ impl Leader {
         effects.extend(released.into_iter().map(|ticket| LeaderEffect::Complete(ticket, ending)));
     }
 
-    /// `None` while a member has not fetched in this epoch.
+    /// Over the maximal ISR, committed and proposed; `None` while a member has not fetched in this epoch.
     fn least_flushed(&self, now: Instant) -> Option<Offset> {
         let mut least = self.flushed_end;
-        for node in self.maximal_isr() {
-            if node != self.node {
-                least = least.min(self.followers.get(&node)?.flushed_end()?);
-            }
+        let pending = self.pending.iter().flat_map(|pending| pending.members.iter());
+        for node in self.isr.iter().chain(pending).filter(|node| **node != self.node) {
+            least = least.min(self.followers.get(node)?.flushed_end()?);
         }
         // Who is about to join is waited for, or it would run after a moving watermark for ever (kafka-compat 5.2).
         let joining = self.followers.values().filter(|f| f.may_join && f.is_caught_up(self.log_end, now, self.lag_max));
         let joining = joining.filter_map(Progress::flushed_end).min();
         Some(joining.map_or(least, |end| least.min(end)))
-    }
-
-    fn maximal_isr(&self) -> BTreeSet<NodeId> {
-        let pending = self.pending.iter().flat_map(|pending| pending.members.iter());
-        self.isr.iter().chain(pending).copied().collect()
     }
 
     /// After an unclean election the leader first declares itself recovered, alone; only then the ISR grows.
@@ -475,3 +475,6 @@ impl Leader {
         self.pending = Some(pending);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,12 @@
 //! * `HighWatermark` is pushed before the `Complete`s that it causes: who hears an acknowledgement can read the record.
 //! * `Propose` may be sent at any time after its turn; it is answered by `on_isr_answer` exactly once per sending, or
 //!   overtaken by an order with a higher partition epoch. Until then the proposed members count as in sync (rule R9).
+//! * A follower is asked for a step (`judge`), which the owner performs on the log and then reports (`on_appended`,
+//!   `on_truncated`, `on_reset`, `on_flushed`); `position` is where to fetch next, once all of it is flushed (rule S1).
 //! * No effect undoes another, and an effect lost with the process is made again by the next order or tick.
+//!
+//! What rules R1-R23 and S1-S18 of the design ask of a leader or a follower stands at the line that obeys it; the
+//! rolling CRC of rule R21 would be a field of `FollowerFetch`, compared where `check_fetch` is called.
 //!
 //! Invariant: the high watermark is at most the flushed end of every member of the maximal ISR, and never falls.
 

@@ -216,10 +216,17 @@ fn zstd_decoder(input: &[u8]) -> io::Result<zstd::stream::read::Decoder<'static,
     Ok(decoder)
 }
 
+/// Fills the chunk as far as there is output: a stream of tiny frames must not clear a whole chunk for each.
 fn read_chunk(reader: &mut impl io::Read, chunk: &mut Vec<u8>) -> io::Result<()> {
     chunk.resize(CHUNK_BYTES, 0);
-    let size = reader.read(chunk)?;
-    chunk.truncate(size);
+    let mut filled = 0;
+    while filled < CHUNK_BYTES {
+        match reader.read(&mut chunk[filled..])? {
+            0 => break,
+            size => filled += size,
+        }
+    }
+    chunk.truncate(filled);
     Ok(())
 }
 

@@ -166,6 +166,19 @@ mod gzip {
     }
 }
 
+#[test]
+fn tiny_frames_fill_one_chunk() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let frames = compress(compression.codec(), b"x").repeat(1_000);
+        let mut stream = Decompressor::new(compression, &frames, OUTPUT_MAX).expect("a known codec");
+        let mut chunk = Vec::new();
+        stream.next_chunk(&mut chunk).expect("sound frames");
+        assert_eq!(chunk, [b'x'; 1_000]);
+        stream.next_chunk(&mut chunk).expect("sound frames");
+        assert!(chunk.is_empty());
+    }
+}
+
 mod zstd_frames {
     use super::*;
 

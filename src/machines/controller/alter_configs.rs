@@ -1,0 +1,271 @@
+//! Configurations of topics, and the cluster's defaults of them, are to change (kafka-compat 8.3).
+//!
+//! Invariant: all changes of one resource are made or none; and a change of the minimum ISR re-evaluates every ELR it
+//! concerns in the same proposal at the latest, for with a smaller minimum the high watermark moves on without the
+//! ELR (rule R13).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::machines::metadata::{ConfigResource, Image, Partition, Record};
+use crate::model::{NodeId, PartitionId, TopicConfigDefinition, TopicConfigError, TopicConfigs};
+
+use super::batch::Batch;
+use super::elect::{nobody, with_isr};
+use super::min_isr::MIN_ISR;
+use super::{Decision, Defaults, Event, Reply, Soft, effective_min_isr};
+
+/// A request to change configurations; each resource is changed or refused by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterConfigs {
+    /// The resources.
+    pub resources: Vec<ConfigAlteration>,
+    /// Whether to say only what would happen.
+    pub validate_only: bool,
+    /// What was answered by earlier proposals of the same request; callers leave it empty.
+    pub settled: Vec<(ConfigTarget, Result<(), ConfigRefusal>)>,
+}
+
+/// The changes of one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigAlteration {
+    /// Of what.
+    pub target: ConfigTarget,
+    /// Each names one configuration.
+    pub changes: Vec<(String, ConfigChange)>,
+    /// Whether what is not named keeps its value.
+    pub scope: AlterationScope,
+}
+
+/// What has configurations that can be altered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ConfigTarget {
+    /// A topic, by name.
+    Topic(String),
+    /// The defaults of all brokers.
+    Cluster,
+    /// One broker.
+    Broker(NodeId),
+}
+
+/// A change of one configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigChange {
+    /// It takes this value.
+    Set(String),
+    /// It returns to its default.
+    Delete,
+    /// These words join its list.
+    Append(String),
+    /// These words leave its list.
+    Subtract(String),
+}
+
+/// What becomes of configurations that an alteration does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AlterationScope {
+    /// They stay (IncrementalAlterConfigs).
+    Incremental,
+    /// They return to their defaults (AlterConfigs).
+    Replace,
+}
+
+/// Why a resource is not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum ConfigRefusal {
+    /// No such topic.
+    #[error("the topic is unknown")]
+    UnknownTopic,
+    /// The request names the resource or one of its configurations twice.
+    #[error("the request names it twice")]
+    Twice,
+    /// A value is not valid.
+    #[error("{0}")]
+    Config(#[from] TopicConfigError),
+    /// No such dynamic configuration.
+    #[error("'{name}' is no configuration that can be changed while the broker runs")]
+    NotDynamic {
+        /// The configuration.
+        name: String,
+    },
+    /// Words can only join or leave a list.
+    #[error("'{name}' is no list")]
+    NotAList {
+        /// The configuration.
+        name: String,
+    },
+    /// The changes are more than one proposal holds.
+    #[error("the changes of one resource are more than one proposal holds")]
+    TooLarge,
+}
+
+pub(super) fn decide(image: &Image, soft: &Soft, mut request: AlterConfigs) -> Decision {
+    let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
+    let mut settled = std::mem::take(&mut request.settled);
+    let mut seen: BTreeSet<ConfigTarget> = settled.iter().map(|(target, _)| target.clone()).collect();
+    for at in 0..request.resources.len() {
+        let alteration = &request.resources[at];
+        let target = alteration.target.clone();
+        let is_new = seen.insert(target.clone());
+        let planned =
+            if is_new { plan(batch.image(), &soft.options.defaults, alteration) } else { Err(ConfigRefusal::Twice) };
+        let outcome = match planned {
+            Ok(records) if request.validate_only || records.is_empty() => Ok(()),
+            Ok(records) => match write(&mut batch, &soft.options.defaults, records) {
+                Written::Whole => Ok(()),
+                Written::Partly => {
+                    let resources = request.resources.split_off(at);
+                    let rest = Event::AlterConfigs(AlterConfigs { resources, settled, ..request });
+                    let decision = Decision::new(batch.into_records(), Reply::Nothing);
+                    return Decision { rest: Some(Box::new(rest)), ..decision };
+                }
+                Written::Never => Err(ConfigRefusal::TooLarge),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        settled.push((target, outcome));
+    }
+    Decision::new(batch.into_records(), Reply::AlterConfigs(settled))
+}
+
+enum Written {
+    /// The records and all that follows from them are in the batch.
+    Whole,
+    /// The batch is full; the same resource comes again with the next.
+    Partly,
+    /// They are too many for any batch.
+    Never,
+}
+
+/// Adds a resource's records and the ELRs that they change. The ELRs may go first, in proposals of their own: a
+/// smaller ELR is always safe.
+fn write(batch: &mut Batch, defaults: &Defaults, records: Vec<Record>) -> Written {
+    let was_empty = batch.is_empty();
+    let after = batch.image().with(&records);
+    for (id, state) in shrunk_elrs(&after, defaults, &records) {
+        if !batch.change(id, state) {
+            return Written::Partly;
+        }
+    }
+    let changed_elrs = was_empty && !batch.is_empty();
+    match batch.add_fitting(records) {
+        true => Written::Whole,
+        false if was_empty && !changed_elrs => Written::Never,
+        false => Written::Partly,
+    }
+}
+
+/// The partitions whose ELR ends under the configurations of `after` (rule R13).
+fn shrunk_elrs(after: &Image, defaults: &Defaults, records: &[Record]) -> BTreeMap<PartitionId, Partition> {
+    let concerns = |record: &Record| matches!(record, Record::ConfigSet { name, .. } if name == MIN_ISR);
+    if !records.iter().any(concerns) {
+        return BTreeMap::new();
+    }
+    let members = after.brokers().iter().flat_map(|broker| after.topics().in_elr_of(broker.node));
+    let evaluated = members.filter_map(|(id, before)| {
+        let min_isr = effective_min_isr(after, defaults, id.topic);
+        let state = with_isr(before, before.isr.clone(), min_isr, &nobody);
+        (state != *before).then(|| (id, Partition { partition_epoch: before.partition_epoch.next(), ..state }))
+    });
+    evaluated.collect()
+}
+
+/// The records that change a resource.
+fn plan(image: &Image, defaults: &Defaults, alteration: &ConfigAlteration) -> Result<Vec<Record>, ConfigRefusal> {
+    let resource = resource(image, &alteration.target)?;
+    let names: BTreeSet<&String> = alteration.changes.iter().map(|(name, _)| name).collect();
+    if names.len() != alteration.changes.len() {
+        return Err(ConfigRefusal::Twice);
+    }
+    let before: BTreeMap<String, String> =
+        image.configs().overrides(resource).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut after = match alteration.scope {
+        AlterationScope::Incremental => before.clone(),
+        AlterationScope::Replace => BTreeMap::new(),
+    };
+    for (name, change) in &alteration.changes {
+        let value = changed(image, defaults, resource, name, change)?;
+        match value {
+            Some(value) => after.insert(name.clone(), value),
+            None => after.remove(name),
+        };
+    }
+    if resource == ConfigResource::Cluster && !after.contains_key(MIN_ISR) {
+        // It never goes back to the nodes' own: they might differ (rule R13).
+        after.extend(before.get(MIN_ISR).map(|value| (MIN_ISR.to_owned(), value.clone())));
+    }
+    if matches!(resource, ConfigResource::Topic(_)) {
+        let configs = TopicConfigs::from_checked(after.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        configs.check_together(&image.configs().topic_defaults(&defaults.topic))?;
+    }
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let record = |name: &String| Record::ConfigSet { resource, name: name.clone(), value: after.get(name).cloned() };
+    Ok(changed.map(record).collect())
+}
+
+fn resource(image: &Image, target: &ConfigTarget) -> Result<ConfigResource, ConfigRefusal> {
+    match target {
+        ConfigTarget::Topic(name) => {
+            let topic = image.topic_named(name).ok_or(ConfigRefusal::UnknownTopic)?;
+            Ok(ConfigResource::Topic(topic.id))
+        }
+        ConfigTarget::Cluster => Ok(ConfigResource::Cluster),
+        ConfigTarget::Broker(node) => Ok(ConfigResource::Broker(*node)),
+    }
+}
+
+/// The value after one change; `None` takes it back.
+fn changed(
+    image: &Image,
+    defaults: &Defaults,
+    resource: ConfigResource,
+    name: &str,
+    change: &ConfigChange,
+) -> Result<Option<String>, ConfigRefusal> {
+    let definition = definition(resource, name)?;
+    let present = || match resource {
+        ConfigResource::Topic(topic) => image.configs().topic_value(topic, definition, &defaults.topic),
+        ConfigResource::Cluster | ConfigResource::Broker(_) => {
+            let own = image.configs().get(resource, name);
+            own.or_else(|| defaults.topic.get(definition.name)).unwrap_or(definition.default)
+        }
+    };
+    let words = |text: &str| -> Vec<String> {
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let listed = |edit: &dyn Fn(Vec<String>) -> Vec<String>| {
+        let refusal = ConfigRefusal::NotAList { name: name.to_owned() };
+        if definition.is_list() { Ok(edit(words(present())).join(",")) } else { Err(refusal) }
+    };
+    let value = match change {
+        ConfigChange::Delete => return Ok(None),
+        ConfigChange::Set(value) => value.clone(),
+        ConfigChange::Append(text) => listed(&|mut list| {
+            let new: Vec<String> = words(text).into_iter().filter(|word| !list.contains(word)).collect();
+            list.extend(new);
+            list
+        })?,
+        ConfigChange::Subtract(text) => {
+            let gone = words(text);
+            listed(&|list| list.into_iter().filter(|word| !gone.contains(word)).collect())?
+        }
+    };
+    definition.check(&value)?;
+    Ok(Some(value))
+}
+
+/// Topics take the configurations of topics; the cluster takes the broker's synonyms of them.
+fn definition(resource: ConfigResource, name: &str) -> Result<&'static TopicConfigDefinition, ConfigRefusal> {
+    match resource {
+        ConfigResource::Topic(_) => {
+            let unknown = || ConfigRefusal::Config(TopicConfigError::Unknown { name: name.to_owned() });
+            TopicConfigDefinition::named(name).ok_or_else(unknown)
+        }
+        ConfigResource::Cluster => {
+            TopicConfigDefinition::with_synonym(name).ok_or_else(|| ConfigRefusal::NotDynamic { name: name.to_owned() })
+        }
+        ConfigResource::Broker(_) => Err(ConfigRefusal::NotDynamic { name: name.to_owned() }),
+    }
+}

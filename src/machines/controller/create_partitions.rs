@@ -1,0 +1,151 @@
+//! A topic is to have more partitions.
+//!
+//! Invariant: partitions are only ever added, after the last, with the topic's replication factor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::machines::metadata::{Image, Topic};
+use crate::model::{NodeId, PartitionIndex};
+
+use super::batch::Batch;
+use super::create_topics::{check_assignment, first_states, replica_count};
+use super::place::{NobodyActive, Placer};
+use super::{Decision, Event, Options, ReplicationFactor, Reply, Soft, TopicRefusal};
+
+/// A request for partitions; each topic is served or refused by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatePartitions {
+    /// The topics.
+    pub topics: Vec<GrowingTopic>,
+    /// Whether to say only what would happen.
+    pub validate_only: bool,
+    /// Random, minted by the caller: where placement starts.
+    pub seed: u64,
+    /// What was answered by earlier proposals of the same request; callers leave it empty.
+    pub settled: Vec<(String, Result<(), GrowRefusal>)>,
+}
+
+/// A topic that is to grow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowingTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it is to have in all.
+    pub count: i32,
+    /// The replicas of each new one; empty lets the controller place them.
+    pub assignments: Vec<Vec<NodeId>>,
+}
+
+/// Why a topic does not grow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum GrowRefusal {
+    /// No such topic.
+    #[error("the topic is unknown")]
+    UnknownTopic,
+    /// The request names it twice.
+    #[error("the request names the topic more than once")]
+    Twice,
+    /// It has as many, or more.
+    #[error("the topic has {present} partitions; asked for are {asked}, which is not more")]
+    NotMore {
+        /// How many it has.
+        present: i32,
+        /// How many were asked for.
+        asked: i32,
+    },
+    /// Not one assignment per new partition.
+    #[error("{assignments} assignments were given for {added} new partitions")]
+    AssignmentCount {
+        /// How many were given.
+        assignments: usize,
+        /// How many were needed.
+        added: usize,
+    },
+    /// For a reason that topics are refused for, too.
+    #[error("{0}")]
+    Topic(#[from] TopicRefusal),
+}
+
+pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) -> Decision {
+    let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
+    let mut settled = std::mem::take(&mut request.settled);
+    for at in 0..request.topics.len() {
+        let topic = &request.topics[at];
+        let is_again = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
+        let planned = if is_again || settled.iter().any(|(name, _)| *name == topic.name) {
+            Err(GrowRefusal::Twice)
+        } else {
+            plan(batch.image(), &soft.options, topic, request.seed)
+        };
+        let outcome = match planned {
+            Ok(record) if !request.validate_only && !batch.add_fitting(vec![record.clone()]) => {
+                let topics = request.topics.split_off(at);
+                let rest = Event::CreatePartitions(CreatePartitions { topics, settled, ..request });
+                let decision = Decision::new(batch.into_records(), Reply::Nothing);
+                return Decision { rest: Some(Box::new(rest)), ..decision };
+            }
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal),
+        };
+        settled.push((topic.name.clone(), outcome));
+    }
+    Decision::new(batch.into_records(), Reply::CreatePartitions(settled))
+}
+
+fn plan(
+    image: &Image,
+    options: &Options,
+    growing: &GrowingTopic,
+    seed: u64,
+) -> Result<crate::machines::metadata::Record, GrowRefusal> {
+    let topic = image.topic_named(&growing.name).ok_or(GrowRefusal::UnknownTopic)?;
+    let (present, asked) = (topic.partition_count, growing.count);
+    let added = usize::try_from(asked.saturating_sub(present)).unwrap_or(0);
+    if added == 0 {
+        return Err(GrowRefusal::NotMore { present, asked });
+    }
+    if added > options.request_partitions_max {
+        let partitions_max = options.request_partitions_max;
+        return Err(GrowRefusal::Topic(TopicRefusal::TooManyPartitions { partitions_max }));
+    }
+    let replicas = if growing.assignments.is_empty() {
+        placed(image, options, topic, added, seed)?
+    } else {
+        assigned(image, topic, growing, added)?
+    };
+    let record = first_states(image, topic.id, PartitionIndex::new(present), &replicas);
+    if record.size_max() > options.proposal_bytes_max {
+        return Err(GrowRefusal::Topic(TopicRefusal::TooLarge { partitions: asked }));
+    }
+    Ok(record)
+}
+
+fn placed(
+    image: &Image,
+    options: &Options,
+    topic: &Topic,
+    added: usize,
+    seed: u64,
+) -> Result<Vec<Vec<NodeId>>, TopicRefusal> {
+    let factor = i16::try_from(topic.replication_factor).unwrap_or(i16::MAX);
+    let count = replica_count(image, options, ReplicationFactor::Asked(factor))?;
+    let mut placer = Placer::new(image, seed).map_err(|NobodyActive| TopicRefusal::NobodyActive)?;
+    Ok((0..added).map(|_| placer.place(count)).collect())
+}
+
+fn assigned(
+    image: &Image,
+    topic: &Topic,
+    growing: &GrowingTopic,
+    added: usize,
+) -> Result<Vec<Vec<NodeId>>, GrowRefusal> {
+    let assignments = growing.assignments.len();
+    if assignments != added {
+        return Err(GrowRefusal::AssignmentCount { assignments, added });
+    }
+    for (index, replicas) in (topic.partition_count..).zip(&growing.assignments) {
+        check_assignment(image, replicas, Some(topic.replication_factor))
+            .map_err(|flaw| TopicRefusal::Assignment { index, flaw })?;
+    }
+    Ok(growing.assignments.clone())
+}

@@ -1,0 +1,125 @@
+//! Configurations, more partitions, and brokers that leave.
+
+use super::*;
+
+fn alter(world: &mut World, target: ConfigTarget, changes: &[(&str, ConfigChange)]) -> Result<(), ConfigRefusal> {
+    let changes = changes.iter().map(|(name, change)| ((*name).to_owned(), change.clone())).collect();
+    let resources = vec![ConfigAlteration { target, changes, scope: AlterationScope::Incremental }];
+    let request = AlterConfigs { resources, validate_only: false, settled: Vec::new() };
+    let reply = world.event(Event::AlterConfigs(request));
+    let Reply::AlterConfigs(mut outcomes) = reply else { panic!("it is answered") };
+    outcomes.remove(0).1
+}
+
+fn t() -> ConfigTarget {
+    ConfigTarget::Topic("t".to_owned())
+}
+
+fn set(value: &str) -> ConfigChange {
+    ConfigChange::Set(value.to_owned())
+}
+
+fn value(world: &World, name: &str) -> Option<String> {
+    let topic = world.image.topic_named("t").unwrap().id;
+    world.image.configs().get(ConfigResource::Topic(topic), name).map(str::to_owned)
+}
+
+#[test]
+fn a_value_is_set_and_taken_back() {
+    let mut world = World::with_topic();
+    alter(&mut world, t(), &[("retention.ms", set("5"))]).unwrap();
+    assert_eq!(value(&world, "retention.ms").as_deref(), Some("5"));
+    alter(&mut world, t(), &[("retention.ms", ConfigChange::Delete), ("segment.ms", ConfigChange::Delete)]).unwrap();
+    assert_eq!(value(&world, "retention.ms"), None);
+}
+
+#[test]
+fn words_join_and_leave_lists_only() {
+    let mut world = World::with_topic();
+    let compact = || "compact".to_owned();
+    alter(&mut world, t(), &[("cleanup.policy", ConfigChange::Append(compact()))]).unwrap();
+    assert_eq!(value(&world, "cleanup.policy").as_deref(), Some("delete,compact"));
+    alter(&mut world, t(), &[("cleanup.policy", ConfigChange::Subtract("delete".to_owned()))]).unwrap();
+    assert_eq!(value(&world, "cleanup.policy").as_deref(), Some("compact"));
+    let refusal = alter(&mut world, t(), &[("retention.ms", ConfigChange::Append("5".to_owned()))]).unwrap_err();
+    assert_eq!(refusal, ConfigRefusal::NotAList { name: "retention.ms".to_owned() });
+}
+
+#[test]
+fn one_bad_change_refuses_all_of_its_resource() {
+    let mut world = World::with_topic();
+    let changes = [("retention.ms", set("5")), ("segment.bytes", set("1"))];
+    assert!(matches!(alter(&mut world, t(), &changes), Err(ConfigRefusal::Config(_))));
+    assert_eq!(value(&world, "retention.ms"), None);
+    let unclean = alter(&mut world, t(), &[("unclean.leader.election.enable", set("true"))]).unwrap_err();
+    assert!(unclean.to_string().contains("only replicas that hold all acknowledged records may lead"));
+    let unknown = alter(&mut world, ConfigTarget::Topic("x".to_owned()), &[]);
+    assert_eq!(unknown, Err(ConfigRefusal::UnknownTopic));
+    let fixed = alter(&mut world, ConfigTarget::Cluster, &[("node.id", set("5"))]).unwrap_err();
+    assert_eq!(fixed, ConfigRefusal::NotDynamic { name: "node.id".to_owned() });
+}
+
+#[test]
+fn a_smaller_minimum_ends_the_elr_in_the_same_proposal() {
+    for target in [t(), ConfigTarget::Cluster] {
+        let mut world = World::with_topic();
+        let (id, partition) = world.partition("t", 0);
+        let state = Partition { isr: nodes(&[1]), elr: nodes(&[2]), ..partition };
+        world.accept(Decision::new(vec![Record::PartitionChanged { partition: id, state }], Reply::Nothing));
+        let before = world.log.len();
+        alter(&mut world, target, &[("min.insync.replicas", set("1"))]).unwrap();
+        assert_eq!(world.log.len(), before + 1);
+        assert_eq!(show(&world.partition("t", 0).1), "leader 1 isr [1] elr [] epoch 0");
+    }
+}
+
+#[test]
+fn the_clusters_minimum_never_returns_to_the_nodes() {
+    let mut world = World::with_topic();
+    alter(&mut world, ConfigTarget::Cluster, &[("min.insync.replicas", ConfigChange::Delete)]).unwrap();
+    assert_eq!(world.image.configs().get(ConfigResource::Cluster, "min.insync.replicas"), Some("2"));
+}
+
+fn grow(world: &mut World, count: i32, assignments: &[&[i32]]) -> Result<(), GrowRefusal> {
+    let assignments = assignments.iter().map(|on| nodes(on)).collect();
+    let topics = vec![GrowingTopic { name: "t".to_owned(), count, assignments }];
+    let request = CreatePartitions { topics, validate_only: false, seed: 3, settled: Vec::new() };
+    let reply = world.event(Event::CreatePartitions(request));
+    let Reply::CreatePartitions(mut outcomes) = reply else { panic!("it is answered") };
+    outcomes.remove(0).1
+}
+
+#[test]
+fn a_topic_grows_after_its_last_partition() {
+    let mut world = World::with_topic();
+    grow(&mut world, 3, &[]).unwrap();
+    assert_eq!(world.image.topic_named("t").unwrap().partition_count, 3);
+    assert_eq!(world.partition("t", 2).1.replicas.len(), 3);
+    grow(&mut world, 4, &[&[3, 1, 2]]).unwrap();
+    assert_eq!(world.partition("t", 3).1.leader, Some(NodeId::new(3)));
+    assert_eq!(grow(&mut world, 4, &[]), Err(GrowRefusal::NotMore { present: 4, asked: 4 }));
+    let counts = GrowRefusal::AssignmentCount { assignments: 1, added: 2 };
+    assert_eq!(grow(&mut world, 6, &[&[1, 2, 3]]), Err(counts));
+    let uneven = TopicRefusal::Assignment { index: 4, flaw: AssignmentFlaw::Uneven };
+    assert_eq!(grow(&mut world, 5, &[&[1]]), Err(GrowRefusal::Topic(uneven)));
+}
+
+#[test]
+fn a_broker_is_forgotten_only_when_stopped_and_empty() {
+    let mut world = World::with_topic();
+    world.event(Event::Register(registration(4, 1)));
+    world.serve(4);
+    let forget = |world: &mut World, node| {
+        let Reply::Unregister(outcome) = world.event(Event::Unregister(NodeId::new(node))) else { panic!("answered") };
+        outcome
+    };
+    assert_eq!(forget(&mut world, 9), Err(UnregisterRefusal::Unknown(NodeId::new(9))));
+    assert_eq!(forget(&mut world, 4), Err(UnregisterRefusal::Alive(NodeId::new(4))));
+    for node in [1, 4] {
+        world.event(Event::Heartbeat(world.heartbeat(node, Wish::StayFenced)));
+    }
+    let keeps = UnregisterRefusal::KeepsReplicas { node: NodeId::new(1), partitions: 1 };
+    assert_eq!(forget(&mut world, 1), Err(keeps));
+    assert_eq!(forget(&mut world, 4), Ok(()));
+    assert!(world.image.broker(NodeId::new(4)).is_none());
+}

@@ -1,0 +1,206 @@
+//! Topics made and deleted.
+
+use super::*;
+use crate::model::TopicConfigError;
+
+fn make(world: &mut World, topic: NewTopic) -> Result<CreatedTopic, TopicRefusal> {
+    let reply = world.event(Event::CreateTopics(request(vec![topic])));
+    let Reply::CreateTopics(mut outcomes) = reply else { panic!("it is answered") };
+    outcomes.remove(0).1
+}
+
+fn refused(edit: impl FnOnce(&mut NewTopic)) -> TopicRefusal {
+    let mut world = World::with_topic();
+    let mut topic = new_topic("new");
+    edit(&mut topic);
+    make(&mut world, topic).expect_err("the test's topic is refused")
+}
+
+#[test]
+fn a_topic_gets_the_defaults() {
+    let mut world = World::with_brokers(3);
+    let created = make(&mut world, NewTopic { partitions: None, ..new_topic("a") }).unwrap();
+    assert_eq!((created.partitions, created.replication_factor), (1, 3));
+    let (_, partition) = world.partition("a", 0);
+    assert_eq!(partition.isr.len(), 3);
+    assert_eq!(partition.leader, Some(partition.replicas[0]));
+}
+
+#[test]
+fn a_topic_is_refused_with_the_reason() {
+    assert!(matches!(refused(|t| t.name = "a/b".to_owned()), TopicRefusal::Name(_)));
+    assert!(matches!(refused(|t| t.name = "t".to_owned()), TopicRefusal::AlreadyExists { .. }));
+    assert_eq!(refused(|t| t.partitions = Some(0)), TopicRefusal::Partitions { partitions: 0 });
+    let none = refused(|t| t.replication_factor = ReplicationFactor::Asked(0));
+    assert_eq!(none, TopicRefusal::Replicas { replication_factor: 0 });
+    let many = refused(|t| t.replication_factor = ReplicationFactor::Asked(4));
+    assert_eq!(many, TopicRefusal::TooFewBrokers { replication_factor: 4, registered: 3 });
+    let unknown = refused(|t| t.configs.push(("x".to_owned(), Some("y".to_owned()))));
+    assert_eq!(unknown, TopicRefusal::Config(TopicConfigError::Unknown { name: "x".to_owned() }));
+    let missing = refused(|t| t.configs.push(("retention.ms".to_owned(), None)));
+    assert!(matches!(missing, TopicRefusal::Config(TopicConfigError::Missing { .. })));
+    assert_eq!(refused(|t| t.partitions = Some(10_001)), TopicRefusal::TooManyPartitions { partitions_max: 10_000 });
+}
+
+#[test]
+fn names_that_differ_only_in_dots_collide() {
+    let mut world = World::with_brokers(3);
+    make(&mut world, new_topic("a.b")).unwrap();
+    let refusal = make(&mut world, new_topic("a_b")).unwrap_err();
+    assert_eq!(refusal.to_string(), "topic 'a_b' collides with existing topic 'a.b'");
+}
+
+#[test]
+fn the_default_replication_factor_waits_for_brokers_and_never_shrinks() {
+    let mut world = World::with_brokers(2);
+    let waiting = TopicRefusal::WaitingForBrokers { replication_factor: 3, registered: 2 };
+    assert_eq!(make(&mut world, new_topic("a")), Err(waiting.clone()));
+    let internal = NewTopic { replication_factor: ReplicationFactor::Configured(3), ..new_topic("__consumer_offsets") };
+    assert_eq!(make(&mut world, internal), Err(waiting));
+    world.event(Event::Register(registration(3, 1)));
+    assert_eq!(make(&mut world, new_topic("a")).unwrap().replication_factor, 3);
+    let (_, partition) = world.partition("a", 0);
+    assert_eq!(partition.isr.len(), 2, "a fenced broker is in no isr");
+}
+
+#[test]
+fn a_topic_needs_somebody_to_lead_it() {
+    let mut world = World::new();
+    world.event(Event::Register(registration(1, 1)));
+    let single = NewTopic { replication_factor: ReplicationFactor::Asked(1), ..new_topic("a") };
+    assert_eq!(make(&mut world, single), Err(TopicRefusal::NobodyActive));
+}
+
+fn assignment(lists: &[(i32, &[i32])]) -> TopicRefusal {
+    let lists = lists.iter().map(|(index, on)| ManualAssignment { index: *index, replicas: nodes(on) });
+    refused(|topic| {
+        topic.partitions = None;
+        topic.assignments = lists.collect();
+    })
+}
+
+#[test]
+fn a_manual_assignment_is_checked() {
+    let flaw = |index, flaw| TopicRefusal::Assignment { index, flaw };
+    assert_eq!(assignment(&[(0, &[1]), (2, &[1])]), flaw(1, AssignmentFlaw::Gap));
+    assert_eq!(assignment(&[(0, &[1]), (0, &[1])]), flaw(0, AssignmentFlaw::Gap));
+    assert_eq!(assignment(&[(0, &[])]), flaw(0, AssignmentFlaw::Empty));
+    assert_eq!(assignment(&[(0, &[1, 1])]), flaw(0, AssignmentFlaw::Twice(NodeId::new(1))));
+    assert_eq!(assignment(&[(0, &[1, 7])]), flaw(0, AssignmentFlaw::Unknown(NodeId::new(7))));
+    assert_eq!(assignment(&[(0, &[1, 2]), (1, &[1])]), flaw(1, AssignmentFlaw::Uneven));
+    let both = refused(|topic| topic.assignments = vec![ManualAssignment { index: 0, replicas: nodes(&[1]) }]);
+    assert_eq!(both, TopicRefusal::AssignedAndCounted);
+}
+
+#[test]
+fn a_topic_named_twice_in_a_request_is_refused_both_times() {
+    let mut world = World::with_brokers(3);
+    let topics = vec![new_topic("a"), new_topic("b"), new_topic("a")];
+    let Reply::CreateTopics(outcomes) = world.event(Event::CreateTopics(request(topics))) else { panic!("answered") };
+    let refused: Vec<bool> = outcomes.iter().map(|(_, outcome)| *outcome == Err(TopicRefusal::Twice)).collect();
+    assert_eq!(refused, [true, false, true]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let mut world = World::with_brokers(3);
+    let before = world.image.clone();
+    let dry = CreateTopics { validate_only: true, ..request(vec![new_topic("a")]) };
+    let Reply::CreateTopics(outcomes) = world.event(Event::CreateTopics(dry)) else { panic!("answered") };
+    assert!(outcomes[0].1.is_ok());
+    assert_eq!(world.image, before);
+}
+
+#[test]
+fn the_largest_request_is_several_proposals_and_each_topic_appears_whole() {
+    let mut world = World::with_brokers(3);
+    let names: Vec<String> = (0..1000).map(|number| format!("topic-{number:04}")).collect();
+    let mut topics: Vec<NewTopic> = names.iter().map(|name| new_topic(name)).collect();
+    for (number, topic) in (0_u16..).zip(&mut topics) {
+        topic.partitions = Some(10);
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        topic.id = TopicId::new(id);
+    }
+    let before = world.log.len();
+    let Reply::CreateTopics(outcomes) = world.event(Event::CreateTopics(request(topics))) else { panic!("answered") };
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()));
+    assert!(outcomes.iter().map(|(name, _)| name).eq(&names));
+    assert_eq!(world.image.topics().partition_count(), 10_000);
+    assert!(world.log.len() - before > 1);
+    for (_, proposal) in &world.log[before..] {
+        assert!(bincode::serialized_size(&proposal.records).unwrap() <= 128 * 1024);
+    }
+}
+
+#[test]
+fn one_topic_of_ten_thousand_partitions_fits() {
+    let mut world = World::with_brokers(3);
+    let created = make(&mut world, NewTopic { partitions: Some(10_000), ..new_topic("wide") }).unwrap();
+    assert_eq!(created.partitions, 10_000);
+    assert_eq!(world.image.topic_named("wide").unwrap().partition_count, 10_000);
+}
+
+#[test]
+fn leaders_are_spread_evenly() {
+    let mut world = World::with_brokers(3);
+    make(&mut world, NewTopic { partitions: Some(30), ..new_topic("a") }).unwrap();
+    for node in 1..=3 {
+        assert_eq!(world.image.topics().led_by(NodeId::new(node)).count(), 10);
+    }
+}
+
+#[test]
+fn replicas_stand_in_different_racks() {
+    let mut world = World::new();
+    for node in 1..=6 {
+        let rack = Some(format!("rack-{}", node % 3));
+        world.event(Event::Register(Registration { rack, ..registration(node, 1) }));
+        world.serve(node);
+    }
+    make(&mut world, NewTopic { partitions: Some(60), ..new_topic("a") }).unwrap();
+    for (id, partition) in world.image.topics().partitions() {
+        let racks: std::collections::BTreeSet<i32> = partition.replicas.iter().map(|node| node.get() % 3).collect();
+        assert_eq!(racks.len(), 3, "{id} stands on {:?}", partition.replicas);
+    }
+    for node in 1..=6 {
+        assert_eq!(world.image.topics().led_by(NodeId::new(node)).count(), 10, "broker {node}");
+    }
+}
+
+#[test]
+fn topics_are_deleted_by_name_or_id_with_all_that_is_theirs() {
+    let mut world = World::with_topic();
+    let before = world.image.clone();
+    let id = world.partition("t", 0).0.topic;
+    let configured = NewTopic { configs: vec![("retention.ms".to_owned(), Some("1".to_owned()))], ..new_topic("b") };
+    make(&mut world, configured).unwrap();
+    let topics = vec![
+        TopicReference::Name("b".to_owned()),
+        TopicReference::Id(TopicId::ZERO),
+        TopicReference::Name("x".to_owned()),
+        TopicReference::Id(id),
+        TopicReference::Name("t".to_owned()),
+    ];
+    let event = Event::DeleteTopics(DeleteTopics { topics, settled: Vec::new() });
+    let Reply::DeleteTopics(outcomes) = world.event(event) else { panic!("answered") };
+    let refusals: Vec<Option<DeleteRefusal>> = outcomes.into_iter().map(|(_, outcome)| outcome.err()).collect();
+    let twice = Some(DeleteRefusal::Twice);
+    assert_eq!(refusals, [None, Some(DeleteRefusal::UnknownId), Some(DeleteRefusal::UnknownName), None, twice]);
+    assert_eq!(world.image.topics().topic_count(), 0);
+    assert_eq!(world.image.topics().in_isr_of(NodeId::new(1)).count(), 0);
+    assert_eq!(world.image.configs().overrides(ConfigResource::Topic(id)).count(), 0);
+    assert_eq!(before.topics().topic_count(), 1, "an image that somebody kept is as it was");
+}
+
+#[test]
+fn the_minimum_isr_is_the_smaller_of_configuration_and_replicas() {
+    let mut world = World::with_brokers(3);
+    let factor = |n| NewTopic { replication_factor: ReplicationFactor::Asked(n), ..new_topic(&format!("t{n}")) };
+    for n in 1..=3 {
+        make(&mut world, factor(n)).unwrap();
+        let topic = world.image.topic_named(&format!("t{n}")).unwrap().id;
+        let expect = usize::try_from(n).unwrap().min(2);
+        assert_eq!(effective_min_isr(&world.image, &Defaults::default(), topic), expect);
+    }
+}

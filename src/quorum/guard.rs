@@ -1,0 +1,160 @@
+//! The guard of one node: heartbeats, check-quorum, elections, and what the rest of the program sees of leadership.
+//!
+//! One task, started by `start`. It looks whenever openraft has turned, a follower has answered, or time has passed.
+//! Invariants: a leader counts as active only while a majority has followed it within the election timeout, judged by
+//! our own clock (decision 3a, safety.md test 7); the heartbeat interval is ours, because openraft's is its append
+//! timeout as well (rule S14) and is stretched by half.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Leadership;
+use super::core::{Core, configs, is_voter, leads};
+use super::election::{self, Poll};
+use super::types::{Metrics, node_id};
+use crate::env::Seed;
+use crate::model::{Instant, Term};
+
+/// The guard's own state.
+struct Guard {
+    core: Arc<Core>,
+    seed: Arc<dyn Seed>,
+    next_heartbeat: Instant,
+    /// When this voter last asked whether to campaign.
+    asked: Instant,
+    patience: Duration,
+    /// The sign of life since which the leader was probed.
+    probed: Option<Instant>,
+}
+
+/// Runs until the raft core ends.
+pub(crate) async fn run(core: Arc<Core>, seed: Arc<dyn Seed>) {
+    let mut metrics = core.raft.metrics();
+    let mut answers = core.links.contacts.answers();
+    let patience = election::patience(&core, seed.number());
+    let mut guard = Guard { core, seed, next_heartbeat: Instant::ZERO, asked: Instant::ZERO, patience, probed: None };
+    loop {
+        guard.look().await;
+        let pause = guard.pause();
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() { break },
+            _ = answers.changed() => {}
+            () = guard.core.look.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        if metrics.borrow_and_update().running_state.is_err() {
+            break;
+        }
+    }
+    guard.core.leadership.send_if_modified(|known| std::mem::replace(known, Leadership::default()).active);
+}
+
+impl Guard {
+    /// Until something may be due without any event.
+    fn pause(&self) -> Duration {
+        let tick = self.core.links.options.heartbeat / 3;
+        let due = self.next_heartbeat.since(self.core.now());
+        if due.is_zero() { tick } else { due.min(tick) }.max(Duration::from_millis(1))
+    }
+
+    async fn look(&mut self) {
+        let metrics = self.core.metrics();
+        if leads(&metrics) {
+            self.beat().await;
+        } else if is_voter(&metrics, self.core.links.id()) {
+            self.watch_leader(&metrics).await;
+        }
+        self.publish(&self.core.metrics());
+    }
+
+    /// Sends heartbeats when they are due.
+    async fn beat(&mut self) {
+        let now = self.core.now();
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now.plus(self.core.links.options.heartbeat);
+            let _ = self.core.raft.trigger().heartbeat().await;
+        }
+    }
+
+    /// Campaigns if a majority hears no leader (rule S17).
+    async fn watch_leader(&mut self, metrics: &Metrics) {
+        let is_alone = configs(metrics).iter().all(|voters| voters.len() == 1);
+        if is_alone {
+            if metrics.vote.leader_id.node_id != self.core.links.id() || self.is_rested() {
+                self.asked = self.core.now();
+                election::campaign(&self.core).await;
+            }
+            return;
+        }
+        self.probe().await;
+        let heard = self.core.links.contacts.heard();
+        let is_due =
+            heard.refused && self.is_rested() || self.core.now().since(heard.at.max(self.asked)) >= self.patience;
+        if !is_due {
+            return;
+        }
+        self.asked = self.core.now();
+        self.patience = election::patience(&self.core, self.seed.number());
+        match election::poll(&self.core, metrics).await {
+            Poll::Campaign => {
+                tracing::info!(term = metrics.current_term, "no leader heard by a majority, campaigning");
+                election::campaign(&self.core).await;
+            }
+            Poll::YieldToLonger => tracing::info!("no leader heard by a majority, a longer log goes first"),
+            Poll::Stay => {}
+        }
+    }
+
+    /// Whether it is long enough since this voter asked last.
+    fn is_rested(&self) -> bool {
+        self.core.now().since(self.asked) >= self.core.links.options.election_timeout_min / 2
+    }
+
+    /// A leader that misses two heartbeats is dialled once: a refused connection proves that its process is gone.
+    async fn probe(&mut self) {
+        let heard = self.core.links.contacts.heard();
+        let silent = self.core.now().since(heard.at) >= self.core.links.options.heartbeat * 2;
+        if silent && !heard.refused && self.probed != Some(heard.at) {
+            self.probed = Some(heard.at);
+            election::probe_leader(&self.core).await;
+        }
+    }
+
+    fn publish(&self, metrics: &Metrics) {
+        let seen = leadership(&self.core, metrics);
+        self.core.leadership.send_if_modified(|known| {
+            let changed = *known != seen;
+            if changed {
+                tracing::info!(term = %seen.term, leader = ?seen.leader, active = seen.active, "quorum leadership");
+                *known = seen;
+            }
+            changed
+        });
+    }
+}
+
+/// Leadership as it is at this moment.
+pub(crate) fn leadership(core: &Core, metrics: &Metrics) -> Leadership {
+    let is_known = leads(metrics) || !election::is_leaderless(core);
+    Leadership {
+        term: Term::new(metrics.current_term),
+        leader: metrics.current_leader.filter(|_| is_known).map(node_id),
+        active: leads(metrics)
+            && has_applied_own_entry(metrics)
+            && is_followed(core, metrics)
+            && !core.leaving.load(Ordering::Relaxed),
+    }
+}
+
+/// A new leader knows what is committed only once an entry of its own term is (decision 3b).
+fn has_applied_own_entry(metrics: &Metrics) -> bool {
+    metrics.vote.committed && metrics.last_applied.is_some_and(|id| id.leader_id == metrics.vote.leader_id)
+}
+
+/// Check-quorum: a majority has followed within the election timeout.
+fn is_followed(core: &Core, metrics: &Metrics) -> bool {
+    let now = core.now();
+    let followed = core.links.contacts.quorum_time(&configs(metrics), &metrics.vote, core.links.id(), now);
+    followed.is_some_and(|at| now.since(at) < core.links.options.election_timeout_min)
+}

@@ -1,0 +1,277 @@
+//! Several quorum members in one process, over a network in memory that can be cut and slowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::memory_log::MemoryLog;
+use crate::env::{Clock, Files, SystemClock, SystemFiles, SystemSeed};
+use crate::machines::metadata::{Image, Proposal, Record};
+use crate::model::{DirectoryId, LogIndex, NodeId, Term};
+use crate::quorum::{
+    Accepted, CallError, PeerCaller, ProposeError, Quorum, QuorumOptions, QuorumWorld, StartError, Voter,
+};
+
+/// Nothing in these tests takes longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+struct Wires {
+    running: BTreeMap<NodeId, Quorum>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    delay: Duration,
+}
+
+/// The network.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Net {
+    wires: Arc<Mutex<Wires>>,
+}
+
+impl Net {
+    fn target(&self, from: NodeId, to: NodeId) -> (Result<Option<Quorum>, CallError>, Duration) {
+        let wires = self.wires.lock().unwrap();
+        let target = if wires.cut.contains(&(from, to)) {
+            Ok(None)
+        } else {
+            wires.running.get(&to).cloned().map(Some).ok_or(CallError::Refused)
+        };
+        (target, wires.delay)
+    }
+
+    /// Nothing passes between `node` and the others.
+    pub(crate) fn isolate(&self, node: NodeId, others: &[NodeId]) {
+        let mut wires = self.wires.lock().unwrap();
+        for &other in others {
+            wires.cut.insert((node, other));
+            wires.cut.insert((other, node));
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.wires.lock().unwrap().cut.clear();
+    }
+
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.wires.lock().unwrap().delay = delay;
+    }
+}
+
+#[derive(Debug)]
+struct Wire {
+    from: NodeId,
+    net: Net,
+}
+
+impl PeerCaller for Wire {
+    fn call<'a>(
+        &'a self,
+        node: NodeId,
+        _: &'a str,
+        request: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Bytes, CallError>> {
+        Box::pin(async move {
+            let work = async {
+                let (target, delay) = self.net.target(self.from, node);
+                tokio::time::sleep(delay).await;
+                let Some(target) = target? else { return std::future::pending().await };
+                let answer = target.handle(request).await;
+                tokio::time::sleep(delay).await;
+                if answer.is_empty() { Err(CallError::Lost) } else { Ok(answer) }
+            };
+            tokio::time::timeout(timeout, work).await.unwrap_or(Err(CallError::TimedOut))
+        })
+    }
+}
+
+/// One node's disk.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) dir: TempDir,
+    pub(crate) log: MemoryLog,
+    pub(crate) directory: DirectoryId,
+}
+
+impl Disk {
+    fn new(node: NodeId, life: u8) -> Self {
+        let mut bytes = [life; 16];
+        bytes[0] = u8::try_from(node.get()).unwrap();
+        Self { dir: tempfile::tempdir().unwrap(), log: MemoryLog::default(), directory: DirectoryId::new(bytes) }
+    }
+
+    /// The quorum's directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("quorum")
+    }
+}
+
+/// A cluster.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) net: Net,
+    pub(crate) voters: Vec<NodeId>,
+    pub(crate) disks: BTreeMap<NodeId, Disk>,
+    pub(crate) fatal: mpsc::UnboundedReceiver<(NodeId, String)>,
+    fatal_in: mpsc::UnboundedSender<(NodeId, String)>,
+    files: Arc<dyn Files>,
+    clock: Arc<dyn Clock>,
+    pub(crate) tune: fn(&mut QuorumOptions),
+    lives: u8,
+}
+
+pub(crate) fn n(id: i32) -> NodeId {
+    NodeId::new(id)
+}
+
+impl World {
+    pub(crate) fn new(voters: &[i32], tune: fn(&mut QuorumOptions)) -> Self {
+        let (fatal_in, fatal) = mpsc::unbounded_channel();
+        Self {
+            net: Net::default(),
+            voters: voters.iter().map(|&id| n(id)).collect(),
+            disks: BTreeMap::new(),
+            fatal,
+            fatal_in,
+            files: Arc::new(SystemFiles::default()),
+            clock: Arc::new(SystemClock::new()),
+            tune,
+            lives: 0,
+        }
+    }
+
+    /// A cluster whose voters all run, with a leader.
+    pub(crate) async fn running(voters: &[i32], tune: fn(&mut QuorumOptions)) -> Self {
+        let mut world = Self::new(voters, tune);
+        for &id in voters {
+            world.start(n(id)).await;
+        }
+        world.leader().await;
+        world
+    }
+
+    pub(crate) fn options(&mut self, node: NodeId) -> QuorumOptions {
+        self.lives += 1;
+        let lives = self.lives;
+        let disk = self.disks.entry(node).or_insert_with(|| Disk::new(node, lives));
+        let voters = self.voters.iter().map(|&node| Voter { node, address: format!("node-{node}:9093") }).collect();
+        let address = format!("node-{node}:9093");
+        let mut options = QuorumOptions::new(node, disk.directory, address, voters, disk.path());
+        (self.tune)(&mut options);
+        options
+    }
+
+    pub(crate) async fn try_start(&mut self, node: NodeId) -> Result<(), StartError> {
+        let options = self.options(node);
+        let disk = &self.disks[&node];
+        let db = disk.path().join("store/db");
+        // The life before may still be letting go of its store.
+        eventually(|| !db.exists() || self.files.lock(&db).is_ok()).await;
+        let world = QuorumWorld {
+            files: Arc::clone(&self.files),
+            clock: Arc::clone(&self.clock),
+            seed: Arc::new(SystemSeed),
+            peers: Arc::new(Wire { from: node, net: self.net.clone() }),
+        };
+        let fatal = self.fatal_in.clone();
+        let fatal = Box::new(move |reason| drop(fatal.send((node, reason))));
+        let quorum = Quorum::start_on(options, world, Box::new(disk.log.clone()), fatal).await?;
+        self.net.wires.lock().unwrap().running.insert(node, quorum);
+        Ok(())
+    }
+
+    pub(crate) async fn start(&mut self, node: NodeId) {
+        self.try_start(node).await.unwrap();
+    }
+
+    /// Takes the process away without a word; what was not synced is gone.
+    pub(crate) fn kill(&self, node: NodeId) {
+        let killed = self.net.wires.lock().unwrap().running.remove(&node);
+        drop(killed.expect("it runs"));
+        self.disks[&node].log.cut_power();
+    }
+
+    /// Takes the disk away as well.
+    pub(crate) fn wipe(&mut self, node: NodeId) {
+        self.disks.remove(&node);
+    }
+
+    pub(crate) fn quorum(&self, node: NodeId) -> Quorum {
+        self.net.wires.lock().unwrap().running[&node].clone()
+    }
+
+    pub(crate) fn running_nodes(&self) -> Vec<NodeId> {
+        self.net.wires.lock().unwrap().running.keys().copied().collect()
+    }
+
+    pub(crate) fn image(&self, node: NodeId) -> Arc<Image> {
+        self.quorum(node).images().borrow().clone()
+    }
+
+    pub(crate) fn is_active(&self, node: NodeId) -> bool {
+        self.quorum(node).leadership().borrow().active
+    }
+
+    pub(crate) fn actives(&self) -> Vec<NodeId> {
+        self.running_nodes().into_iter().filter(|&node| self.is_active(node)).collect()
+    }
+
+    /// Waits for an active leader of a formed cluster.
+    pub(crate) async fn leader(&self) -> NodeId {
+        self.leader_but(None).await
+    }
+
+    pub(crate) async fn leader_but(&self, old: Option<NodeId>) -> NodeId {
+        let mut found = None;
+        eventually(|| {
+            found = self.actives().into_iter().find(|&node| Some(node) != old);
+            found.is_some_and(|node| self.image(node).cluster().is_some())
+        })
+        .await;
+        found.unwrap()
+    }
+
+    /// Writes one fact through whoever leads, as often as it takes.
+    pub(crate) async fn write(&self, name: &str) -> LogIndex {
+        loop {
+            let leader = self.leader().await;
+            if let Ok(accepted) = self.propose(leader, name).await {
+                return accepted.index;
+            }
+        }
+    }
+
+    /// Proposes one fact, decided on the node's own image.
+    pub(crate) async fn propose(&self, node: NodeId, name: &str) -> Result<Accepted, ProposeError> {
+        let base = self.image(node).last_accepted();
+        self.quorum(node).propose(proposal(base, name)).await
+    }
+
+    /// Waits until every running node has the fact.
+    pub(crate) async fn all_have(&self, name: &str) {
+        eventually(|| self.running_nodes().into_iter().all(|node| self.image(node).feature(name) == 1)).await;
+    }
+}
+
+/// A proposal of one fact.
+pub(crate) fn proposal(base: LogIndex, name: &str) -> Proposal {
+    let records = vec![Record::FeatureLevelSet { feature: name.to_owned(), level: 1 }];
+    Proposal { term: Term::new(0), base, records }
+}
+
+/// Waits for a condition.
+pub(crate) async fn eventually(mut condition: impl FnMut() -> bool) {
+    let waiting = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
+        while !condition() {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the condition comes about");
+}

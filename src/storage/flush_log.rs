@@ -1,0 +1,355 @@
+//! The flush log of a data directory: makes groups of logs durable, and says up to where each one is (decision 7,
+//! reliability 4.9 rule 9).
+//!
+//! One thread per directory calls `flush`; the owners of logs call `revise` when they truncate. Invariant: a statement
+//! is written only after the sync of what it states, so that one which is read back is true whether or not it was
+//! itself synced; one that was lost makes the attested end lower, never wrong.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::env::{File, Files, OpenMode, SyncItem};
+use crate::model::{Instant, Now, Offset, PartitionId};
+
+use super::attestation::{Attested, Statement, decode_frames, encode_frame};
+use super::checkpoint;
+use super::error::FlushError;
+use super::segment::read_whole;
+
+/// The file's name in its directory.
+pub(super) const FILE_NAME: &str = "flush-log";
+/// How long a statement may wait for its sync.
+const ATTEST_AFTER: Duration = Duration::from_millis(50);
+/// So many logs' statements are worth one more `ATTEST_AFTER` of waiting, to bound what is written for them.
+const STATEMENTS_PER_WAIT: u32 = 1000;
+/// The file is rewritten when it is this large and several times what it says.
+const REWRITE_BYTES: u64 = 1 << 20;
+const REWRITE_FACTOR: u64 = 4;
+
+/// What must be synced for the end of a log to be durable.
+#[derive(Debug)]
+pub struct FlushOrder {
+    /// The log's partition.
+    pub partition: PartitionId,
+    /// The end that will be durable.
+    pub end: Offset,
+    /// What to sync. A file keeps the descriptor that wrote it until then (rule S7).
+    pub items: Vec<SyncItem>,
+    pub(super) attested: Attested,
+    pub(super) ticket: Ticket,
+}
+
+/// Says which state of which life of a log an order was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// Another after each open, truncation and reset: an order from before it says nothing of the log after it.
+    pub(super) incarnation: u64,
+    /// Rises with each order of one incarnation.
+    pub(super) serial: u64,
+}
+
+/// A log's end that is durable now; goes back to the log as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// The log's partition.
+    pub partition: PartitionId,
+    /// The durable end, unless the log was truncated meanwhile: [`super::Log::flush_done`] knows.
+    pub end: Offset,
+    pub(super) ticket: Ticket,
+}
+
+/// Shared by the flush thread and the logs of one directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FlushLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    files: Arc<dyn Files>,
+    root: PathBuf,
+    /// Guards what is known and the file. Held across the syncs of this small file (truncations wait for them), never
+    /// across the sync of a group.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: Arc<dyn File>,
+    length: u64,
+    sequence: u64,
+    incarnation: u64,
+    known: BTreeMap<PartitionId, Known>,
+    /// Statements made but not written, by log.
+    unwritten: BTreeMap<PartitionId, Option<Attested>>,
+    /// Whether something was written that is not synced.
+    unsynced: bool,
+    /// When statements must be written and synced; `None` when there are none.
+    due: Option<Instant>,
+    /// A sync failed: nothing more is durable here (decision 7).
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    attested: Option<Attested>,
+    incarnation: u64,
+}
+
+/// What `FlushLog::open` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No file: a new directory, or a lost one.
+    Nothing,
+    /// A file, read to its end or to a torn frame.
+    Statements,
+}
+
+impl FlushLog {
+    /// Opens the flush log of `root`, or makes one. It is rewritten at every start, so that nothing of a torn end can
+    /// ever be read as a frame again.
+    pub(super) fn open(files: Arc<dyn Files>, root: &Path) -> Result<(Self, Found), FlushError> {
+        let failure = |source| FlushError::Io { root: root.to_owned(), source };
+        // Opens the descriptor that will hear of lost writes, before any write.
+        files.sync_all(root, &[]).map_err(failure)?;
+        let path = root.join(FILE_NAME);
+        let bytes = read_whole(&*files, &path).map_err(failure)?;
+        let found = if bytes.is_some() { Found::Statements } else { Found::Nothing };
+        let (statements, _torn) = decode_frames(&bytes.unwrap_or_default());
+        let mut known = BTreeMap::new();
+        for statement in statements {
+            match statement.attested {
+                Some(attested) => known.insert(statement.partition, Known { attested: Some(attested), incarnation: 0 }),
+                None => known.remove(&statement.partition),
+            };
+        }
+        let frame = whole_frame(&known);
+        checkpoint::replace(&*files, &path, &frame).map_err(failure)?;
+        let file = files.open(&path, OpenMode::Write).map_err(failure)?;
+        let length = u64::try_from(frame.len()).expect("a length fits in 64 bits");
+        let state = State {
+            file,
+            length,
+            sequence: 0,
+            incarnation: 0,
+            known,
+            unwritten: BTreeMap::new(),
+            unsynced: false,
+            due: None,
+            failed: false,
+        };
+        let shared = Shared { files, root: root.to_owned(), state: Mutex::new(state) };
+        Ok((Self { shared: Arc::new(shared) }, found))
+    }
+
+    /// Makes every order's end durable, or none.
+    ///
+    /// # Errors
+    /// A sync failed, now or earlier. It is never retried: the directory is fenced (decision 7).
+    pub fn flush(&self, orders: Vec<FlushOrder>, now: Now) -> Result<Vec<Flushed>, FlushError> {
+        let mut items: Vec<SyncItem> = Vec::new();
+        let mut wrote = None;
+        {
+            let mut state = self.lock()?;
+            // Statements of earlier groups become durable with this one, at no sync of their own.
+            if state.due.is_some_and(|due| due <= now.instant) {
+                self.write(&mut state)?;
+                state.due = None;
+                wrote = Some(state.sequence);
+                items.push(SyncItem::File(state.file.clone()));
+            }
+        }
+        items.extend(orders.iter().flat_map(|order| order.items.iter().cloned()));
+        let result = self.shared.files.sync_all(&self.shared.root, &items);
+        let mut state = self.lock()?;
+        if let Err(source) = result {
+            state.failed = true;
+            return Err(FlushError::Io { root: self.shared.root.clone(), source });
+        }
+        // A truncation may have written more meanwhile; it syncs what it writes.
+        if wrote == Some(state.sequence) {
+            state.unsynced = false;
+        }
+        let flushed = orders.iter().map(|order| state.note(order, now)).collect();
+        if state.length > REWRITE_BYTES {
+            self.rewrite_if_worth_it(&mut state)?;
+        }
+        Ok(flushed)
+    }
+
+    /// Writes and syncs the statements that still wait: when `attest_due` has passed with no group to ride on, and at
+    /// a clean stop.
+    ///
+    /// # Errors
+    /// As `flush`.
+    pub fn attest(&self) -> Result<(), FlushError> {
+        let mut state = self.lock()?;
+        self.write(&mut state)?;
+        self.sync(&mut state)
+    }
+
+    /// When `attest` should be called if no flush comes before.
+    #[must_use]
+    pub fn attest_due(&self) -> Option<Instant> {
+        self.state().due
+    }
+
+    /// What is known of a log.
+    #[must_use]
+    pub fn attested(&self, partition: PartitionId) -> Option<Attested> {
+        self.state().known.get(&partition).and_then(|known| known.attested)
+    }
+
+    /// Every log of which something is known.
+    #[must_use]
+    pub fn all_attested(&self) -> Vec<(PartitionId, Attested)> {
+        self.state().known.iter().filter_map(|(id, known)| Some((*id, known.attested?))).collect()
+    }
+
+    /// Starts a life of a log: orders of an earlier one are void from here on.
+    pub(super) fn enroll(&self, partition: PartitionId) -> u64 {
+        let mut state = self.state();
+        state.incarnation += 1;
+        let incarnation = state.incarnation;
+        state.known.entry(partition).or_insert(Known { attested: None, incarnation }).incarnation = incarnation;
+        incarnation
+    }
+
+    /// States something else of a log than its flushes would, durably, and starts a new life of it: the attested end
+    /// decreases legitimately before the log is cut (reliability 4.3 rule 11).
+    pub(super) fn revise(&self, partition: PartitionId, attested: Attested) -> Result<u64, FlushError> {
+        let mut state = self.lock()?;
+        state.incarnation += 1;
+        let incarnation = state.incarnation;
+        state.known.insert(partition, Known { attested: Some(attested), incarnation });
+        state.unwritten.insert(partition, Some(attested));
+        self.write(&mut state)?;
+        self.sync(&mut state)?;
+        Ok(incarnation)
+    }
+
+    /// States something that no sync has to precede, to be written with the next group.
+    pub(super) fn note(&self, partition: PartitionId, attested: Attested) {
+        let mut state = self.state();
+        if let Some(known) = state.known.get_mut(&partition) {
+            known.attested = Some(attested);
+            state.state_by(Instant::ZERO, partition, Some(attested));
+        }
+    }
+
+    /// Forgets a log that is being deleted.
+    pub(super) fn forget(&self, partition: PartitionId) {
+        let mut state = self.state();
+        state.known.remove(&partition);
+        state.state_by(Instant::ZERO, partition, None);
+    }
+
+    fn write(&self, state: &mut State) -> Result<(), FlushError> {
+        if state.unwritten.is_empty() {
+            return Ok(());
+        }
+        let unwritten = std::mem::take(&mut state.unwritten);
+        let statements: Vec<Statement> =
+            unwritten.iter().map(|(&partition, &attested)| Statement { partition, attested }).collect();
+        let frame = encode_frame(state.sequence + 1, &statements);
+        if let Err(source) = state.file.write_at(state.length, &[&frame]) {
+            // What stands behind the last whole frame is unknown now; a later frame would not be read.
+            state.failed = true;
+            return Err(self.failure(source));
+        }
+        state.sequence += 1;
+        state.length += u64::try_from(frame.len()).expect("a length fits in 64 bits");
+        state.unsynced = true;
+        Ok(())
+    }
+
+    fn sync(&self, state: &mut State) -> Result<(), FlushError> {
+        if state.unsynced
+            && let Err(source) = state.file.sync_data()
+        {
+            state.failed = true;
+            return Err(self.failure(source));
+        }
+        state.unsynced = false;
+        state.due = None;
+        Ok(())
+    }
+
+    /// Writes the file anew with what is known now, instead of how it came to be known.
+    fn rewrite_if_worth_it(&self, state: &mut State) -> Result<(), FlushError> {
+        let frame = whole_frame(&state.known);
+        let length = u64::try_from(frame.len()).expect("a length fits in 64 bits");
+        if state.length < length.saturating_mul(REWRITE_FACTOR) {
+            return Ok(());
+        }
+        let path = self.shared.root.join(FILE_NAME);
+        let replaced = checkpoint::replace(&*self.shared.files, &path, &frame);
+        match replaced.and_then(|()| self.shared.files.open(&path, OpenMode::Write)) {
+            Ok(file) => state.file = file,
+            Err(source) => {
+                state.failed = true;
+                return Err(self.failure(source));
+            }
+        }
+        (state.length, state.sequence) = (length, 0);
+        (state.unsynced, state.due) = (false, None);
+        state.unwritten.clear();
+        Ok(())
+    }
+
+    fn failure(&self, source: io::Error) -> FlushError {
+        FlushError::Io { root: self.shared.root.clone(), source }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock; were it so, the state is still that of the last whole step.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, FlushError> {
+        let state = self.state();
+        if state.failed {
+            return Err(FlushError::Fenced { root: self.shared.root.clone() });
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    /// Notes that an order was carried out.
+    fn note(&mut self, order: &FlushOrder, now: Now) -> Flushed {
+        let flushed = Flushed { partition: order.partition, end: order.end, ticket: order.ticket };
+        let attested;
+        match self.known.get_mut(&order.partition) {
+            Some(known) if known.incarnation == order.ticket.incarnation => {
+                assert_eq!(order.attested.end.offset, order.end, "an order attests the end that it makes durable");
+                // A retention may have moved the start since the order was made, and its files are gone.
+                let start = known.attested.map_or(order.attested.start, |now| now.start.max(order.attested.start));
+                attested = Attested { start, ..order.attested };
+                known.attested = Some(attested);
+            }
+            // Truncated or deleted while the group was being synced.
+            Some(_) | None => return flushed,
+        }
+        let waits = 1 + u32::try_from(self.unwritten.len()).unwrap_or(u32::MAX) / STATEMENTS_PER_WAIT;
+        let due = now.instant.plus(ATTEST_AFTER.saturating_mul(waits));
+        self.state_by(self.due.unwrap_or(due), order.partition, Some(attested));
+        flushed
+    }
+
+    fn state_by(&mut self, due: Instant, partition: PartitionId, attested: Option<Attested>) {
+        self.unwritten.insert(partition, attested);
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+    }
+}
+
+fn whole_frame(known: &BTreeMap<PartitionId, Known>) -> Vec<u8> {
+    let statements: Vec<Statement> = known
+        .iter()
+        .filter_map(|(&partition, known)| Some(Statement { partition, attested: Some(known.attested?) }))
+        .collect();
+    encode_frame(0, &statements)
+}

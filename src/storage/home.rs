@@ -1,0 +1,46 @@
+//! Where logs live: a directory with its flush log and its open files, shared by the logs in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::env::Files;
+
+use super::error::FlushError;
+use super::flush_log::{FlushLog, Found};
+use super::handles::{HANDLES_MAX, Handles};
+
+/// See the file's comment. A [`super::DataDir`] has one; the quorum makes its own.
+#[derive(Debug)]
+pub struct Home {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) root: PathBuf,
+    pub(super) flush_log: FlushLog,
+    pub(super) handles: Handles,
+}
+
+impl Home {
+    /// The home of a single log, whose files stand in `root` itself beside a flush log of their own.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn alone(files: Arc<dyn Files>, root: &Path) -> Result<Arc<Self>, FlushError> {
+        let failure = |source| FlushError::Io { root: root.to_owned(), source };
+        files.create_dir_all(root).map_err(failure)?;
+        if let Some(parent) = root.parent() {
+            files.sync_dir(parent).map_err(failure)?;
+        }
+        Ok(Arc::new(Self::open(files, root)?.0))
+    }
+
+    pub(super) fn open(files: Arc<dyn Files>, root: &Path) -> Result<(Self, Found), FlushError> {
+        let (flush_log, found) = FlushLog::open(files.clone(), root)?;
+        let handles = Handles::new(files.clone(), HANDLES_MAX);
+        Ok((Self { files, root: root.to_owned(), flush_log, handles }, found))
+    }
+
+    /// The flush log, for the thread that flushes.
+    #[must_use]
+    pub fn flush_log(&self) -> &FlushLog {
+        &self.flush_log
+    }
+}

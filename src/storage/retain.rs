@@ -1,0 +1,262 @@
+//! Which old segments go, and how (kafka-compat 4.5).
+//!
+//! Invariant: a segment's files are touched only after a durable statement that the log starts behind them, so that a
+//! segment that is missing at a start is always a loss.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{Instant, Now, Offset, Timestamp};
+
+use super::error::LogError;
+use super::log::Log;
+use super::segment::Suffix;
+use super::truncate::remove_if_there;
+
+/// The end of a deleted file's name.
+pub(super) const DELETED: &str = ".deleted";
+
+/// A file that was renamed and is removed later: a reader that has its name may open it for so long.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    path: PathBuf,
+    since: Instant,
+}
+
+/// What `retain` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// How many segments were deleted.
+    pub segments: usize,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// How many producers were forgotten.
+    pub producers: usize,
+}
+
+/// What the rules look at of a segment.
+#[derive(Clone, Copy, Debug)]
+struct Age {
+    end: Offset,
+    size: u64,
+    largest: Timestamp,
+}
+
+impl Log {
+    /// Lets the log start at `to`, at most its end. Whether that moved it. Reads see it at once; it is durable with the
+    /// next flush; the segments below go with the next `retain`.
+    pub fn advance_start(&mut self, to: Offset) -> bool {
+        let to = to.min(self.end);
+        if to <= self.start {
+            return false;
+        }
+        self.start = to;
+        if self.epochs.truncate_start(to) {
+            self.derived.epochs_changed = true;
+        }
+        self.unsynced.statement = true;
+        true
+    }
+
+    /// Deletes what the rules let go of: below the log's start always, by size and time if the policy says so. Nothing
+    /// at or above the high watermark goes. Also removes files whose delay has passed and forgets silent producers.
+    ///
+    /// # Errors
+    /// The disk refused; what was not deleted is tried again next time.
+    pub fn retain(&mut self, now: Now, high_watermark: Offset) -> Result<Retained, LogError> {
+        self.check_writable()?;
+        self.remove_doomed(now)?;
+        let producers = self.producers.expire(now.timestamp, self.options.producer_expiration);
+        let ages = self.ages()?;
+        let count = deletable(&ages, self.start, high_watermark, &self.rules(now));
+        if count == 0 {
+            return Ok(Retained { producers, ..Retained::default() });
+        }
+        if count == self.segments.len() {
+            self.roll(self.end)?;
+        }
+        let bytes = ages[..count].iter().map(|age| age.size).sum();
+        self.advance_start(self.segments[count].base);
+        self.delete_oldest(count, now)?;
+        Ok(Retained { segments: count, bytes, producers })
+    }
+
+    /// Deletes the segments that lie wholly below the log's start, files and all, without delay. For the quorum's log,
+    /// after `advance_start`.
+    ///
+    /// # Errors
+    /// As `retain`.
+    pub fn purge(&mut self, now: Now) -> Result<usize, LogError> {
+        self.check_writable()?;
+        let count = self.segments.windows(2).take_while(|pair| pair[1].base <= self.start).count();
+        if count > 0 {
+            self.delete_oldest(count, now)?;
+            for doomed in self.doomed.drain(..) {
+                remove_if_there(&*self.home.files, &doomed.path).map_err(|e| Self::failure(&doomed.path, e))?;
+            }
+        }
+        Ok(count)
+    }
+
+    fn ages(&mut self) -> Result<Vec<Age>, LogError> {
+        let wants_time = self.options.cleanup.delete && self.options.retention_span.is_some();
+        let mut ages = Vec::with_capacity(self.segments.len());
+        for index in 0..self.segments.len() {
+            let largest = if wants_time { self.age_of(index)? } else { Timestamp::NONE };
+            ages.push(Age { end: self.segment_end(index), size: self.segments[index].size, largest });
+        }
+        Ok(ages)
+    }
+
+    /// The largest timestamp of a segment; when its records have none, when the file was last written.
+    fn age_of(&mut self, index: usize) -> Result<Timestamp, LogError> {
+        let path = self.path_of(self.segments[index].base, Suffix::Log);
+        let largest = self.largest_timestamp(index).map_err(|e| Self::failure(&path, e))?;
+        if largest >= Timestamp::new(0) {
+            return Ok(largest);
+        }
+        let modified = self.home.files.modified(&path).map_err(|e| Self::failure(&path, e))?;
+        Ok(Timestamp::new(modified))
+    }
+
+    fn rules(&self, now: Now) -> Rules {
+        let deletes = self.options.cleanup.delete;
+        Rules {
+            now: now.timestamp,
+            bytes: self.options.retention_bytes.filter(|_| deletes),
+            span: self.options.retention_span.filter(|_| deletes),
+        }
+    }
+
+    /// Renames the files of the oldest segments away, once the flush log durably says that the log starts behind them.
+    fn delete_oldest(&mut self, count: usize, now: Now) -> Result<(), LogError> {
+        let base = self.segments[count].base;
+        assert!(self.start >= base, "a segment that goes lies below the start");
+        if let Some(attested) = self.home.flush_log.attested(self.id) {
+            // All that is attested keeps standing; only the start moves.
+            let attested = super::attestation::Attested { start: self.start.min(attested.end.offset), ..attested };
+            self.home.flush_log.note(self.id, attested);
+        }
+        self.home.flush_log.attest()?;
+        let durable = self.home.flush_log.attested(self.id).map_or(self.start, |attested| attested.start);
+        let mut gone = 0;
+        for segment in &self.segments[..count] {
+            let next = self.segments[gone + 1].base;
+            if next > durable {
+                // What replaces it is not flushed yet; next time.
+                break;
+            }
+            for suffix in Suffix::ALL {
+                let path = self.path_of(segment.base, suffix);
+                self.home.handles.forget((self.number, segment.base, suffix));
+                self.doom(&path, now).map_err(|e| Self::failure(&path, e)).map(|doomed| self.doomed.extend(doomed))?;
+            }
+            gone += 1;
+        }
+        self.segments.drain(..gone);
+        self.unsynced.directory = true;
+        Ok(())
+    }
+
+    fn doom(&self, path: &std::path::Path, now: Now) -> std::io::Result<Option<Doomed>> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(DELETED);
+        let to = PathBuf::from(name);
+        match self.home.files.rename(path, &to) {
+            Ok(()) => Ok(Some(Doomed { path: to, since: now.instant })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_doomed(&mut self, now: Now) -> Result<(), LogError> {
+        let delay = self.options.file_delete_delay;
+        let due = self.doomed.iter().take_while(|doomed| now.instant.since(doomed.since) >= delay).count();
+        for doomed in self.doomed.drain(..due) {
+            remove_if_there(&*self.home.files, &doomed.path).map_err(|e| Self::failure(&doomed.path, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// The policy, as it counts now.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    now: Timestamp,
+    bytes: Option<u64>,
+    span: Option<Duration>,
+}
+
+/// How many segments go, oldest first: each of them for one reason at least, none that holds the high watermark. The
+/// last may be among them; it is then replaced by an empty one.
+fn deletable(ages: &[Age], start: Offset, high_watermark: Offset, rules: &Rules) -> usize {
+    let mut left: u64 = ages.iter().map(|age| age.size).sum();
+    let mut count = 0;
+    for (i, age) in ages.iter().enumerate() {
+        let is_last = i + 1 == ages.len();
+        let is_below_start = !is_last && age.end <= start;
+        let is_too_much = rules.bytes.is_some_and(|bytes| left.saturating_sub(age.size) >= bytes);
+        let is_too_old = rules.span.is_some_and(|span| is_older(age.largest, rules.now, span));
+        let is_free = age.end <= high_watermark && (age.size > 0 || !is_last);
+        if !is_below_start && !(is_free && (is_too_much || is_too_old)) {
+            break;
+        }
+        left -= age.size;
+        count += 1;
+    }
+    count
+}
+
+fn is_older(timestamp: Timestamp, now: Timestamp, span: Duration) -> bool {
+    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    now.get().saturating_sub(timestamp.get()) > span
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ages(list: &[(i64, u64, i64)]) -> Vec<Age> {
+        let age = |&(end, size, largest): &(i64, u64, i64)| Age {
+            end: Offset::new(end),
+            size,
+            largest: Timestamp::new(largest),
+        };
+        list.iter().map(age).collect()
+    }
+
+    fn check(list: &[(i64, u64, i64)], start: i64, watermark: i64, rules: Rules, expected: usize) {
+        assert_eq!(deletable(&ages(list), Offset::new(start), Offset::new(watermark), &rules), expected);
+    }
+
+    const SEGMENTS: [(i64, u64, i64); 3] = [(10, 100, 1000), (20, 100, 2000), (30, 50, 3000)];
+    const KEEP: Rules = Rules { now: Timestamp::new(10_000), bytes: None, span: None };
+
+    #[test]
+    fn segments_below_the_start_go_under_any_policy() {
+        check(&SEGMENTS, 9, 0, KEEP, 0);
+        check(&SEGMENTS, 10, 0, KEEP, 1);
+        check(&SEGMENTS, 30, 30, KEEP, 2);
+    }
+
+    #[test]
+    fn the_total_stays_at_the_limit_or_above() {
+        let rules = |bytes| Rules { bytes: Some(bytes), ..KEEP };
+        check(&SEGMENTS, 0, 30, rules(250), 0);
+        check(&SEGMENTS, 0, 30, rules(151), 0);
+        check(&SEGMENTS, 0, 30, rules(150), 1);
+        check(&SEGMENTS, 0, 30, rules(0), 3);
+        check(&SEGMENTS, 0, 19, rules(0), 1);
+    }
+
+    #[test]
+    fn old_segments_go_up_to_the_first_that_is_not() {
+        let rules = |span| Rules { span: Some(Duration::from_millis(span)), ..KEEP };
+        check(&SEGMENTS, 0, 30, rules(9000), 0);
+        check(&SEGMENTS, 0, 30, rules(8999), 1);
+        check(&SEGMENTS, 0, 30, rules(6999), 3);
+        check(&SEGMENTS, 0, 20, rules(6999), 2);
+        let future = [(10, 100, 99_000), (20, 100, 1)];
+        check(&future, 0, 20, rules(1), 0);
+    }
+}

@@ -1,0 +1,124 @@
+//! Looks up batches by timestamp (ListOffsets).
+//!
+//! Invariant: the batch found is the first, in offset order, that has a record at or after the time asked for. Which
+//! record of it that is takes its bytes: the caller reads them (outside the shard) and asks `records`.
+
+use std::io;
+
+use crate::env::OpenMode;
+use crate::model::{Offset, Timestamp};
+
+use super::append::as_u64;
+use super::error::ReadError;
+use super::log::Log;
+use super::plan::Slice;
+use super::scan::Headers;
+use super::segment::Suffix;
+use super::time_index::{ENTRY_BYTES, TimeEntry, TimeIndex};
+
+/// A batch to look into.
+#[derive(Clone, Debug)]
+pub struct BatchPlace {
+    /// Its bytes.
+    pub slice: Slice,
+    /// Its base offset.
+    pub base: Offset,
+    /// The offset after its last record.
+    pub next: Offset,
+    /// Its largest timestamp.
+    pub max_timestamp: Timestamp,
+}
+
+impl Log {
+    /// The first batch that has a record with this timestamp or a later one, and lies below `end`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn offset_for_timestamp(&mut self, wanted: Timestamp, end: Offset) -> Result<Option<BatchPlace>, ReadError> {
+        for index in 0..self.segments.len() {
+            if self.segment_end(index) <= self.start {
+                continue;
+            }
+            let largest = self.largest_timestamp(index).map_err(|e| self.refused(index, e))?;
+            if largest < wanted {
+                continue;
+            }
+            let found = self.first_at_or_after(index, wanted).map_err(|e| self.refused(index, e))?;
+            if let Some(found) = found {
+                return Ok((found.next <= end).then_some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The batch with the largest timestamp of all; the first of several.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn batch_of_max_timestamp(&mut self) -> Result<Option<BatchPlace>, ReadError> {
+        let mut best: Option<(Timestamp, usize)> = None;
+        for index in 0..self.segments.len() {
+            let largest = self.largest_timestamp(index).map_err(|e| self.refused(index, e))?;
+            let is_better = best.is_none_or(|(timestamp, _)| largest > timestamp);
+            if is_better && largest > Timestamp::NONE && self.segment_end(index) > self.start {
+                best = Some((largest, index));
+            }
+        }
+        let Some((timestamp, index)) = best else { return Ok(None) };
+        self.first_at_or_after(index, timestamp).map_err(|e| self.refused(index, e))
+    }
+
+    /// The largest timestamp of a segment, from its time index the first time; -1 when its records have none.
+    pub(super) fn largest_timestamp(&mut self, index: usize) -> io::Result<Timestamp> {
+        if self.is_active(index) {
+            return Ok(self.tail.largest.map_or(Timestamp::NONE, |largest| largest.timestamp));
+        }
+        if let Some(largest) = self.segments[index].largest {
+            return Ok(largest);
+        }
+        let base = self.segments[index].base;
+        let last = match self.index_file(index, Suffix::TimeIndex, ENTRY_BYTES, None)? {
+            Some((file, count)) => TimeIndex { file: &*file, base, count }.last()?,
+            None => None,
+        };
+        let largest = last.map_or(Timestamp::NONE, |entry| entry.timestamp);
+        self.segments[index].largest = Some(largest);
+        Ok(largest)
+    }
+
+    fn first_at_or_after(&self, index: usize, wanted: Timestamp) -> io::Result<Option<BatchPlace>> {
+        // No batch before the one that brought a smaller maximum can be it.
+        let behind = self.time_floor(index, wanted)?.map_or(self.segments[index].base, |entry| entry.last);
+        let Some(at) = self.locate(index, behind.max(self.start))? else { return Ok(None) };
+        let file = self.file(index, Suffix::Log, OpenMode::Write)?;
+        let mut headers = Headers::new(&*file, at.position, self.segments[index].size);
+        while let Some((position, header)) = headers.step()? {
+            if header.max_timestamp >= wanted {
+                let slice = Slice { file: file.clone(), position, len: header.size() };
+                assert!(as_u64(slice.len) > 0, "a batch has bytes");
+                let (base, next, max_timestamp) = (header.base_offset, header.next_offset(), header.max_timestamp);
+                return Ok(Some(BatchPlace { slice, base, next, max_timestamp }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last entry of the time index that is not later.
+    fn time_floor(&self, index: usize, wanted: Timestamp) -> io::Result<Option<TimeEntry>> {
+        let left = |entry: TimeEntry| entry.timestamp <= wanted;
+        let mut written = None;
+        if self.is_active(index) {
+            let pending = &self.tail.times;
+            let behind = pending.partition_point(|entry| left(*entry));
+            if behind > 0 {
+                return Ok(Some(pending[behind - 1]));
+            }
+            written = Some(self.tail.times_written);
+        }
+        let base = self.segments[index].base;
+        match self.index_file(index, Suffix::TimeIndex, ENTRY_BYTES, written)? {
+            Some((file, count)) => TimeIndex { file: &*file, base, count }.last_where(left),
+            None => Ok(None),
+        }
+    }
+}
