@@ -81,7 +81,7 @@ pub(super) async fn describe(Shared(state): Shared<State>) -> Json<ClusterView> 
     let cluster = &state.cluster;
     let node =
         NodeView { node_id: cluster.node, is_broker: state.broker.is_some(), version: env!("CARGO_PKG_VERSION") };
-    Json(view(node, cluster.leadership(), &cluster.image(), cluster.describe_quorum()))
+    Json(view(node, cluster.leadership(), &cluster.image(), Some(cluster.describe_quorum())))
 }
 
 fn view(node: NodeView, leadership: Leadership, image: &Image, quorum: Option<QuorumDescription>) -> ClusterView {

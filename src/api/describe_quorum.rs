@@ -4,13 +4,20 @@
 
 use super::call::Caller;
 use super::context::Context;
+<<<<<<< HEAD
 use crate::broker::{MemberState, QuorumDescription};
+=======
+>>>>>>> integration
 use crate::model::{LogIndex, NodeId, Timestamp};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionRequest, PartitionResponse, ReplicaState,
     TopicResponse,
 };
+<<<<<<< HEAD
+=======
+use crate::broker::{MemberState, QuorumDescription};
+>>>>>>> integration
 
 /// What Kafka calls the metadata log.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -23,11 +30,8 @@ pub(super) async fn describe_quorum(
     _: Caller,
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    let Some(quorum) = context.broker().describe_quorum() else {
-        let error_code = ErrorCode::BrokerNotAvailable;
-        let error_message = Some("the metadata quorum is not known here yet".to_owned());
-        return DescribeQuorumResponse { error_code, error_message, ..DescribeQuorumResponse::default() };
-    };
+<<<<<<< HEAD
+    let quorum = context.cluster().describe_quorum();
     let topics = request.topics.into_iter().map(|topic| {
         let is_metadata = topic.topic_name == METADATA_TOPIC;
         let partitions = topic.partitions.iter().map(|asked| partition(asked, &quorum, is_metadata)).collect();

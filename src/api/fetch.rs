@@ -57,14 +57,22 @@ pub(super) async fn fetch(context: Context, caller: Caller, request: FetchReques
         }
     }
     let now = context.broker().now().instant;
-    let closed = context.sessions().close(&open, answers.told(), now, context.broker().seed().number());
+    let closed = context.sessions().close(&open, answers.told(), now, context.random());
     answers.respond(&open.reads, &closed)
 }
 
 fn reader(request: &FetchRequest, version: i16) -> Reader {
     let state = &request.replica_state;
+<<<<<<< HEAD
     let (node, epoch) =
         if version >= REPLICA_STATE_FROM { (state.replica_id, state.replica_epoch) } else { (request.replica_id, -1) };
+=======
+    let (node, epoch) = if version >= REPLICA_STATE_FROM {
+        (state.replica_id, state.replica_epoch)
+    } else {
+        (request.replica_id, -1)
+    };
+>>>>>>> integration
     if node >= 0 {
         let broker_epoch = (epoch >= 0).then_some(BrokerEpoch::new(epoch));
         return Reader::Follower { node: NodeId::new(node), broker_epoch };
@@ -128,12 +136,16 @@ fn size(bytes: i32) -> usize {
 
 /// Nothing was read of a partition.
 pub(super) fn nothing(index: i32) -> PartitionData {
+<<<<<<< HEAD
     PartitionData {
         partition_index: index,
         high_watermark: -1,
         records: Some(bytes::Bytes::new()),
         ..Default::default()
     }
+=======
+    PartitionData { partition_index: index, high_watermark: -1, records: Some(bytes::Bytes::new()), ..Default::default() }
+>>>>>>> integration
 }
 
 #[cfg(test)]

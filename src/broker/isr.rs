@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::Inner;
 use crate::machines::controller::{AlterIsr, Event, IsrChange, IsrMember, IsrRefusal, Reply};
-use crate::machines::metadata::{Partition, Recovery};
+use crate::machines::metadata::{Image, Partition, Recovery};
 use crate::machines::replication::IsrOutcome;
 use crate::partition::{Event as ShardEvent, PartitionProposal};
 
@@ -24,6 +24,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut proposals: mpsc::UnboundedReceive
     let mut batch = Vec::new();
     while proposals.recv_many(&mut batch, PARTITIONS_PER_REQUEST_MAX).await > 0 {
         let outcomes = ask(&inner, &batch).await;
+        await_image(&inner, &batch, &outcomes).await;
         for (proposal, outcome) in batch.drain(..).zip(outcomes) {
             debug!(partition = %proposal.partition, isr = ?proposal.proposal.isr, ?outcome, "asked for another isr");
             let answer = ShardEvent::IsrAnswer {
@@ -35,6 +36,21 @@ pub(super) async fn run(inner: Arc<Inner>, mut proposals: mpsc::UnboundedReceive
             inner.shards.tell(proposal.partition, answer);
         }
     }
+}
+
+/// What was accepted is told only once it is in this node's image: a leader must not run ahead of a configuration that
+/// was written before it (rules R10, R13).
+async fn await_image(inner: &Inner, batch: &[PartitionProposal], outcomes: &[IsrOutcome]) {
+    let reached = |image: &Arc<Image>| {
+        batch.iter().zip(outcomes).all(|(proposal, outcome)| match outcome {
+            IsrOutcome::Accepted { partition_epoch, .. } => {
+                image.partition(proposal.partition).is_none_or(|p| p.partition_epoch >= *partition_epoch)
+            }
+            IsrOutcome::Ineligible | IsrOutcome::Stale | IsrOutcome::Retry => true,
+        })
+    };
+    // A node that does not get so far learns of the change by its image whenever it does.
+    let _ = tokio::time::timeout(ASK_TIMEOUT, inner.images.clone().wait_for(reached)).await;
 }
 
 async fn ask(inner: &Inner, batch: &[PartitionProposal]) -> Vec<IsrOutcome> {

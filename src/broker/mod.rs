@@ -44,10 +44,12 @@ pub use reads::{FetchPlan, Read, ReadOutcome};
 pub use settings::topic_settings;
 pub use start::{BrokerOptions, BrokerWorld, RunningBroker, StartError};
 
-use crate::env::Clock;
+use crate::env::{Clock, Seed};
 use crate::machines::metadata::{Image, Listener};
 use crate::machines::replication::{Acks, EpochEnd};
-use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId};
+use crate::model::{
+    BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicId, TopicSettings,
+};
 use crate::partition::{
     Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery, PartitionDescription, Reader, Reply,
 };
@@ -165,6 +167,24 @@ impl Broker {
     #[must_use]
     pub fn now(&self) -> Now {
         self.inner.clock.now()
+    }
+
+    /// Randomness for identifiers.
+    #[must_use]
+    pub fn seed(&self) -> &dyn Seed {
+        &*self.inner.cluster.seed
+    }
+
+    /// The configuration in force for a topic.
+    #[must_use]
+    pub fn topic_settings(&self, image: &Image, topic: TopicId) -> TopicSettings {
+        self.inner.cluster.topic_settings(image, topic)
+    }
+
+    /// What this node's own configuration sets of topic configurations.
+    #[must_use]
+    pub fn topic_defaults(&self) -> &TopicConfigs {
+        &self.inner.cluster.defaults.topic
     }
 
     /// The cluster's metadata as this node has applied it.

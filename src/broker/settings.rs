@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::machines::controller::{Defaults, effective_min_isr};
-use crate::machines::metadata::{ConfigResource, Image};
-use crate::model::{FlushMode as TopicFlushMode, TopicConfigDefinition, TopicConfigs, TopicId, TopicSettings};
+use crate::machines::metadata::Image;
+use crate::model::{FlushMode as TopicFlushMode, TopicId, TopicSettings};
 use crate::partition::FlushMode;
 use crate::storage::{Cleanup, LogOptions};
 
@@ -22,11 +22,7 @@ pub(super) struct PartitionSettings {
 /// The configuration in force for a topic.
 #[must_use]
 pub fn topic_settings(image: &Image, defaults: &Defaults, topic: TopicId) -> TopicSettings {
-    let cluster = image.configs().overrides(ConfigResource::Cluster);
-    let cluster = cluster.filter_map(|(name, value)| Some((TopicConfigDefinition::with_synonym(name)?.name, value)));
-    let broker = TopicConfigs::from_checked(defaults.topic.iter().chain(cluster));
-    let overrides = image.configs().overrides(ConfigResource::Topic(topic));
-    TopicConfigs::from_checked(overrides).resolve(&broker)
+    image.configs().topic_settings(topic, &defaults.topic)
 }
 
 pub(super) fn partition_settings(

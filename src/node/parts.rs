@@ -2,10 +2,9 @@
 //!
 //! Invariant: no option is read anywhere else; what a part does not get here, it cannot depend on.
 
-use std::time::Duration;
-
 use super::config::Config;
-use crate::api::ApiOptions;
+use super::options::Kind;
+use crate::api::{ApiOptions, BrokerConfig, BrokerConfigKind};
 use crate::broker::{BrokerOptions, FetchOptions};
 use crate::machines::controller::{Defaults, Options as ControllerOptions};
 use crate::machines::metadata::Listener;
@@ -87,12 +86,10 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
 pub(super) fn api_options(config: &Config) -> ApiOptions {
     ApiOptions {
         auto_create_topics: config.topics.auto_create,
-        fetch_bytes_max: config.fetch.response_bytes_max,
-        sessions_max: config.fetch.sessions_max,
-        partitions: config.topics.partitions,
-        replication_factor: config.topics.replication_factor,
-        settings: config.settings.describe().map(|(key, setting)| (key.name, setting.value, key.doc)).collect(),
-        request_timeout: Duration::from_secs(30),
+        fetch_bytes_max: usize::try_from(config.fetch.response_bytes_max).unwrap_or_default(),
+        fetch_sessions_max: config.fetch.sessions_max,
+        broker_configs: broker_configs(config),
+        ..ApiOptions::default()
     }
 }
 
@@ -110,4 +107,29 @@ pub(super) fn server_options(config: &Config, listener: &str) -> ServerOptions {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// This node's own settings, for DescribeConfigs; the defaults of topics are told through their definitions.
+fn broker_configs(config: &Config) -> Vec<BrokerConfig> {
+    let own = config.settings.describe().filter(|(key, _)| key.topic.is_empty());
+    let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+    own.map(|(key, setting)| BrokerConfig {
+        name: key.name.to_owned(),
+        value: config.settings.is_set(key.name).then(|| text(&setting.value)).flatten(),
+        default: text(key.default),
+        kind: config_kind(key.kind),
+        doc: key.doc.to_owned(),
+    })
+    .collect()
+}
+
+fn config_kind(kind: Kind) -> BrokerConfigKind {
+    match kind {
+        Kind::Boolean => BrokerConfigKind::Boolean,
+        Kind::Number { max, .. } if max <= i64::from(i32::MAX) => BrokerConfigKind::Int,
+        Kind::Number { .. } => BrokerConfigKind::Long,
+        Kind::Ratio => BrokerConfigKind::Double,
+        Kind::Word(_) | Kind::Text => BrokerConfigKind::Text,
+        Kind::Words(_) | Kind::List => BrokerConfigKind::List,
+    }
 }

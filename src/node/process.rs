@@ -24,7 +24,7 @@ pub const PARENT_VARIABLE: &str = "OTTLA_DEV_PARENT";
 /// When the configuration is wrong or the node cannot start.
 pub fn run(file: Option<&Path>, set: &[String]) -> anyhow::Result<()> {
     let config = Config::read(&sources(file, set)?)?;
-    telemetry::start_log(&config.logging);
+    telemetry::start_log(&config.logging)?;
     follow_parent()?;
     let descriptors = raise_descriptor_limit();
     info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), descriptors, "starting");

@@ -18,7 +18,7 @@ use super::parts::{
     api_options, broker_options, controller_options, liveness_options, quorum_options, server_options, topic_defaults,
 };
 use crate::admin;
-use crate::api::Api;
+use crate::api::Dispatch;
 use crate::broker::{
     Beats, Broker, BrokerWorld, Cluster, ControllerHandle, ControllerWorld, Controllers, MetricHandles, RunningBroker,
     serve_controller_request,
@@ -37,7 +37,7 @@ use crate::transport::{
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running node.
-pub struct Node {
+pub(super) struct Node {
     quorum: Quorum,
     liveness: Arc<Liveness>,
     broker: Option<RunningBroker>,
@@ -65,7 +65,7 @@ impl Node {
     ///
     /// # Errors
     /// When a directory, a port or a thread cannot be had.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub(super) async fn start(config: Config) -> anyhow::Result<Self> {
         let world = World {
             files: Arc::new(SystemFiles::default()),
             clock: Arc::new(SystemClock::new()),
@@ -78,7 +78,7 @@ impl Node {
             .with_context(|| format!("cannot use the data directory {}", config.data_dir.display()))?;
         let directory = Arc::new(directory);
         let peers = Peers::new(PeersOptions::new(config.node), world.metrics.transport.clone());
-        let quorum = start_quorum(&config, &directory, &peers, &world)?;
+        let quorum = start_quorum(&config, &directory, &peers, &world).await?;
         let beats = Arc::new(Beats::default());
         let controller = Arc::new(ControllerService::default());
         let (liveness, events) = start_liveness(&config, bound.controller, &quorum, &controller, &beats, &world)?;
@@ -109,7 +109,7 @@ impl Node {
     }
 
     /// Stops in good order.
-    pub async fn stop(self) {
+    pub(super) async fn stop(self) {
         let Self { quorum, liveness, broker, servers, admin } = self;
         if let Some(broker) = &broker {
             broker.leave().await;
@@ -146,7 +146,7 @@ fn bind(config: &Config) -> anyhow::Result<Bound> {
     Ok(Bound { controller, clients, admin })
 }
 
-fn start_quorum(config: &Config, directory: &DataDir, peers: &Peers, world: &World) -> anyhow::Result<Quorum> {
+async fn start_quorum(config: &Config, directory: &DataDir, peers: &Peers, world: &World) -> anyhow::Result<Quorum> {
     let quorum_world = QuorumWorld {
         files: Arc::clone(&world.files),
         clock: Arc::clone(&world.clock),
@@ -157,7 +157,7 @@ fn start_quorum(config: &Config, directory: &DataDir, peers: &Peers, world: &Wor
         tracing::error!(why, "the metadata quorum has failed: aborting (rule S11)");
         std::process::abort();
     };
-    Ok(Quorum::start(quorum_options(config, directory), quorum_world, Box::new(fatal))?)
+    Ok(Quorum::start(quorum_options(config, directory), quorum_world, Box::new(fatal)).await?)
 }
 
 fn start_liveness(
@@ -228,7 +228,7 @@ fn start_servers(
     let Some(broker) = broker else { return Ok(Vec::new()) };
     let metrics = &world.metrics.transport;
     let budget = Budget::new(config.network.requests_inflight_bytes_max, metrics.budget_used_bytes.clone());
-    let handler: Arc<dyn RequestHandler> = Arc::new(Api::new(broker.clone(), api_options(config)));
+    let handler: Arc<dyn RequestHandler> = Arc::new(Dispatch::new(broker.clone(), api_options(config)));
     let mut servers = Vec::new();
     for (name, listener) in listeners {
         let options = server_options(config, &name);

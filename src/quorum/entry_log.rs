@@ -36,4 +36,6 @@ pub(crate) trait EntryLog: Send {
     fn truncate(&mut self, end: u64) -> Result<(), EntryLogError>;
     /// Lets go of what lies before `start`; beyond the end it empties the log, which then begins and ends at `start`.
     fn purge(&mut self, start: u64) -> Result<(), EntryLogError>;
+    /// Nothing was asked for a while: what is owed to the disk may be paid.
+    fn rest(&mut self) -> Result<(), EntryLogError>;
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::time::Duration;
 
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{RaftLogReader, StorageIOError};
@@ -26,6 +27,8 @@ const ORDERS_MAX: usize = 64;
 const CACHED_ENTRIES_MAX: usize = 1024;
 /// And their bytes.
 const CACHED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often the log may rest.
+const REST_PAUSE: Duration = Duration::from_millis(100);
 /// An append request carries at most this much, or one entry (rule S14).
 const APPEND_BYTES_MAX: usize = 128 * 1024;
 
@@ -66,6 +69,7 @@ enum Order {
     ReadVote(Answer<Option<Vote>>),
     SaveCommitted(Option<LogId>, Answer<()>),
     ReadCommitted(Answer<Option<LogId>>),
+    Rest,
 }
 
 /// A handle on the log; openraft's storage and reader in one.
@@ -97,6 +101,13 @@ impl LogStore {
     pub(crate) fn with_store(mut self, store: StoreHandle) -> Self {
         self.store = Some(store);
         self
+    }
+
+    /// Lets the log pay what it owes the disk, for as long as the quorum runs.
+    pub(crate) async fn rest_regularly(self) {
+        while self.orders.send(Order::Rest).await.is_ok() {
+            tokio::time::sleep(REST_PAUSE).await;
+        }
     }
 
     async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, LogStoreError> {
@@ -315,6 +326,7 @@ impl Owner {
                 reply(answer, self.small.save_committed(committed).map_err(LogStoreError::Hint))
             }
             Order::ReadCommitted(answer) => reply(answer, Ok(self.small.read_committed())),
+            Order::Rest => self.log.rest().map_err(Into::into),
         }
     }
 

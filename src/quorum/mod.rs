@@ -24,6 +24,7 @@ mod metadata_store;
 mod store_key;
 mod snapshot;
 mod log_store;
+mod disk_log;
 mod entry_log;
 mod vote;
 pub mod envelope;
@@ -48,7 +49,8 @@ pub use options::{OptionsError, PROPOSAL_BYTES_MAX, QuorumOptions, Voter};
 pub use peer::{CallError, PeerCaller};
 
 use self::core::{Core, leads, member, other_voters};
-use self::entry_log::EntryLog;
+use self::disk_log::DiskLog;
+use self::entry_log::{EntryLog, EntryLogError};
 use self::message::{Answer, Ask, Identity};
 use self::types::{Applied, Payload, node_id};
 use crate::env::{Clock, Files, Seed};
@@ -131,16 +133,25 @@ impl Drop for Threads {
 }
 
 impl Quorum {
+    /// Opens log, vote and metadata store, and takes part: founds, joins or resumes, as it is. `fatal` is told when the
+    /// raft core dies.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(options: QuorumOptions, world: QuorumWorld, fatal: FatalCallback) -> Result<Self, StartError> {
+        Self::start_on(options, world, Box::new(open_log), fatal).await
+    }
+
     async fn start_on(
         options: QuorumOptions,
         world: QuorumWorld,
-        log: Box<dyn EntryLog>,
+        open_log: OpenLog,
         fatal: FatalCallback,
     ) -> Result<Self, StartError> {
         options.check()?;
         let threads = Arc::new(Threads::new(options.worker_threads));
         let seed = Arc::clone(&world.seed);
-        let started = threads.handle().spawn(start::start(options, world, log)).await;
+        let started = threads.handle().spawn(start::start(options, world, open_log)).await;
         let started = started.map_err(|e| StartError::Raft { reason: e.to_string() })??;
         let core = started.core;
         let spawn = threads.handle();
@@ -149,6 +160,7 @@ impl Quorum {
         spawn.spawn(founding::form(Arc::clone(&core), seed));
         spawn.spawn(members::join(Arc::clone(&core)));
         spawn.spawn(members::heal(Arc::clone(&core), started.regressed));
+        spawn.spawn(started.log.rest_regularly());
         spawn.spawn(watch_core(Arc::clone(&core), fatal));
         Ok(Self { core, threads })
     }
@@ -270,6 +282,14 @@ impl Quorum {
         let core = Arc::clone(&self.core);
         self.here(async move { stop(&core).await }).await;
     }
+}
+
+/// Opens the log of a quorum's directory.
+type OpenLog = Box<dyn FnOnce(&QuorumOptions, &QuorumWorld) -> Result<Box<dyn EntryLog>, EntryLogError> + Send>;
+
+fn open_log(options: &QuorumOptions, world: &QuorumWorld) -> Result<Box<dyn EntryLog>, EntryLogError> {
+    let (files, clock) = (Arc::clone(&world.files), Arc::clone(&world.clock));
+    Ok(Box::new(DiskLog::open(files, &options.dir.join("log"), clock)?))
 }
 
 async fn propose(core: &Core, proposal: Proposal) -> Result<Accepted, ProposeError> {

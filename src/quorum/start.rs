@@ -4,7 +4,6 @@
 //! Invariants: what was recovered is synced before openraft sees it (rule S1); a leader that restarts does not resume
 //! its term: it may have forgotten how far it was committed, and its successor may be at work.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,10 +12,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::contact::Contacts;
 use super::core::Core;
-use super::entry_log::EntryLog;
 use super::error::StartError;
 use super::links::Links;
-use super::log_store::LogStore;
+use super::log_store::{LogStore, LogStoreError};
 use super::message::Identity;
 use super::metadata_store::{LogBounds, MetadataStore, State};
 use super::network::Network;
@@ -25,8 +23,7 @@ use super::snapshot::SnapshotDir;
 use super::state_machine::{Outlets, StateMachine};
 use super::types::{RaftNode, raft_id};
 use super::vote::SmallFiles;
-use super::{Leadership, QuorumWorld};
-use crate::env::Files;
+use super::{Leadership, OpenLog, QuorumWorld};
 
 /// Members found regressed that wait to be healed.
 const REGRESSED_MAX: usize = 16;
@@ -34,6 +31,7 @@ const REGRESSED_MAX: usize = 16;
 /// A quorum that runs, but for its tasks.
 pub(crate) struct Started {
     pub(crate) core: Arc<Core>,
+    pub(crate) log: LogStore,
     pub(crate) regressed: mpsc::Receiver<u64>,
 }
 
@@ -49,11 +47,14 @@ struct Recovered {
 pub(crate) async fn start(
     options: QuorumOptions,
     world: QuorumWorld,
-    log: Box<dyn EntryLog>,
+    open_log: OpenLog,
 ) -> Result<Started, StartError> {
-    let (files, dir, node) = (Arc::clone(&world.files), options.dir.clone(), raft_id(options.node));
-    let recovered = tokio::task::spawn_blocking(move || recover(&files, &dir, node, log)).await;
-    let Recovered { log, store, state, snapshots } = recovered.expect("recovery does not panic")?;
+    let recovered = tokio::task::spawn_blocking(move || {
+        let recovered = recover(&options, &world, open_log)?;
+        Ok::<_, StartError>((recovered, options, world))
+    });
+    let (recovered, options, world) = recovered.await.map_err(|e| StartError::Raft { reason: e.to_string() })??;
+    let Recovered { log, store, state, snapshots } = recovered;
     let (states, published) = watch::channel(State::default());
     let (images_in, images) = watch::channel(Arc::clone(&state.image));
     let (regressed_in, regressed) = mpsc::channel(REGRESSED_MAX);
@@ -71,7 +72,7 @@ pub(crate) async fn start(
         options,
     });
     let network = Network { links: Arc::clone(&links), snapshots: snapshots.clone() };
-    let raft = RaftNode::new(links.id(), config, network, log.with_store(store), machine).await;
+    let raft = RaftNode::new(links.id(), config, network, log.clone().with_store(store), machine).await;
     let raft = raft.map_err(|e| StartError::Raft { reason: e.to_string() })?;
     let core = Arc::new(Core {
         raft,
@@ -82,10 +83,11 @@ pub(crate) async fn start(
         leaving: AtomicBool::new(false),
         look: Notify::new(),
     });
-    Ok(Started { core, regressed })
+    Ok(Started { core, log, regressed })
 }
 
-fn recover(files: &Arc<dyn Files>, dir: &Path, node: u64, log: Box<dyn EntryLog>) -> Result<Recovered, StartError> {
+fn recover(options: &QuorumOptions, world: &QuorumWorld, open_log: OpenLog) -> Result<Recovered, StartError> {
+    let (files, dir, node) = (&world.files, options.dir.as_path(), raft_id(options.node));
     files.create_dir_all(dir).map_err(StartError::Dir)?;
     let small = SmallFiles::open(files, dir)?;
     if let Some(mut vote) = small.read_vote()?
@@ -96,6 +98,7 @@ fn recover(files: &Arc<dyn Files>, dir: &Path, node: u64, log: Box<dyn EntryLog>
         small.save_vote(&vote)?;
     }
     files.sync_dir(dir).map_err(StartError::Dir)?;
+    let log = open_log(options, world).map_err(LogStoreError::from)?;
     let (log, bounds) = LogStore::start(log, small)?;
     let snapshots = SnapshotDir::open(Arc::clone(files), dir.join("snapshots"))?;
     let newest = snapshots.load_newest()?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::Proposal;
-use crate::model::{DirectoryId, LogIndex, NodeId, Term};
+use crate::model::{DirectoryId, LogIndex, NodeId};
 
 openraft::declare_raft_types!(
     /// openraft's type parameters.
@@ -63,11 +63,6 @@ pub(crate) fn raft_id(node: NodeId) -> u64 {
 /// A node id as the rest of the program has it.
 pub(crate) fn node_id(id: u64) -> NodeId {
     NodeId::new(i32::try_from(id).expect("only ids made by raft_id enter the membership"))
-}
-
-/// The term of a vote.
-pub(crate) fn term(vote: &Vote) -> Term {
-    Term::new(vote.leader_id.term)
 }
 
 /// One past `last`, or 0.

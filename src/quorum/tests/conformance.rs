@@ -6,8 +6,9 @@ use openraft::testing::{StoreBuilder, Suite};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::memory_log::MemoryLog;
-use crate::env::{Files, SystemFiles};
+use super::logs::Forgiving;
+use crate::env::{Clock, Files, SystemClock, SystemFiles};
+use crate::quorum::disk_log::DiskLog;
 use crate::quorum::log_store::LogStore;
 use crate::quorum::metadata_store::{MetadataStore, State};
 use crate::quorum::snapshot::SnapshotDir;
@@ -22,7 +23,9 @@ impl StoreBuilder<Raft, LogStore, StateMachine, TempDir> for Builder {
         let dir = tempfile::tempdir().unwrap();
         let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
         let small = SmallFiles::open(&files, dir.path()).unwrap();
-        let (log, bounds) = LogStore::start(Box::<MemoryLog>::default(), small).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let log = DiskLog::open(Arc::clone(&files), &dir.path().join("log"), clock).unwrap();
+        let (log, bounds) = LogStore::start(Box::new(Forgiving(log)), small).unwrap();
         let snapshots = SnapshotDir::open(Arc::clone(&files), dir.path().join("snapshots")).unwrap();
         let store = MetadataStore::open(&files, dir.path(), bounds, None).unwrap();
         let state = store.state().clone();

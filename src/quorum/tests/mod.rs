@@ -2,5 +2,5 @@
 
 mod cluster;
 mod conformance;
-mod memory_log;
+mod logs;
 mod world;

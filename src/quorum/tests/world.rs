@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +10,12 @@ use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::memory_log::MemoryLog;
+use super::logs::Watched;
 use crate::env::{Clock, Files, SystemClock, SystemFiles, SystemSeed};
 use crate::machines::metadata::{Image, Proposal, Record};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
+use crate::quorum::disk_log::DiskLog;
+use crate::quorum::entry_log::EntryLog;
 use crate::quorum::{
     Accepted, CallError, PeerCaller, ProposeError, Quorum, QuorumOptions, QuorumWorld, StartError, Voter,
 };
@@ -95,7 +97,10 @@ impl PeerCaller for Wire {
 #[derive(Debug)]
 pub(crate) struct Disk {
     pub(crate) dir: TempDir,
-    pub(crate) log: MemoryLog,
+    /// Alive while some life of the node has its log open.
+    open: Weak<()>,
+    /// Held: the node's log writes nothing.
+    pub(crate) stall: Arc<Mutex<()>>,
     pub(crate) directory: DirectoryId,
 }
 
@@ -103,7 +108,8 @@ impl Disk {
     fn new(node: NodeId, life: u8) -> Self {
         let mut bytes = [life; 16];
         bytes[0] = u8::try_from(node.get()).unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), log: MemoryLog::default(), directory: DirectoryId::new(bytes) }
+        let directory = DirectoryId::new(bytes);
+        Self { dir: tempfile::tempdir().unwrap(), open: Weak::new(), stall: Arc::default(), directory }
     }
 
     /// The quorum's directory.
@@ -169,10 +175,12 @@ impl World {
 
     pub(crate) async fn try_start(&mut self, node: NodeId) -> Result<(), StartError> {
         let options = self.options(node);
-        let disk = &self.disks[&node];
+        let disk = self.disks.get_mut(&node).unwrap();
         let db = disk.path().join("store/db");
-        // The life before may still be letting go of its store.
-        eventually(|| !db.exists() || self.files.lock(&db).is_ok()).await;
+        // The life before may still be letting go of its files.
+        eventually(|| disk.open.strong_count() == 0 && (!db.exists() || self.files.lock(&db).is_ok())).await;
+        let (open, stall) = (Arc::new(()), Arc::clone(&disk.stall));
+        disk.open = Arc::downgrade(&open);
         let world = QuorumWorld {
             files: Arc::clone(&self.files),
             clock: Arc::clone(&self.clock),
@@ -181,7 +189,12 @@ impl World {
         };
         let fatal = self.fatal_in.clone();
         let fatal = Box::new(move |reason| drop(fatal.send((node, reason))));
-        let quorum = Quorum::start_on(options, world, Box::new(disk.log.clone()), fatal).await?;
+        let open_log = move |options: &QuorumOptions, world: &QuorumWorld| {
+            let (files, clock) = (Arc::clone(&world.files), Arc::clone(&world.clock));
+            let log = DiskLog::open(files, &options.dir.join("log"), clock)?;
+            Ok(Box::new(Watched { log, _open: open, stall }) as Box<dyn EntryLog>)
+        };
+        let quorum = Quorum::start_on(options, world, Box::new(open_log), fatal).await?;
         self.net.wires.lock().unwrap().running.insert(node, quorum);
         Ok(())
     }
@@ -190,11 +203,10 @@ impl World {
         self.try_start(node).await.unwrap();
     }
 
-    /// Takes the process away without a word; what was not synced is gone.
+    /// Takes the process away without a word.
     pub(crate) fn kill(&self, node: NodeId) {
         let killed = self.net.wires.lock().unwrap().running.remove(&node);
         drop(killed.expect("it runs"));
-        self.disks[&node].log.cut_power();
     }
 
     /// Takes the disk away as well.
