@@ -7,13 +7,9 @@ use super::call::Caller;
 use super::context::Context;
 use super::describe_configs::created_configs;
 use super::error;
-<<<<<<< HEAD
 use crate::machines::controller::{
     CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
 };
-=======
-use crate::machines::controller::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal};
->>>>>>> integration
 use crate::model::NodeId;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::create_topics::{
@@ -39,11 +35,7 @@ pub(super) async fn create_topics(context: Context, _: Caller, request: CreateTo
     if order.topics.is_empty() {
         return CreateTopicsResponse { topics, ..CreateTopicsResponse::default() };
     }
-<<<<<<< HEAD
     match context.cluster().create_topics(order, within).await {
-=======
-    match context.broker().cluster().create_topics(order, within).await {
->>>>>>> integration
         Ok(outcomes) => {
             let answers = outcomes.into_iter().zip(&asked);
             topics.extend(answers.map(|((name, outcome), asked)| result(&context, name, outcome, asked)));

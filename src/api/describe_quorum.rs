@@ -4,20 +4,13 @@
 
 use super::call::Caller;
 use super::context::Context;
-<<<<<<< HEAD
 use crate::broker::{MemberState, QuorumDescription};
-=======
->>>>>>> integration
 use crate::model::{LogIndex, NodeId, Timestamp};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionRequest, PartitionResponse, ReplicaState,
     TopicResponse,
 };
-<<<<<<< HEAD
-=======
-use crate::broker::{MemberState, QuorumDescription};
->>>>>>> integration
 
 /// What Kafka calls the metadata log.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -30,7 +23,6 @@ pub(super) async fn describe_quorum(
     _: Caller,
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-<<<<<<< HEAD
     let quorum = context.cluster().describe_quorum();
     let topics = request.topics.into_iter().map(|topic| {
         let is_metadata = topic.topic_name == METADATA_TOPIC;

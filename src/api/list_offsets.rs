@@ -155,14 +155,10 @@ mod tests {
     fn a_partition_named_twice_is_found_across_topics_of_one_name() {
         let topic = |name: &str, indexes: &[i32]| ListOffsetsTopic {
             name: name.to_owned(),
-<<<<<<< HEAD
             partitions: indexes
                 .iter()
                 .map(|i| ListOffsetsPartition { partition_index: *i, ..Default::default() })
                 .collect(),
-=======
-            partitions: indexes.iter().map(|i| ListOffsetsPartition { partition_index: *i, ..Default::default() }).collect(),
->>>>>>> integration
         };
         let topics = vec![topic("a", &[0, 1]), topic("b", &[1]), topic("a", &[1])];
         let request = ListOffsetsRequest { topics, ..Default::default() };

@@ -107,17 +107,11 @@ async fn create_missing(context: &Context, references: &[Reference]) {
     }
     let seed = context.random();
     let request = CreateTopics { topics, validate_only: false, seed, settled: Vec::new() };
-<<<<<<< HEAD
     match context.cluster().create_topics(request, CREATION_WAIT).await {
         Ok(outcomes) => {
             for (topic, refusal) in
                 outcomes.iter().filter_map(|(topic, outcome)| Some((topic, outcome.as_ref().err()?)))
             {
-=======
-    match context.broker().cluster().create_topics(request, CREATION_WAIT).await {
-        Ok(outcomes) => {
-            for (topic, refusal) in outcomes.iter().filter_map(|(topic, outcome)| Some((topic, outcome.as_ref().err()?))) {
->>>>>>> integration
                 tracing::info!(topic, %refusal, "a topic is not created automatically");
             }
         }
@@ -150,12 +144,7 @@ fn describe(image: &Image, caller: &Caller, reference: &Reference) -> MetadataRe
 
 fn unknown_name(name: &str) -> MetadataResponseTopic {
     let valid = TopicName::new(name);
-<<<<<<< HEAD
     let error_code = if valid.is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
-=======
-    let error_code =
-        if valid.is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
->>>>>>> integration
     let is_internal = valid.is_ok_and(|name| name.is_internal());
     MetadataResponseTopic { error_code, name: Some(name.to_owned()), is_internal, ..MetadataResponseTopic::default() }
 }

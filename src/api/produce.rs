@@ -148,28 +148,20 @@ impl Produce {
                 Part::Appended { index, partition, append }
             }
             Err(fault) => {
-<<<<<<< HEAD
                 let hint = self
                     .hint(fault.code, PartitionId { topic: topic.id, index: crate::model::PartitionIndex::new(index) });
-=======
-                let hint = self.hint(fault.code, PartitionId { topic: topic.id, index: crate::model::PartitionIndex::new(index) });
->>>>>>> integration
                 Part::Refused(PartitionProduceResponse { current_leader: hint, ..refused(index, fault) })
             }
         }
     }
 
     /// In the order of Kafka's checks, as far as they can be made outside the shard.
-<<<<<<< HEAD
     fn check(
         &mut self,
         topic: &Topic,
         rules: &ProduceRules,
         data: PartitionProduceData,
     ) -> Result<(PartitionId, Acks, Batch), Fault> {
-=======
-    fn check(&mut self, topic: &Topic, rules: &ProduceRules, data: PartitionProduceData) -> Result<(PartitionId, Acks, Batch), Fault> {
->>>>>>> integration
         if self.is_unauthorized {
             return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
         }
