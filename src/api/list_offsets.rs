@@ -113,9 +113,10 @@ async fn look_up(
         Asked::Unsupported | Asked::Nothing => return found.map(|_| None),
     };
     let outcome = broker.list_offset(found?, known_epoch(asked.current_leader_epoch), reader, query).await;
-    outcome.map_err(|refusal| match error::of_list(&refusal) {
-        ErrorCode::OffsetNotAvailable if version < NOT_AVAILABLE_FROM => ErrorCode::LeaderNotAvailable,
-        code => code,
+    outcome.map_err(|refusal| {
+        let code = error::of_list(&refusal);
+        let is_unknown = code == ErrorCode::OffsetNotAvailable && version < NOT_AVAILABLE_FROM;
+        if is_unknown { ErrorCode::LeaderNotAvailable } else { code }
     })
 }
 
