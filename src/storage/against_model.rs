@@ -129,17 +129,17 @@ impl Pair {
     }
 
     fn truncate(&mut self, to: Offset) {
-        let held = self.batches.iter().find(|b| b.base_offset() < to && b.next_offset() > to);
-        let expected = match held {
-            _ if to <= self.start => to,
-            Some(batch) => batch.base_offset(),
-            None => to.min(self.end),
+        let before = self.batches.iter().rfind(|b| b.next_offset() <= to);
+        let expected = match before {
+            _ if to <= self.start || to == self.end => to,
+            Some(batch) => batch.next_offset().max(self.start),
+            None => self.start,
         };
         assert_eq!(self.log.truncate(to).unwrap(), expected);
         if to == self.end {
             return;
         }
-        self.batches.retain(|b| b.next_offset() <= expected && expected > self.start);
+        self.batches.retain(|b| b.next_offset() <= expected && to > self.start);
         self.end = expected;
         self.start = self.start.min(expected);
         self.sequences = [0, 1, 2].map(|id| {
