@@ -231,11 +231,13 @@ impl Cluster {
         let mut inbox = std::mem::take(&mut process.inbox);
         process.shard.turn(now, &mut inbox, &mut outbox);
         for effect in outbox {
-            self.note(match &effect {
-                // An order shows the whole disk.
-                Effect::Flush(orders) => format!("  {node}: flush {}", orders.len()),
-                effect => format!("  {node}: {effect:?}"),
-            });
+            // An order shows the whole disk.
+            let shown = if let Effect::Flush(orders) = &effect {
+                format!("{} orders", orders.len())
+            } else {
+                format!("{effect:?}")
+            };
+            self.note(format!("  {node}: {shown}"));
             self.carry_out(node, effect);
         }
     }
