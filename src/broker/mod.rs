@@ -127,7 +127,13 @@ pub(crate) fn abort(why: &str) -> ! {
 /// What a produce waits for; resolved by the shard.
 #[derive(Debug)]
 pub struct PendingAppend {
-    reply: Option<oneshot::Receiver<Reply>>,
+    state: Pending,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Waiting(oneshot::Receiver<Reply>),
+    Refused(AppendRefusal),
 }
 
 impl PendingAppend {
@@ -136,7 +142,10 @@ impl PendingAppend {
     /// # Errors
     /// Why it is refused, or what became of it.
     pub async fn outcome(self) -> Result<Acked, AppendRefusal> {
-        let Some(reply) = self.reply else { return Err(AppendRefusal::Busy) };
+        let reply = match self.state {
+            Pending::Waiting(reply) => reply,
+            Pending::Refused(refusal) => return Err(refusal),
+        };
         match reply.await {
             Ok(Reply::Append(outcome)) => outcome,
             // The ticket was withdrawn: the shard has ended.
@@ -214,11 +223,16 @@ impl Broker {
     }
 
     /// Appends a checked batch. It is in the shard's inbox when this returns, so that two appends of one connection
-    /// keep their order. A full inbox refuses it as busy.
+    /// keep their order. A full inbox refuses it as busy; a broker that the controller may have given up refuses what
+    /// only it would keep (rule R20).
     #[must_use]
     pub fn append(&self, partition: PartitionId, batch: Batch, acks: Acks, within: Duration) -> PendingAppend {
         let shards = &self.inner.shards;
-        let deadline = self.now().instant.plus(within);
+        let now = self.now().instant;
+        if acks != Acks::All && !self.inner.progress.has_session(now) {
+            return PendingAppend { state: Pending::Refused(AppendRefusal::NotLeader) };
+        }
+        let deadline = now.plus(within);
         let reply = shards.ask(shards.owner(partition), |ticket| Event::Append {
             ticket,
             partition,
@@ -227,7 +241,7 @@ impl Broker {
             acks,
             deadline,
         });
-        PendingAppend { reply: reply.ok() }
+        PendingAppend { state: reply.map_or(Pending::Refused(AppendRefusal::Busy), Pending::Waiting) }
     }
 
     /// ListOffsets for one partition.
