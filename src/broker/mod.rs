@@ -45,6 +45,7 @@ pub use settings::topic_settings;
 pub use start::{BrokerOptions, BrokerWorld, RunningBroker, StartError};
 
 use crate::env::{Clock, Seed};
+use crate::machines::controller::{CreateTopics, DeleteTopics};
 use crate::machines::metadata::{Image, Listener};
 use crate::machines::replication::{Acks, EpochEnd};
 use crate::model::{
@@ -187,10 +188,11 @@ impl Broker {
         &self.inner.cluster.defaults.topic
     }
 
-    /// The cluster's metadata as this node has applied it.
+    /// The cluster's metadata, as far as this broker's shards have their orders for it: whom it shows as the leader here
+    /// leads here.
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
-        self.inner.image()
+        Arc::clone(&self.inner.reconciled.borrow())
     }
 
     /// The epoch of this life's registration, once it is registered.
@@ -294,6 +296,34 @@ impl Broker {
             }
         }
         all
+    }
+
+    /// Creates topics; each is made or refused by itself. Returns when this broker shows what was made.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn create_topics(&self, request: CreateTopics, within: Duration) -> Result<CreatedTopics, NoController> {
+        let made = self.inner.cluster.create_topics(request, within).await?;
+        self.show_applied(within).await;
+        Ok(made)
+    }
+
+    /// Deletes topics. Returns when this broker shows it.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn delete_topics(&self, request: DeleteTopics, within: Duration) -> Result<DeletedTopics, NoController> {
+        let gone = self.inner.cluster.delete_topics(request, within).await?;
+        self.show_applied(within).await;
+        Ok(gone)
+    }
+
+    /// Waits until `image` shows all that this node has applied.
+    async fn show_applied(&self, within: Duration) {
+        let applied = self.inner.image().last_applied();
+        let mut reconciled = self.inner.reconciled.subscribe();
+        // A broker that is not registered reconciles nothing: its image stays as it is.
+        let _ = tokio::time::timeout(within, reconciled.wait_for(|image| image.last_applied() >= applied)).await;
     }
 
     /// A producer id that nobody else has.
