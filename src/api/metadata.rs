@@ -35,6 +35,7 @@ pub(super) async fn metadata(context: Context, caller: Caller, request: Metadata
             if request.allow_auto_topic_creation && context.options().auto_create_topics {
                 create_missing(&context, &references).await;
             }
+            context.broker().await_succession(&known_topics(&context.image(), &references)).await;
             let image = context.image();
             references.iter().map(|reference| describe(&image, &caller, reference)).collect()
         }
@@ -52,6 +53,15 @@ pub(super) async fn metadata(context: Context, caller: Caller, request: Metadata
         cluster_authorized_operations: if wants_operations { CLUSTER_OPERATIONS } else { OPERATIONS_UNTOLD },
         ..MetadataResponse::default()
     }
+}
+
+/// The topics that a client asks for by name or id, of those that there are.
+fn known_topics(image: &Image, references: &[Reference]) -> Vec<TopicId> {
+    let known = references.iter().filter_map(|reference| match reference {
+        Reference::Name(name) => image.topic_named(name),
+        Reference::Id(id) => image.topic(*id),
+    });
+    known.map(|topic| topic.id).collect()
 }
 
 /// The brokers that are alive, and those that were a moment ago.

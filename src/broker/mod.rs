@@ -25,6 +25,7 @@ mod replies;
 mod settings;
 mod shards;
 mod start;
+mod succession;
 
 use std::sync::Arc;
 use std::time::Duration;
