@@ -219,7 +219,7 @@ impl FlushLog {
     }
 
     /// Lowers what is attested of a log that is about to be cut to this, durably, and starts a new life of it
-    /// (reliability 4.3 rule 11). What was not attested before is not now: the rest of the log may never have been synced.
+    /// (reliability 4.3 rule 11). What was not attested before is not now: it may never have been synced.
     pub(super) fn lower(&self, partition: PartitionId, to: Attested) -> Result<u64, FlushError> {
         // From here on no order that is under way can attest anything of this log.
         let incarnation = self.enroll(partition);

@@ -20,7 +20,11 @@ pub(crate) enum Step {
     Flush,
     /// A flush, and what it attests is synced too.
     Attest,
+    /// What was attested is synced, and nothing else.
+    State,
     Rest,
+    /// As `Truncate`, while a flush that was ordered before is under way.
+    Overtake(usize),
     /// Cuts the log at the start of its n-th batch.
     Truncate(usize),
     /// Moves the start to the n-th batch and purges.
@@ -47,7 +51,7 @@ pub(crate) fn random(seed: u64, length: usize) -> Vec<Step> {
     let mut random = Random::new(seed + 77);
     let step = |_| {
         let n = usize::try_from(random.next()).unwrap();
-        match n % 16 {
+        match n % 18 {
             0..4 => Step::Append(10 + n % 1500),
             4..7 => Step::Produce(i64::try_from(n % 2).unwrap()),
             7 => Step::Begin,
@@ -55,6 +59,8 @@ pub(crate) fn random(seed: u64, length: usize) -> Vec<Step> {
             11..13 => Step::Attest,
             13 => Step::Rest,
             14 => Step::Truncate(n / 16 % 5),
+            15 => Step::Overtake(n / 16 % 5),
+            16 => Step::State,
             _ => Step::Advance(n / 16 % 4),
         }
     };
@@ -160,6 +166,14 @@ impl Run {
                 self.log.rest_now(now()).unwrap();
                 self.flushed();
             }
+            Step::State => self.log.flush_log().attest().unwrap(),
+            Step::Overtake(n) => {
+                let order = self.log.pending_flush();
+                self.truncate(n);
+                let flushed = self.log.flush_log().flush(order.into_iter().collect(), now()).unwrap();
+                flushed.iter().for_each(|one| self.log.flush_done(one));
+                assert_eq!(self.log.flushed_end(), self.acked);
+            }
             Step::Truncate(n) => self.truncate(n),
             Step::Advance(n) => self.advance(n),
             Step::Reset(start) => self.reset(Offset::new(start)),
@@ -185,14 +199,9 @@ impl Run {
     /// A flush in two halves, as the flush thread does it.
     fn flush(&mut self) {
         let Some(order) = self.log.pending_flush() else { return };
-        let home = self.log_home();
-        let flushed = home.flush(vec![order], now()).unwrap();
+        let flushed = self.log.flush_log().flush(vec![order], now()).unwrap();
         flushed.iter().for_each(|one| self.log.flush_done(one));
         self.flushed();
-    }
-
-    fn log_home(&self) -> ottla::storage::FlushLog {
-        self.log.flush_log().clone()
     }
 
     fn flushed(&mut self) {
