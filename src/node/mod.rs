@@ -1,1 +1,17 @@
 //! Builds the process from its configuration and takes it down again.
+//!
+//! Called by `cli` and by nobody else.
+
+mod config;
+mod descriptors;
+mod options;
+
+pub use config::{
+    Config, ConfigError, FetchOptions, LivenessTimes, NetworkOptions, QuorumTimes, ReplicationOptions, Roles,
+    TopicOptions,
+};
+pub use descriptors::{client_connections_max, raise_descriptor_limit};
+pub use options::{
+    Key, Kind, ListenerConfig, ListenerError, Listeners, Section, Setting, Settings, SettingsError, Source, Sources,
+    reference,
+};

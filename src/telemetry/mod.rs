@@ -1,1 +1,12 @@
 //! Metric handles and log set-up; knows no other module.
+//!
+//! Called by `node`, which makes one `Metrics` and hands clones of its parts to those who count. Invariant: no
+//! handle is global, and every label has few values: nothing is labelled with a topic, a client or an address.
+
+mod log;
+mod metrics;
+mod process;
+
+pub use log::{LogError, LogFormat, LogOptions, start_log};
+pub use metrics::{BrokerMetrics, Metrics, PartitionMetrics, TransportMetrics};
+pub use process::ProcessSample;

@@ -1,0 +1,160 @@
+//! What configurations are taken and refused, and that the files of `cluster-config` are among the former.
+
+use std::path::Path;
+
+use super::*;
+use crate::node::options::reference;
+
+const BASE: &str = r#"
+process.roles = "controller,broker"
+node.id = 1
+log.dirs = "/data"
+listeners = "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
+controller.quorum.voters = "1@127.0.0.1:9093"
+"#;
+
+fn read_with(overrides: &[&str]) -> Result<Config, ConfigError> {
+    Config::read(&Sources {
+        file: Some(("node.toml".to_owned(), BASE.to_owned())),
+        command_line: overrides.iter().map(|&setting| setting.to_owned()).collect(),
+        ..Sources::default()
+    })
+}
+
+fn check_refused(overrides: &[&str], words: &str) {
+    let error = read_with(overrides).expect_err(words).to_string();
+    assert!(error.contains(words), "{overrides:?}: {error}");
+}
+
+fn cluster_config(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster-config").join(name);
+    let text = std::fs::read_to_string(&path).expect("the file is in the repository");
+    let sources = Sources { file: Some((name.to_owned(), text)), ..Sources::default() };
+    Config::read(&sources).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_minimal_file_gets_safe_defaults() {
+    let config = read_with(&[]).expect("valid");
+    assert_eq!(config.topics.replication_factor, 3);
+    assert_eq!(config.topics.defaults["min.insync.replicas"], "2");
+    assert_eq!(config.topics.defaults["flush.mode"], "durable");
+    assert_eq!(config.topics.defaults["unclean.leader.election.enable"], "false");
+    assert_eq!(config.topics.defaults["retention.ms"], "604800000");
+    assert_eq!(config.topics.defaults["segment.ms"], "604800000");
+    assert_eq!(config.replication.lag_time_max, Duration::from_secs(5));
+    assert_eq!(config.network.request_bytes_max, 100 * 1024 * 1024);
+    assert_eq!(config.listeners.inter_broker.as_deref(), Some("PLAINTEXT"));
+    assert_eq!(config.controller_address(), HostPort::new("127.0.0.1", 9093));
+    assert_eq!((config.shards, config.rack), (None, None));
+}
+
+#[test]
+fn the_finest_of_several_time_spans_wins() {
+    let spans = ["log.retention.hours=2", "log.retention.minutes=3", "log.roll.hours=1", "log.roll.ms=7"];
+    let defaults = read_with(&spans).expect("valid").topics.defaults;
+    assert_eq!((defaults["retention.ms"].as_str(), defaults["segment.ms"].as_str()), ("180000", "7"));
+    let for_ever = read_with(&["log.retention.minutes=-1"]).expect("valid").topics.defaults;
+    assert_eq!(for_ever["retention.ms"], "-1");
+}
+
+#[test]
+fn what_is_missing_or_not_there_yet_is_named() {
+    check_refused(&["node.id="], "\"node.id\" is not set");
+    check_refused(&["process.roles="], "\"process.roles\" is not set");
+    check_refused(&["log.dirs="], "\"log.dirs\" is not set");
+    check_refused(&["listeners="], "\"listeners\" is not set");
+    check_refused(&["controller.quorum.voters="], "\"controller.quorum.voters\" is not set");
+    check_refused(&["log.dirs=/a,/b"], "one directory for now, not 2");
+    check_refused(&["listener.security.protocol.map=PLAINTEXT:SSL"], "only PLAINTEXT");
+    check_refused(&["listeners=SSL://h:1,CONTROLLER://h:2"], "only PLAINTEXT");
+    check_refused(&["admin.listener=9644"], "\"admin.listener\"");
+}
+
+#[test]
+fn roles_voters_and_listeners_must_agree() {
+    check_refused(&["node.id=2"], "node 2 is a controller, but");
+    check_refused(&["process.roles=broker"], "lack controller");
+    check_refused(&["process.roles=controller"], "serves no clients");
+    check_refused(&["listeners=CONTROLLER://h:1"], "a broker needs a listener for clients");
+    check_refused(&["listeners=A://h:1"], "every node needs the listener \"CONTROLLER\"");
+    check_refused(&["listeners=A://0.0.0.0:1,CONTROLLER://h:2"], "no address that others can dial");
+    check_refused(&["listeners=A://h:1,A://h:2,CONTROLLER://h:3"], "the name \"A\" stands twice");
+    check_refused(&["listeners=A://h:1,CONTROLLER://h:1"], "the address h:1 stands twice");
+    check_refused(&["listeners=h:1"], "NAME://host:port");
+    check_refused(&["advertised.listeners=B://h:1"], "there is no listener \"B\"");
+    check_refused(&["inter.broker.listener.name=CONTROLLER"], "brokers fetch over one for clients");
+    check_refused(&["inter.broker.listener.name=B"], "there is no listener \"B\"");
+    check_refused(&["controller.quorum.voters=1@a:1,1@b:1"], "node 1 stands twice");
+    check_refused(&["controller.quorum.voters=1@a:1,2@a:1"], "the address a:1 stands twice");
+    check_refused(&["controller.quorum.voters=a:1"], "id@host:port");
+}
+
+#[test]
+fn a_broker_is_reached_by_nodes_where_it_is_reached_by_brokers() {
+    let config = read_with(&[
+        "process.roles=broker",
+        "node.id=4",
+        "listeners=A://0.0.0.0:1,B://0.0.0.0:3,CONTROLLER://0.0.0.0:2",
+        "advertised.listeners=A://elsewhere:9,B://b1:3",
+        "inter.broker.listener.name=B",
+    ]);
+    assert_eq!(config.expect("valid").controller_address(), HostPort::new("b1", 2));
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    check_refused(
+        &["broker.heartbeat.interval.ms=1500"],
+        "(1500) times 2 must not exceed \"broker.session.timeout.ms\"",
+    );
+    check_refused(&["replica.fetch.wait.max.ms=6000"], "\"replica.socket.timeout.ms\" (5000)");
+    check_refused(
+        &["replica.fetch.wait.max.ms=6000", "replica.socket.timeout.ms=9000"],
+        "\"replica.lag.time.max.ms\" (5000)",
+    );
+    check_refused(&["controller.quorum.election.timeout.ms=900"], "controller.quorum.election.timeout.max.ms");
+    check_refused(&["socket.request.max.bytes=500000000"], "queued.max.request.bytes");
+}
+
+#[test]
+fn port_zero_may_be_advertised_for_the_port_that_is_bound() {
+    let config = read_with(&["listeners=A://127.0.0.1:0,B://127.0.0.1:0,CONTROLLER://127.0.0.1:0"]).expect("valid");
+    assert_eq!(config.listeners.client.len(), 2);
+    assert_eq!(config.listeners.client[1].advertised, HostPort::new("127.0.0.1", 0));
+}
+
+#[test]
+fn every_file_of_cluster_config_is_valid_and_keeps_topics_safe() {
+    for (prefix, first_id, roles) in [
+        ("node", 1, Roles { controller: true, broker: true }),
+        ("controller", 1, Roles { controller: true, broker: false }),
+        ("broker", 4, Roles { controller: false, broker: true }),
+    ] {
+        let voters = cluster_config(&format!("{prefix}-1.toml")).voters;
+        assert_eq!(voters.len(), 3);
+        for index in 0..3 {
+            let config = cluster_config(&format!("{prefix}-{}.toml", index + 1));
+            assert_eq!((config.node.get(), config.roles), (first_id + index, roles));
+            assert_eq!(config.voters, voters);
+            assert_eq!((config.topics.replication_factor, config.topics.auto_create), (3, true));
+            assert!(
+                config.controller_address().host.ends_with(char::from_digit(index as u32 + 1, 10).expect("a digit"))
+            );
+        }
+    }
+    let single = cluster_config("single.toml");
+    assert_eq!(single.topics.replication_factor, 1);
+    cluster_config("reference.toml");
+}
+
+#[test]
+fn reference_toml_is_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster-config/reference.toml");
+    if std::env::var_os("OTTLA_WRITE_REFERENCE").is_some() {
+        std::fs::write(&path, reference()).expect("the repository can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let advice = "cluster-config/reference.toml is stale: OTTLA_WRITE_REFERENCE=1 cargo test --lib node::config";
+    assert!(written == reference(), "{advice}");
+}
