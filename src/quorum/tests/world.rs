@@ -126,7 +126,7 @@ impl Disk {
         Self {
             dir: tempfile::tempdir().unwrap(),
             open: Weak::new(),
-            stall: Arc::default(),
+            stall: Stall::default(),
             broken: Arc::default(),
             directory,
         }
