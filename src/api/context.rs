@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ApiOptions;
+use super::produce_rules::RulesCache;
 use crate::broker::{Broker, Cluster, FetchSessions};
 use crate::machines::metadata::{Image, Topic};
 use crate::model::{LeaderEpoch, NodeId, PartitionId, PartitionIndex, TopicId};
@@ -30,12 +31,13 @@ struct Inner {
     broker: Broker,
     options: ApiOptions,
     sessions: FetchSessions,
+    rules: RulesCache,
 }
 
 impl Context {
     pub(super) fn new(broker: Broker, options: ApiOptions) -> Self {
         let sessions = FetchSessions::new(options.fetch_sessions_max);
-        Self { inner: Arc::new(Inner { broker, options, sessions }) }
+        Self { inner: Arc::new(Inner { broker, options, sessions, rules: RulesCache::default() }) }
     }
 
     pub(super) fn broker(&self) -> &Broker {
@@ -52,6 +54,10 @@ impl Context {
 
     pub(super) fn sessions(&self) -> &FetchSessions {
         &self.inner.sessions
+    }
+
+    pub(super) fn rules(&self) -> &RulesCache {
+        &self.inner.rules
     }
 
     pub(super) fn image(&self) -> Arc<Image> {

@@ -29,10 +29,15 @@ const REPLICA_STATE_FROM: i16 = 15;
 pub(super) async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> FetchResponse {
     let version = caller.version;
     let reader = reader(&request, version);
+    let is_follower = matches!(reader, Reader::Follower { .. });
+    if is_follower && *caller.listener != *context.broker().options().inter_broker_listener {
+        // What a replica fetches moves the high watermark: that is for brokers, not for any client (CVE-2018-1288).
+        return FetchResponse { error_code: ErrorCode::ClusterAuthorizationFailed, ..FetchResponse::default() };
+    }
     let bytes_max = size(request.max_bytes).min(context.options().fetch_bytes_max);
     let bytes_min = size(request.min_bytes).min(bytes_max);
     let wait = millis(request.max_wait_ms).min(context.options().fetch_wait_max);
-    let session = session_request(request, version, matches!(reader, Reader::Follower { .. }));
+    let session = session_request(request, version, is_follower);
     let open = match context.sessions().open(session, context.broker().now().instant) {
         Ok(open) => open,
         Err(cause) => {

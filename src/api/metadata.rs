@@ -114,7 +114,10 @@ fn malformed(topics: Vec<MetadataRequestTopic>) -> Vec<MetadataResponseTopic> {
 async fn create_missing(context: &Context, references: &[Reference]) {
     let image = context.image();
     let missing = references.iter().filter_map(|reference| match reference {
-        Reference::Name(name) if image.topic_named(name).is_none() => TopicName::new(name).ok(),
+        // The broker's own topics are made with settings of their own by whoever needs them.
+        Reference::Name(name) if image.topic_named(name).is_none() => {
+            TopicName::new(name).ok().filter(|name| !name.is_internal())
+        }
         Reference::Name(_) | Reference::Id(_) => None,
     });
     let topics: Vec<NewTopic> = missing.take(CREATIONS_MAX).map(|name| new_topic(context, &name)).collect();

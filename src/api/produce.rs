@@ -12,7 +12,6 @@ use bytes::Bytes;
 use super::call::{Answering, Call, Caller, answer};
 use super::context::{Context, TopicNamed, find_partition, millis};
 use super::error;
-use super::produce_rules::produce_rules;
 use crate::broker::PendingAppend;
 use crate::codec::DecodeError;
 use crate::machines::metadata::{Image, Topic};
@@ -125,8 +124,8 @@ impl Produce {
         let by_id = self.caller.version >= BY_ID_FROM;
         let named = if by_id { TopicNamed::Id(topic_id) } else { TopicNamed::Name(&name) };
         let found = named.find(&image).map(|topic| {
-            let settings = self.context.cluster().topic_settings(&image, topic.id);
-            (topic, produce_rules(&settings, self.caller.version))
+            let settings = || self.context.cluster().topic_settings(&image, topic.id);
+            (topic, self.context.rules().rules(&image, topic.id, self.caller.version, settings))
         });
         let parts = partition_data.into_iter().map(|data| match &found {
             Ok((topic, rules)) => self.partition(topic, rules, data),
