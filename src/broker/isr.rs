@@ -82,8 +82,9 @@ fn change(proposal: &PartitionProposal) -> IsrChange {
 fn outcome(answer: Result<Partition, IsrRefusal>) -> IsrOutcome {
     match answer {
         Ok(state) => IsrOutcome::Accepted { partition_epoch: state.partition_epoch, isr: state.isr },
-        Err(IsrRefusal::IneligibleReplica { .. }) => IsrOutcome::Ineligible,
-        Err(IsrRefusal::NotController | IsrRefusal::NotAttempted) => IsrOutcome::Retry,
+        // Nothing was done: the leader goes back to what stands and proposes anew.
+        Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted) => IsrOutcome::Ineligible,
+        Err(IsrRefusal::NotController) => IsrOutcome::Retry,
         Err(
             IsrRefusal::UnknownTopic
             | IsrRefusal::UnknownPartition

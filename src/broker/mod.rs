@@ -8,6 +8,7 @@ mod calls;
 mod cluster;
 mod controller;
 mod controllers;
+mod departed;
 mod fetch_sessions;
 mod fetcher;
 mod flusher;
@@ -30,13 +31,14 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use beats::Beats;
 pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
-pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
 pub use fetch_sessions::{
-    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic, Told,
+    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic,
+    Told,
 };
 pub use fetcher::FetchOptions;
 pub use lifecycle::BrokerLife;
@@ -52,7 +54,8 @@ use crate::model::{
     BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicId, TopicSettings,
 };
 use crate::partition::{
-    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery, PartitionDescription, Reader, Reply,
+    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery,
+    PartitionDescription, Reader, Reply,
 };
 use crate::records::Batch;
 use crate::storage::DataDir;
@@ -104,6 +107,7 @@ pub(crate) struct Inner {
     beats: Arc<Beats>,
     liveness: Arc<Liveness>,
     reach: reach::Reach,
+    departed: departed::Departed,
     metrics: MetricHandles,
     clock: Arc<dyn Clock>,
 }
@@ -127,7 +131,13 @@ pub(crate) fn abort(why: &str) -> ! {
 /// What a produce waits for; resolved by the shard.
 #[derive(Debug)]
 pub struct PendingAppend {
-    reply: Option<oneshot::Receiver<Reply>>,
+    state: Pending,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Waiting(oneshot::Receiver<Reply>),
+    Refused(AppendRefusal),
 }
 
 impl PendingAppend {
@@ -136,7 +146,10 @@ impl PendingAppend {
     /// # Errors
     /// Why it is refused, or what became of it.
     pub async fn outcome(self) -> Result<Acked, AppendRefusal> {
-        let Some(reply) = self.reply else { return Err(AppendRefusal::Busy) };
+        let reply = match self.state {
+            Pending::Waiting(reply) => reply,
+            Pending::Refused(refusal) => return Err(refusal),
+        };
         match reply.await {
             Ok(Reply::Append(outcome)) => outcome,
             // The ticket was withdrawn: the shard has ended.
@@ -207,6 +220,12 @@ impl Broker {
         *self.inner.life.borrow()
     }
 
+    /// Whether a fenced broker is still to be named to clients.
+    #[must_use]
+    pub fn is_departing(&self, node: NodeId) -> bool {
+        self.inner.departed.is_shown(node, self.now().instant)
+    }
+
     /// Where a broker is reached on a listener.
     #[must_use]
     pub fn endpoint<'a>(&self, image: &'a Image, node: NodeId, listener: &str) -> Option<&'a Listener> {
@@ -214,11 +233,16 @@ impl Broker {
     }
 
     /// Appends a checked batch. It is in the shard's inbox when this returns, so that two appends of one connection
-    /// keep their order. A full inbox refuses it as busy.
+    /// keep their order. A full inbox refuses it as busy; a broker that the controller may have given up refuses what
+    /// only it would keep (rule R20).
     #[must_use]
     pub fn append(&self, partition: PartitionId, batch: Batch, acks: Acks, within: Duration) -> PendingAppend {
         let shards = &self.inner.shards;
-        let deadline = self.now().instant.plus(within);
+        let now = self.now().instant;
+        if acks != Acks::All && !self.inner.progress.has_session(now) {
+            return PendingAppend { state: Pending::Refused(AppendRefusal::NotLeader) };
+        }
+        let deadline = now.plus(within);
         let reply = shards.ask(shards.owner(partition), |ticket| Event::Append {
             ticket,
             partition,
@@ -227,7 +251,7 @@ impl Broker {
             acks,
             deadline,
         });
-        PendingAppend { reply: reply.ok() }
+        PendingAppend { state: reply.map_or(Pending::Refused(AppendRefusal::Busy), Pending::Waiting) }
     }
 
     /// ListOffsets for one partition.
@@ -279,7 +303,11 @@ impl Broker {
         }
     }
 
-    async fn ask_owner(&self, partition: PartitionId, event: impl FnOnce(crate::machines::replication::Ticket) -> Event) -> Option<Reply> {
+    async fn ask_owner(
+        &self,
+        partition: PartitionId,
+        event: impl FnOnce(crate::machines::replication::Ticket) -> Event,
+    ) -> Option<Reply> {
         let shards = &self.inner.shards;
         shards.ask(shards.owner(partition), event).ok()?.await.ok()
     }

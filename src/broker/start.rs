@@ -35,6 +35,8 @@ pub struct BrokerOptions {
     pub controller_listener: String,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout: Duration,
     /// `num.shards`.
     pub shards: usize,
     /// `replica.lag.time.max.ms`.
@@ -128,6 +130,7 @@ impl Broker {
             beats,
             liveness,
             reach: super::reach::Reach::default(),
+            departed: super::departed::Departed::default(),
             metrics,
             clock,
         });
