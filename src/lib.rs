@@ -24,7 +24,6 @@ pub mod broker;
 // Skins: translate, call, translate back.
 pub mod api;
 pub mod admin;
-pub mod client;
 
 // Assembly: imported by nobody else.
 pub mod node;

@@ -39,7 +39,7 @@ fn synchronous_rooms_hold_no_async() {
 
 #[test]
 fn nobody_names_the_file_system_but_env() {
-    let rooms = ["storage", "partition", "transport", "quorum", "broker", "api", "admin", "client"];
+    let rooms = ["storage", "partition", "transport", "quorum", "broker", "api", "admin"];
     check(&rooms, &[("std::fs::", "files come from env::Files")]);
 }
 

@@ -126,6 +126,7 @@ mod tests {
 
     fn position(index: i32, offset: i64) -> FetchPosition {
         FetchPosition {
+            number: 1,
             partition: PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(index) },
             leader: NodeId::new(1),
             leader_epoch: LeaderEpoch::new(0),
