@@ -29,3 +29,7 @@ pub mod client;
 // Assembly: imported by nobody else.
 pub mod node;
 pub mod cli;
+
+// Beside: a simulated world for tests.
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -47,9 +47,9 @@ struct ControllerView {
 struct MetadataView {
     applied: LogIndex,
     accepted: LogIndex,
-    log_start: Option<LogIndex>,
-    log_end: Option<LogIndex>,
-    high_watermark: Option<LogIndex>,
+    high_watermark: LogIndex,
+    log_start: LogIndex,
+    log_end: LogIndex,
 }
 
 /// A member of the metadata quorum.
@@ -81,11 +81,10 @@ pub(super) async fn describe(Shared(state): Shared<State>) -> Json<ClusterView> 
     let cluster = &state.cluster;
     let node =
         NodeView { node_id: cluster.node, is_broker: state.broker.is_some(), version: env!("CARGO_PKG_VERSION") };
-    Json(view(node, cluster.leadership(), &cluster.image(), Some(cluster.describe_quorum())))
+    Json(view(node, cluster.leadership(), &cluster.image(), &cluster.describe_quorum()))
 }
 
-fn view(node: NodeView, leadership: Leadership, image: &Image, quorum: Option<QuorumDescription>) -> ClusterView {
-    let quorum = quorum.as_ref();
+fn view(node: NodeView, leadership: Leadership, image: &Image, quorum: &QuorumDescription) -> ClusterView {
     ClusterView {
         cluster_id: image.cluster().map(|id| id.to_string()),
         node,
@@ -93,12 +92,12 @@ fn view(node: NodeView, leadership: Leadership, image: &Image, quorum: Option<Qu
         metadata: MetadataView {
             applied: image.last_applied(),
             accepted: image.last_accepted(),
-            log_start: quorum.map(|q| q.log_start),
-            log_end: quorum.map(|q| q.log_end),
-            high_watermark: quorum.map(|q| q.high_watermark),
+            high_watermark: quorum.high_watermark,
+            log_start: quorum.log_start,
+            log_end: quorum.log_end,
         },
-        voters: quorum.map(|q| members(&q.voters)).unwrap_or_default(),
-        observers: quorum.map(|q| members(&q.observers)).unwrap_or_default(),
+        voters: members(&quorum.voters),
+        observers: members(&quorum.observers),
         features: image.features().map(|(name, level)| (name.to_owned(), level)).collect(),
         counts: counts(image),
     }
@@ -148,6 +147,18 @@ mod tests {
         NodeView { node_id: NodeId::new(1), is_broker: true, version: "1.2.3" }
     }
 
+    fn quorum(voters: Vec<MemberState>) -> QuorumDescription {
+        QuorumDescription {
+            leader: Some(NodeId::new(1)),
+            term: Term::new(7),
+            high_watermark: LogIndex::new(11),
+            log_end: LogIndex::new(12),
+            log_start: LogIndex::new(1),
+            voters,
+            observers: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_cluster_is_told_in_its_documented_shape() {
         let voter = MemberState {
@@ -158,18 +169,9 @@ mod tests {
             last_fetch: Some(Timestamp::new(1000)),
             last_caught_up: None,
         };
-        let quorum = QuorumDescription {
-            leader: Some(NodeId::new(1)),
-            term: Term::new(7),
-            high_watermark: LogIndex::new(11),
-            log_end: LogIndex::new(12),
-            log_start: LogIndex::new(1),
-            voters: vec![voter],
-            observers: Vec::new(),
-        };
         let leadership = Leadership { term: Term::new(7), leader: Some(NodeId::new(1)), active: true };
-        let shown =
-            serde_json::to_value(view(node(), leadership, &sample::image(), Some(quorum))).expect("a view is JSON");
+        let view = view(node(), leadership, &sample::image(), &quorum(vec![voter]));
+        let shown = serde_json::to_value(view).expect("a view is JSON");
         let expected = json!({
             "cluster_id": "Y2x1c3Rlci0wMDAwMDAwMQ",
             "node": { "node_id": 1, "is_broker": true, "version": "1.2.3" },
@@ -191,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_node_that_knows_no_controller_says_null() {
-        let shown = serde_json::to_value(view(node(), Leadership::default(), &Image::default(), None)).expect("JSON");
+        let view = view(node(), Leadership::default(), &Image::default(), &quorum(Vec::new()));
+        let shown = serde_json::to_value(view).expect("a view is JSON");
         assert_eq!(shown["controller"], json!({ "node_id": null, "term": 0 }));
         assert_eq!(shown["cluster_id"], json!(null));
         assert_eq!(shown["voters"], json!([]));

@@ -3,7 +3,6 @@
 //! Invariant: a response is encoded in the version of its request and carries its correlation id.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -27,8 +26,6 @@ pub(super) struct Caller {
     pub(super) listener: Arc<str>,
     /// What the client calls itself; not fit for a log.
     pub(super) client_id: Option<String>,
-    /// The client's address.
-    pub(super) peer: SocketAddr,
 }
 
 /// A request, cut into header and body.

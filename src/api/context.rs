@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ApiOptions;
-use crate::broker::{Broker, FetchSessions};
+use crate::broker::{Broker, Cluster, FetchSessions};
 use crate::machines::metadata::{Image, Topic};
 use crate::model::{LeaderEpoch, NodeId, PartitionId, PartitionIndex, TopicId};
 use crate::protocol::ErrorCode;
@@ -42,6 +42,10 @@ impl Context {
         &self.inner.broker
     }
 
+    pub(super) fn cluster(&self) -> &Cluster {
+        self.inner.broker.cluster()
+    }
+
     pub(super) fn options(&self) -> &ApiOptions {
         &self.inner.options
     }
@@ -54,6 +58,16 @@ impl Context {
         self.inner.broker.image()
     }
 
+    /// A random number.
+    pub(super) fn random(&self) -> u64 {
+        self.cluster().seed.number()
+    }
+
+    /// The identity of a topic to be made.
+    pub(super) fn fresh_topic_id(&self) -> TopicId {
+        TopicId::new(self.cluster().seed.uuid())
+    }
+
     /// Any broker that is alive: each forwards what only the controller does (kafka-compat 2.1). -1 when none is.
     pub(super) fn any_broker(&self, image: &Image) -> i32 {
         let alive: Vec<NodeId> = image.brokers().iter().filter(|b| !b.is_fenced()).map(|b| b.node).collect();
@@ -61,7 +75,7 @@ impl Context {
         if count == 0 {
             return -1;
         }
-        let place = usize::try_from(self.broker().seed().number() % count).expect("a place in a list fits in a usize");
+        let place = usize::try_from(self.random() % count).expect("a place in a list fits in a usize");
         alive[place].get()
     }
 

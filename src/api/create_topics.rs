@@ -7,8 +7,10 @@ use super::call::Caller;
 use super::context::Context;
 use super::describe_configs::created_configs;
 use super::error;
-use crate::machines::controller::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal};
-use crate::model::{NodeId, TopicId};
+use crate::machines::controller::{
+    CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
+};
+use crate::model::NodeId;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
@@ -26,14 +28,14 @@ pub(super) async fn create_topics(context: Context, _: Caller, request: CreateTo
     let order = CreateTopics {
         topics: asked.iter().map(|topic| new_topic(&context, topic)).collect(),
         validate_only: request.validate_only,
-        seed: context.broker().seed().number(),
+        seed: context.random(),
         settled: Vec::new(),
     };
     let mut topics: Vec<_> = barred.into_iter().map(|topic| bar(topic.name)).collect();
     if order.topics.is_empty() {
         return CreateTopicsResponse { topics, ..CreateTopicsResponse::default() };
     }
-    match context.broker().cluster().create_topics(order, within).await {
+    match context.cluster().create_topics(order, within).await {
         Ok(outcomes) => {
             let answers = outcomes.into_iter().zip(&asked);
             topics.extend(answers.map(|((name, outcome), asked)| result(&context, name, outcome, asked)));
@@ -52,7 +54,7 @@ fn new_topic(context: &Context, topic: &CreatableTopic) -> NewTopic {
         replicas: a.broker_ids.iter().copied().map(NodeId::new).collect(),
     };
     NewTopic {
-        id: TopicId::new(context.broker().seed().uuid()),
+        id: context.fresh_topic_id(),
         name: topic.name.clone(),
         partitions: (topic.num_partitions != DEFAULT).then_some(topic.num_partitions),
         replication_factor: match topic.replication_factor {

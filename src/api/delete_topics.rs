@@ -19,7 +19,11 @@ const STATES_FROM: i16 = 6;
 const DISABLED_FROM: i16 = 3;
 
 /// Serves the request.
-pub(super) async fn delete_topics(context: Context, caller: Caller, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+pub(super) async fn delete_topics(
+    context: Context,
+    caller: Caller,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
     let within = context.change_wait(request.timeout_ms);
     let states = states(request, caller.version);
     let responses = if !context.options().delete_topics {
@@ -64,7 +68,7 @@ async fn delete(
         return Vec::new();
     }
     let order = DeleteTopics { topics: topics.clone(), settled: Vec::new() };
-    match context.broker().cluster().delete_topics(order, within).await {
+    match context.cluster().delete_topics(order, within).await {
         Ok(outcomes) => outcomes.into_iter().map(|(topic, outcome)| result(topic, outcome)).collect(),
         Err(cause) => topics.into_iter().map(|topic| unanswered(topic, cause)).collect(),
     }

@@ -142,7 +142,7 @@ impl Describer<'_> {
         let values = [
             (dynamic(ConfigResource::Broker(self.context.broker().node())), FROM_BROKER),
             (dynamic(ConfigResource::Cluster), FROM_CLUSTER),
-            (self.context.broker().topic_defaults().get(definition.name), FROM_FILE),
+            (self.context.cluster().defaults.topic.get(definition.name), FROM_FILE),
             (Some(definition.default), FROM_DEFAULT),
         ];
         let synonyms = values.into_iter().filter_map(|(value, source)| Some(synonym(name, value?, source)));

@@ -4,13 +4,13 @@
 
 use super::call::Caller;
 use super::context::Context;
+use crate::broker::{MemberState, QuorumDescription};
 use crate::model::{LogIndex, NodeId, Timestamp};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionRequest, PartitionResponse, ReplicaState,
     TopicResponse,
 };
-use crate::broker::{MemberState, QuorumDescription};
 
 /// What Kafka calls the metadata log.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -23,7 +23,7 @@ pub(super) async fn describe_quorum(
     _: Caller,
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    let quorum = context.broker().cluster().describe_quorum();
+    let quorum = context.cluster().describe_quorum();
     let topics = request.topics.into_iter().map(|topic| {
         let is_metadata = topic.topic_name == METADATA_TOPIC;
         let partitions = topic.partitions.iter().map(|asked| partition(asked, &quorum, is_metadata)).collect();

@@ -112,8 +112,7 @@ fn known(
 
 fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     let valid = TopicName::new(name);
-    let error_code =
-        if valid.is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
+    let error_code = if valid.is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
     DescribeTopicPartitionsResponseTopic {
         error_code,
         name: Some(name.to_owned()),

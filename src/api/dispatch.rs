@@ -28,12 +28,8 @@ impl Dispatch {
     }
 
     fn call(&self, context: &RequestContext, header: RequestHeader, body: Bytes) -> Call {
-        let caller = Caller {
-            version: header.api_version,
-            listener: context.listener.clone(),
-            client_id: header.client_id,
-            peer: context.peer,
-        };
+        let caller =
+            Caller { version: header.api_version, listener: context.listener.clone(), client_id: header.client_id };
         Call { context: self.context.clone(), caller, correlation_id: header.correlation_id, body }
     }
 }

@@ -3,6 +3,9 @@
 //! Invariant: a fetch that cannot give all it was asked for says so per partition; only its session fails it whole.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::call::Caller;
 use super::context::{Context, TopicNamed, find_partition, known_epoch, millis};
@@ -38,9 +41,9 @@ pub(super) async fn fetch(context: Context, caller: Caller, request: FetchReques
     };
     let image = context.image();
     let found: Vec<_> = open.reads.iter().map(|read| find(&image, read)).collect();
-    let plan = plan(&open.reads, &found, reader);
+    let plan = plan(&open.reads, &found);
     // An error is told at once.
-    let wait = if plan.len() < found.len() || plan.is_empty() { std::time::Duration::ZERO } else { wait };
+    let wait = if plan.len() < found.len() || plan.is_empty() { Duration::ZERO } else { wait };
     let mut outcomes = if plan.is_empty() {
         Vec::new().into_iter()
     } else {
@@ -57,17 +60,14 @@ pub(super) async fn fetch(context: Context, caller: Caller, request: FetchReques
         }
     }
     let now = context.broker().now().instant;
-    let closed = context.sessions().close(&open, answers.told(), now, context.broker().seed().number());
+    let closed = context.sessions().close(&open, answers.told(), now, context.random());
     answers.respond(&open.reads, &closed)
 }
 
 fn reader(request: &FetchRequest, version: i16) -> Reader {
     let state = &request.replica_state;
-    let (node, epoch) = if version >= REPLICA_STATE_FROM {
-        (state.replica_id, state.replica_epoch)
-    } else {
-        (request.replica_id, -1)
-    };
+    let (node, epoch) =
+        if version >= REPLICA_STATE_FROM { (state.replica_id, state.replica_epoch) } else { (request.replica_id, -1) };
     if node >= 0 {
         let broker_epoch = (epoch >= 0).then_some(BrokerEpoch::new(epoch));
         return Reader::Follower { node: NodeId::new(node), broker_epoch };
@@ -112,7 +112,7 @@ fn find(image: &Image, read: &SessionFetch) -> Result<PartitionId, ErrorCode> {
     find_partition(image, named.find(image)?.id, read.partition.index)
 }
 
-fn plan(reads: &[SessionFetch], found: &[Result<PartitionId, ErrorCode>], reader: Reader) -> Vec<ReadRequest> {
+fn plan(reads: &[SessionFetch], found: &[Result<PartitionId, ErrorCode>]) -> Vec<ReadRequest> {
     let known = reads.iter().zip(found).filter_map(|(read, found)| Some((read, (*found).ok()?)));
     let request = |(read, partition): (&SessionFetch, PartitionId)| ReadRequest {
         partition,
@@ -121,7 +121,6 @@ fn plan(reads: &[SessionFetch], found: &[Result<PartitionId, ErrorCode>], reader
         last_fetched_epoch: read.last_fetched_epoch,
         bytes_max: read.bytes_max,
     };
-    let _ = reader;
     known.map(request).collect()
 }
 
@@ -131,7 +130,7 @@ fn size(bytes: i32) -> usize {
 
 /// Nothing was read of a partition.
 pub(super) fn nothing(index: i32) -> PartitionData {
-    PartitionData { partition_index: index, high_watermark: -1, records: Some(bytes::Bytes::new()), ..Default::default() }
+    PartitionData { partition_index: index, high_watermark: -1, records: Some(Bytes::new()), ..Default::default() }
 }
 
 #[cfg(test)]

@@ -113,9 +113,10 @@ async fn look_up(
         Asked::Unsupported | Asked::Nothing => return found.map(|_| None),
     };
     let outcome = broker.list_offset(found?, known_epoch(asked.current_leader_epoch), reader, query).await;
-    outcome.map_err(|refusal| match error::of_list(&refusal) {
-        ErrorCode::OffsetNotAvailable if version < NOT_AVAILABLE_FROM => ErrorCode::LeaderNotAvailable,
-        code => code,
+    outcome.map_err(|refusal| {
+        let code = error::of_list(&refusal);
+        let is_unknown = code == ErrorCode::OffsetNotAvailable && version < NOT_AVAILABLE_FROM;
+        if is_unknown { ErrorCode::LeaderNotAvailable } else { code }
     })
 }
 
@@ -155,7 +156,10 @@ mod tests {
     fn a_partition_named_twice_is_found_across_topics_of_one_name() {
         let topic = |name: &str, indexes: &[i32]| ListOffsetsTopic {
             name: name.to_owned(),
-            partitions: indexes.iter().map(|i| ListOffsetsPartition { partition_index: *i, ..Default::default() }).collect(),
+            partitions: indexes
+                .iter()
+                .map(|i| ListOffsetsPartition { partition_index: *i, ..Default::default() })
+                .collect(),
         };
         let topics = vec![topic("a", &[0, 1]), topic("b", &[1]), topic("a", &[1])];
         let request = ListOffsetsRequest { topics, ..Default::default() };

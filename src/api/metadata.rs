@@ -105,11 +105,13 @@ async fn create_missing(context: &Context, references: &[Reference]) {
     if topics.is_empty() {
         return;
     }
-    let seed = context.broker().seed().number();
+    let seed = context.random();
     let request = CreateTopics { topics, validate_only: false, seed, settled: Vec::new() };
-    match context.broker().cluster().create_topics(request, CREATION_WAIT).await {
+    match context.cluster().create_topics(request, CREATION_WAIT).await {
         Ok(outcomes) => {
-            for (topic, refusal) in outcomes.iter().filter_map(|(topic, outcome)| Some((topic, outcome.as_ref().err()?))) {
+            for (topic, refusal) in
+                outcomes.iter().filter_map(|(topic, outcome)| Some((topic, outcome.as_ref().err()?)))
+            {
                 tracing::info!(topic, %refusal, "a topic is not created automatically");
             }
         }
@@ -119,7 +121,7 @@ async fn create_missing(context: &Context, references: &[Reference]) {
 
 fn new_topic(context: &Context, name: &TopicName) -> NewTopic {
     NewTopic {
-        id: TopicId::new(context.broker().seed().uuid()),
+        id: context.fresh_topic_id(),
         name: name.as_str().to_owned(),
         partitions: None,
         replication_factor: ReplicationFactor::Default,
@@ -142,8 +144,7 @@ fn describe(image: &Image, caller: &Caller, reference: &Reference) -> MetadataRe
 
 fn unknown_name(name: &str) -> MetadataResponseTopic {
     let valid = TopicName::new(name);
-    let error_code =
-        if valid.is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
+    let error_code = if valid.is_ok() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
     let is_internal = valid.is_ok_and(|name| name.is_internal());
     MetadataResponseTopic { error_code, name: Some(name.to_owned()), is_internal, ..MetadataResponseTopic::default() }
 }

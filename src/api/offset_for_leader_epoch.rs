@@ -47,9 +47,7 @@ async fn end(
     };
     let epoch = LeaderEpoch::new(asked.leader_epoch);
     match broker.epoch_end(partition, known_epoch(asked.current_leader_epoch), epoch).await {
-        Ok(Some(end)) => {
-            EpochEndOffset { leader_epoch: end.epoch.get(), end_offset: end.end.get(), ..response }
-        }
+        Ok(Some(end)) => EpochEndOffset { leader_epoch: end.epoch.get(), end_offset: end.end.get(), ..response },
         Ok(None) => response,
         Err(refusal) => EpochEndOffset { error_code: error::of_list(&refusal), ..response },
     }

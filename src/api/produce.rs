@@ -125,7 +125,7 @@ impl Produce {
         let by_id = self.caller.version >= BY_ID_FROM;
         let named = if by_id { TopicNamed::Id(topic_id) } else { TopicNamed::Name(&name) };
         let found = named.find(&image).map(|topic| {
-            let settings = self.context.broker().topic_settings(&image, topic.id);
+            let settings = self.context.cluster().topic_settings(&image, topic.id);
             (topic, produce_rules(&settings, self.caller.version))
         });
         let parts = partition_data.into_iter().map(|data| match &found {
@@ -148,14 +148,20 @@ impl Produce {
                 Part::Appended { index, partition, append }
             }
             Err(fault) => {
-                let hint = self.hint(fault.code, PartitionId { topic: topic.id, index: crate::model::PartitionIndex::new(index) });
+                let hint = self
+                    .hint(fault.code, PartitionId { topic: topic.id, index: crate::model::PartitionIndex::new(index) });
                 Part::Refused(PartitionProduceResponse { current_leader: hint, ..refused(index, fault) })
             }
         }
     }
 
     /// In the order of Kafka's checks, as far as they can be made outside the shard.
-    fn check(&mut self, topic: &Topic, rules: &ProduceRules, data: PartitionProduceData) -> Result<(PartitionId, Acks, Batch), Fault> {
+    fn check(
+        &mut self,
+        topic: &Topic,
+        rules: &ProduceRules,
+        data: PartitionProduceData,
+    ) -> Result<(PartitionId, Acks, Batch), Fault> {
         if self.is_unauthorized {
             return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
         }

@@ -209,16 +209,26 @@ impl FetchSessions {
         match &fetch.kind {
             Kind::Sessionless => ClosedFetch { id: NO_SESSION, is_told: all },
             Kind::Beginning { is_follower, by_id } => {
-                let id = if told.is_empty() { NO_SESSION } else { self.begin(fetch, told, *is_follower, *by_id, now, random) };
+                let id = if told.is_empty() {
+                    NO_SESSION
+                } else {
+                    self.begin(fetch, told, *is_follower, *by_id, now, random)
+                };
                 ClosedFetch { id, is_told: all }
             }
-            Kind::Going { id, session } => {
-                ClosedFetch { id: *id, is_told: lock(session).tell(&fetch.reads, told) }
-            }
+            Kind::Going { id, session } => ClosedFetch { id: *id, is_told: lock(session).tell(&fetch.reads, told) },
         }
     }
 
-    fn begin(&self, fetch: &OpenFetch, told: &[Told], is_follower: bool, by_id: bool, now: Instant, random: u64) -> i32 {
+    fn begin(
+        &self,
+        fetch: &OpenFetch,
+        told: &[Told],
+        is_follower: bool,
+        by_id: bool,
+        now: Instant,
+        random: u64,
+    ) -> i32 {
         let mut table = lock(&self.table);
         let partitions = told.len();
         if table.len() >= self.slots && !make_room(&mut table, (is_follower, partitions), now) {

@@ -36,7 +36,7 @@ pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
 pub use fetch_sessions::{
-    ClosedFetch, FetchSessions, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic, Told,
+    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic, Told,
 };
 pub use fetcher::FetchOptions;
 pub use lifecycle::BrokerLife;

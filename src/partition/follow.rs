@@ -93,20 +93,27 @@ impl Replica {
         let log = self.log.as_ref()?;
         let (end, is_empty) = (log.end(), log.start() == log.end());
         let received = receive(bytes, End { end, is_empty }, epoch_max);
-        let Some(first) = received.batches.first() else {
+        if received.batches.is_empty() {
             return Some(if received.sound { Soundness::Sound } else { Soundness::Unusable });
-        };
-        // The leader's log starts within a batch: an empty copy takes the whole of it.
-        if first.base_offset() < end && self.start_anew(first.base_offset(), turn)? == Soundness::Unusable {
-            return Some(Soundness::Unusable);
         }
-        if let Err(error) = self.log.as_mut()?.append_fetched(&received.batches, turn.now) {
-            return self.on_append_error(&error, turn);
-        }
+        let log = self.log.as_mut()?;
+        let appended = log.append_fetched(&received.batches, turn.now);
         self.dirty = true;
         self.written_at = turn.now.instant;
         self.at_rest = false;
-        Some(Soundness::Sound)
+        match appended {
+            Ok(()) => Some(Soundness::Sound),
+            Err(AppendError::Log(error)) => self.on_disk_error(&error, turn),
+            // What stands before the batch that does not fit was taken.
+            Err(
+                AppendError::Producer(_)
+                | AppendError::TooLarge { .. }
+                | AppendError::StaleEpoch { .. }
+                | AppendError::NotContiguous { .. }
+                | AppendError::Control { .. },
+            ) if log.end() == end => Some(Soundness::Unusable),
+            Err(_) => Some(Soundness::Sound),
+        }
     }
 
     fn note_leader(&mut self, high_watermark: Offset, log_start: Offset) {
@@ -118,17 +125,6 @@ impl Replica {
         let start = log_start.min(follower.high_watermark());
         if start > log.start() && log.advance_start(start) {
             self.dirty = true;
-        }
-    }
-
-    fn on_append_error(&mut self, error: &AppendError, turn: &mut Turn<'_>) -> Option<Soundness> {
-        match error {
-            AppendError::Log(error) => self.on_disk_error(error, turn),
-            AppendError::Producer(_)
-            | AppendError::TooLarge { .. }
-            | AppendError::StaleEpoch { .. }
-            | AppendError::NotContiguous { .. }
-            | AppendError::Control { .. } => Some(Soundness::Unusable),
         }
     }
 
@@ -180,7 +176,7 @@ struct End {
     is_empty: bool,
 }
 
-/// The batches that continue a log, up to the first that is damaged or of an epoch above `epoch_max`: such a one was
+/// The batches that continue a log, or hold the start of an empty one, up to the first that is damaged or of an epoch above `epoch_max`: such a one was
 /// written by a leader that is not followed yet (rule R5).
 fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
     let mut batches = Vec::new();

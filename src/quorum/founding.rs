@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::core::Core;
-use super::links::{LinkError, Peer};
+use super::links::Peer;
 use super::message::{Answer, Ask, FoundingAnswer, Identity, Refusal};
 use super::options::Voter;
 use super::rpc::{replaced_voter, stopped};
@@ -96,10 +96,7 @@ async fn ask_all(core: &Core) -> (Vec<FoundingAnswer>, Vec<NodeId>) {
     for (voter, answer) in others.iter().zip(join_all(asked).await) {
         match answer {
             Ok(Answer::Founding(answer)) if answer.me.node == voter.node => answers.push(answer),
-            Ok(_)
-            | Err(LinkError::Call(_) | LinkError::Envelope(_) | LinkError::Refused(_) | LinkError::OtherAnswer) => {
-                silent.push(voter.node);
-            }
+            Ok(_) | Err(_) => silent.push(voter.node),
         }
     }
     (answers, silent)

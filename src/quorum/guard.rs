@@ -47,7 +47,7 @@ pub(crate) async fn run(core: Arc<Core>, seed: Arc<dyn Seed>) {
             break;
         }
     }
-    guard.core.leadership.send_if_modified(|known| std::mem::replace(known, Leadership::default()).active);
+    guard.core.leadership.send_if_modified(|known| std::mem::take(known).active);
 }
 
 impl Guard {

@@ -30,6 +30,8 @@ pub(crate) enum LinkError {
     Refused(Refusal),
     #[error("an answer of another kind")]
     OtherAnswer,
+    #[error("it has lost entries that it acknowledged")]
+    Regressed,
 }
 
 /// The way to other nodes, and what is known of them.
@@ -77,9 +79,7 @@ impl Links {
         let request = Request { cluster: self.cluster(), from: self.me, to: peer.directory, body };
         let frame = envelope::encode(Kind::Request, &request)?;
         let answer = self.peers.call(peer.node, &peer.address, Bytes::from(frame), timeout).await?;
-        match envelope::decode(Kind::Response, &answer)? {
-            Answer::Refused(refusal) => Err(LinkError::Refused(refusal)),
-            answer => Ok(answer),
-        }
+        let answer = envelope::decode(Kind::Response, &answer)?;
+        if let Answer::Refused(refusal) = answer { Err(LinkError::Refused(refusal)) } else { Ok(answer) }
     }
 }

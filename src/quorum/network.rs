@@ -64,9 +64,11 @@ impl PeerNetwork {
         tracing::debug!(node = %self.peer.node, address = self.peer.address, %error, "quorum call failed");
         match error {
             LinkError::Call(CallError::TimedOut) => RPCError::Network(NetworkError::new(error)),
-            LinkError::Call(_) | LinkError::Envelope(_) | LinkError::Refused(_) | LinkError::OtherAnswer => {
-                RPCError::Unreachable(Unreachable::new(error))
-            }
+            LinkError::Call(_)
+            | LinkError::Envelope(_)
+            | LinkError::Refused(_)
+            | LinkError::OtherAnswer
+            | LinkError::Regressed => RPCError::Unreachable(Unreachable::new(error)),
         }
     }
 
@@ -111,10 +113,10 @@ impl RaftNetwork<Raft> for PeerNetwork {
             last: rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id),
         };
         let answer = self.links.ask(&self.peer, Ask::Append(rpc), option.hard_ttl()).await;
-        match answer.map_err(|e| self.error(&e))? {
-            Answer::Append(response) if self.note(&sent, &response) => Ok(response),
-            _ => Err(self.error(&LinkError::OtherAnswer)),
-        }
+        let Answer::Append(response) = answer.map_err(|e| self.error(&e))? else {
+            return Err(self.error(&LinkError::OtherAnswer));
+        };
+        if self.note(&sent, &response) { Ok(response) } else { Err(self.error(&LinkError::Regressed)) }
     }
 
     async fn install_snapshot(
@@ -131,10 +133,10 @@ impl RaftNetwork<Raft> for PeerNetwork {
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, RpcError<openraft::error::Infallible>> {
         let answer = self.links.ask(&self.peer, Ask::Vote(rpc), option.hard_ttl()).await;
-        match answer.map_err(|e| self.error(&e))? {
-            Answer::Vote(response) => Ok(response),
-            _ => Err(self.error(&LinkError::OtherAnswer)),
-        }
+        let Answer::Vote(response) = answer.map_err(|e| self.error(&e))? else {
+            return Err(self.error(&LinkError::OtherAnswer));
+        };
+        Ok(response)
     }
 
     async fn full_snapshot(
@@ -175,11 +177,14 @@ impl PeerNetwork {
             let is_last = offset + taken >= length;
             let chunk = Chunk { vote, meta: snapshot.meta.clone(), transfer, offset, bytes, is_last };
             let answer = self.links.ask(&self.peer, Ask::SnapshotChunk(chunk), CHUNK_TIMEOUT).await;
-            match answer.map_err(|e| unreachable(&e))? {
-                Answer::Snapshot(response) => return Ok(response),
-                Answer::ChunkTaken if !is_last => offset += taken,
-                _ => return Err(unreachable(&LinkError::OtherAnswer)),
+            let answer = answer.map_err(|e| unreachable(&e))?;
+            if let Answer::Snapshot(response) = answer {
+                return Ok(response);
             }
+            if is_last || !matches!(answer, Answer::ChunkTaken) {
+                return Err(unreachable(&LinkError::OtherAnswer));
+            }
+            offset += taken;
         }
     }
 }

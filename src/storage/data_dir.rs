@@ -17,7 +17,7 @@ use super::bytes_at::Cursor;
 use super::checkpoint::{SmallFile, read_small, replace, write_small};
 use super::error::DataDirError;
 use super::flush_log::{FlushLog, Found};
-use super::home::Home;
+use super::home::{Home, make_durable_directory};
 use super::segment::{Suffix, read_whole};
 
 const META: &str = "meta.properties";
@@ -28,7 +28,7 @@ const IDENTITY_KIND: [u8; 4] = *b"node";
 /// Directories that end so wait for their removal.
 const DELETE: &str = "-delete";
 /// Directories that end so were set aside.
-const STRAY: &str = "-stray";
+pub(super) const STRAY: &str = "-stray";
 /// The quorum's own directory, beside those of partitions.
 const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 /// The longest name that file systems take.
@@ -105,7 +105,7 @@ impl DataDir {
         seed: &dyn Seed,
     ) -> Result<Self, DataDirError> {
         let failure = |source| DataDirError::Io { path: path.to_owned(), source };
-        files.create_dir_all(path).map_err(failure)?;
+        make_durable_directory(&*files, path).map_err(failure)?;
         let lock = lock(&*files, path)?;
         let meta = match read_meta(&*files, path)? {
             Some(meta) => meta,
@@ -311,7 +311,7 @@ impl DataDir {
 }
 
 /// Renames a partition's directory to one with this suffix, as Kafka does: `name.<32 digits>-suffix`.
-fn rename_aside(home: &Home, directory: &Path, suffix: &str) -> io::Result<()> {
+pub(super) fn rename_aside(home: &Home, directory: &Path, suffix: &str) -> io::Result<()> {
     let name = directory.file_name().and_then(|name| name.to_str()).expect("a partition's directory has a name");
     for number in 0_u128.. {
         let tail = format!(".{number:032x}{suffix}");

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::model::{Instant, Now, Offset, Timestamp};
 
+use super::attestation::Attested;
 use super::error::LogError;
 use super::log::Log;
-use super::segment::Suffix;
+use super::segment::{DerivedAt, Place, Suffix};
 use super::truncate::remove_if_there;
 
 /// The end of a deleted file's name.
@@ -133,12 +134,11 @@ impl Log {
         let base = self.segments[count].base;
         assert!(self.start >= base, "a segment that goes lies below the start");
         if let Some(attested) = self.home.flush_log.attested(self.id) {
-            // All that is attested keeps standing; only the start moves.
-            let attested = super::attestation::Attested { start: self.start.min(attested.end.offset), ..attested };
-            self.home.flush_log.note(self.id, attested);
+            self.home.flush_log.note(self.id, self.attested_from(attested, base));
         }
         self.home.flush_log.attest()?;
-        let durable = self.home.flush_log.attested(self.id).map_or(self.start, |attested| attested.start);
+        let durable = self.home.flush_log.attested(self.id);
+        let durable = durable.map_or(self.start, |attested| attested.start.min(attested.end.segment));
         let mut gone = 0;
         for segment in &self.segments[..count] {
             let next = self.segments[gone + 1].base;
@@ -156,6 +156,21 @@ impl Log {
         self.segments.drain(..gone);
         self.unsynced.directory = true;
         Ok(())
+    }
+
+    /// What is attested, with the log starting at its start or, as long as that is not flushed, at the attested end;
+    /// nothing in it names a segment before `base` any more, if it can be helped.
+    fn attested_from(&self, attested: Attested, base: Offset) -> Attested {
+        let mut end = attested.end;
+        if end.segment < base && end.offset == base {
+            end = Place { segment: base, position: 0, offset: base };
+        }
+        let derived = if attested.derived.place.segment < base && end.segment >= base {
+            DerivedAt::front_of(base, base)
+        } else {
+            attested.derived
+        };
+        Attested { start: self.start.min(end.offset), end, derived, ..attested }
     }
 
     fn doom(&self, path: &std::path::Path, now: Now) -> std::io::Result<Option<Doomed>> {

@@ -54,7 +54,7 @@ impl Log {
         let end = Place { segment, position: cut.position, offset: cut.end };
         self.poisoned = true;
         self.unsynced.incarnation =
-            self.home.flush_log.revise(self.id, Attested { start: self.start, end, epoch, derived })?;
+            self.home.flush_log.lower(self.id, Attested { start: self.start, end, epoch, derived })?;
         self.cut_files(&cut)?;
         self.resume_after(&cut)?;
         self.settle()?;

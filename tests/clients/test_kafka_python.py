@@ -106,6 +106,7 @@ def test_a_megabyte_passes_and_more_is_refused(addresses, topics):
 def test_topics_are_created_described_and_deleted(admin, cluster, topics):
     name = topics.name("python")
     admin.create_topics({name: {"num_partitions": 2, "replication_factor": cluster.copies}}, wait_for_metadata=True)
+    topics.await_leaders(name, 2)
     described = admin.describe_topics([name])[0]
     assert len(described["partitions"]) == 2
     with pytest.raises(TopicAlreadyExistsError):

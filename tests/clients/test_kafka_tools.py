@@ -39,6 +39,7 @@ def test_topic_command_creates_lists_describes_and_deletes(tool, cluster, topics
     topic = topics.name("tool")
     created = tool(f"{TOOLS}.TopicCommand", "--create", "--topic", topic, "--partitions", 3, "--config", "retention.ms=7200000")
     assert f"Created topic {topic}" in created
+    topics.await_leaders(topic, 3)
     assert topic in tool(f"{TOOLS}.TopicCommand", "--list").split()
     described = tool(f"{TOOLS}.TopicCommand", "--describe", "--topic", topic)
     assert "PartitionCount: 3" in described and f"ReplicationFactor: {cluster.copies}" in described

@@ -3,18 +3,23 @@
 import functools
 import uuid
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
-
+import metadata
 import wait
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 ADMIN_SECONDS = 30
 
 
 @functools.cache
 def admin_of(bootstrap):
-    """An admin client of a cluster, or of one broker of it; a client costs a second to make and nothing to keep."""
+    """The admin client of a cluster; it costs a second to make and nothing to keep."""
     return AdminClient({"bootstrap.servers": bootstrap})
+
+
+@functools.cache
+def _reader_of(bootstrap):
+    return Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
 
 
 class Topics:
@@ -41,7 +46,11 @@ class Topics:
         """Creates a topic of that name and waits until every broker knows its leaders."""
         topic = NewTopic(name, partitions, self.cluster.copies, config=configs or {})
         self.admin.create_topics([topic], operation_timeout=ADMIN_SECONDS)[name].result(ADMIN_SECONDS)
-        wait.until(lambda: all(self._leads(broker, name, partitions) for broker in self._brokers()), f"{name} has leaders everywhere")
+        self.await_leaders(name, partitions)
+
+    def await_leaders(self, name, partitions):
+        """Waits until every broker knows the topic's leaders and these lead."""
+        wait.until(lambda: all(self._led(broker, name, partitions) for broker in self._brokers()), f"{name} has leaders everywhere")
         # A broker of Apache Kafka shows a leader before that leads. An idempotent producer's first batch is refused then and
         # its second taken, after which the first is out of order for ever. A leader that answers ListOffsets leads.
         wait.until(lambda: self._answers(name, partitions), f"the leaders of {name} lead")
@@ -49,7 +58,7 @@ class Topics:
     def delete(self, name):
         """Deletes a topic and waits until no broker knows it."""
         self.admin.delete_topics([name], operation_timeout=ADMIN_SECONDS)[name].result(ADMIN_SECONDS)
-        wait.until(lambda: all(not self._known(broker, name) for broker in self._brokers()), f"{name} is gone everywhere")
+        wait.until(lambda: all(name not in metadata.leaders(broker) for broker in self._brokers()), f"{name} is gone everywhere")
 
     def remove_all(self):
         """Deletes what is left, without waiting for the brokers to forget it."""
@@ -59,17 +68,15 @@ class Topics:
                 deletion.result(ADMIN_SECONDS)
 
     def _brokers(self):
-        return [admin_of(address) for address in self.cluster.bootstrap.split(",")]
+        return self.cluster.bootstrap.split(",")
 
-    # Each broker is asked for all topics: a request that names a topic could create it.
-    def _known(self, broker, name):
-        return broker.list_topics(timeout=ADMIN_SECONDS).topics.get(name)
-
-    def _leads(self, broker, name, partitions):
-        topic = self._known(broker, name)
-        return topic and len(topic.partitions) == partitions and all(p.leader >= 0 for p in topic.partitions.values())
+    def _led(self, broker, name, partitions):
+        known = metadata.leaders(broker).get(name, {})
+        return len(known) == partitions and min(known.values()) >= 0
 
     def _answers(self, name, partitions):
-        latest = {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(partitions)}
-        answers = self.admin.list_offsets(latest, request_timeout=ADMIN_SECONDS).values()
-        return all(answer.exception(ADMIN_SECONDS) is None for answer in answers)
+        reader = _reader_of(self.cluster.bootstrap)
+        try:
+            return all(reader.get_watermark_offsets(TopicPartition(name, partition), timeout=5) for partition in range(partitions))
+        except KafkaException:
+            return False

@@ -46,8 +46,7 @@ pub(super) fn without_repeats(fetches: Vec<SessionFetch>) -> Vec<SessionFetch> {
 
 impl Session {
     pub(super) fn new(by_id: bool, reads: &[SessionFetch], told: &[Told]) -> Self {
-        let mut session =
-            Self { by_id, epoch: 1, by_place: BTreeMap::new(), places: HashMap::new(), next_place: 0 };
+        let mut session = Self { by_id, epoch: 1, by_place: BTreeMap::new(), places: HashMap::new(), next_place: 0 };
         for (fetch, told) in reads.iter().zip(told) {
             session.put(Cached {
                 fetch: fetch.clone(),

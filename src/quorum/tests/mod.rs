@@ -2,5 +2,8 @@
 
 mod cluster;
 mod conformance;
+mod golden;
 mod logs;
+mod recovery;
+mod timing;
 mod world;

@@ -1,3 +1,8 @@
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.net.Socket;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -37,6 +42,12 @@ import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicIdException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.protocol.ApiKeys;
+import org.apache.kafka.common.protocol.ByteBufferAccessor;
+import org.apache.kafka.common.requests.MetadataRequest;
+import org.apache.kafka.common.requests.MetadataResponse;
+import org.apache.kafka.common.requests.RequestHeader;
+import org.apache.kafka.common.requests.ResponseHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -393,22 +404,37 @@ public final class ClientChecks {
         onEveryBroker(name, false);
     }
 
-    private final List<Admin> brokers = new ArrayList<>();
-
     private void onEveryBroker(String name, boolean there) throws Exception {
-        if (brokers.isEmpty()) {
-            for (String address : bootstrap.split(",")) {
-                brokers.add(Admin.create(Map.of("bootstrap.servers", address)));
-            }
-        }
         long end = System.nanoTime() + WAIT.toNanos();
-        for (Admin broker : brokers) {
-            while (get(broker.listTopics().names()).contains(name) != there) {
+        for (String address : bootstrap.split(",")) {
+            while (topicsKnownTo(address).contains(name) != there) {
                 if (System.nanoTime() > end) {
-                    throw new AssertionError(name + (there ? " is not known everywhere" : " is still known"));
+                    throw new AssertionError(name + (there ? " is not known to " : " is still known to ") + address);
                 }
                 Thread.onSpinWait();
             }
+        }
+    }
+
+    // An admin client asks whichever broker it likes, so this speaks to the socket itself.
+    private static Set<String> topicsKnownTo(String address) throws IOException {
+        short version = 12;
+        int colon = address.lastIndexOf(':');
+        RequestHeader header = new RequestHeader(ApiKeys.METADATA, version, "checks", 1);
+        ByteBuffer request = MetadataRequest.Builder.allTopics().build(version).serializeWithHeader(header);
+        try (Socket socket = new Socket(address.substring(0, colon), Integer.parseInt(address.substring(colon + 1)))) {
+            DataOutputStream out = new DataOutputStream(socket.getOutputStream());
+            byte[] bytes = new byte[request.remaining()];
+            request.get(bytes);
+            out.writeInt(bytes.length);
+            out.write(bytes);
+            DataInputStream in = new DataInputStream(socket.getInputStream());
+            ByteBuffer answer = ByteBuffer.wrap(in.readNBytes(in.readInt()));
+            ResponseHeader.parse(answer, ApiKeys.METADATA.responseHeaderVersion(version));
+            return MetadataResponse.parse(new ByteBufferAccessor(answer), version).topicMetadata().stream()
+                .filter(topic -> topic.partitionMetadata().stream().allMatch(partition -> partition.leaderId.isPresent()))
+                .map(MetadataResponse.TopicMetadata::topic)
+                .collect(Collectors.toSet());
         }
     }
 
@@ -416,7 +442,6 @@ public final class ClientChecks {
         Collection<String> left = get(admin.listTopics().names());
         left.retainAll(topics);
         get(admin.deleteTopics(left).all());
-        brokers.forEach(Admin::close);
         admin.close();
     }
 

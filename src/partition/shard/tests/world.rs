@@ -28,7 +28,7 @@ pub(super) fn id() -> PartitionId {
     PartitionId { topic: TopicId::new([7; 16]), index: PartitionIndex::new(0) }
 }
 
-fn name() -> TopicName {
+pub(super) fn name() -> TopicName {
     TopicName::new("orders").expect("a name within the rules")
 }
 
