@@ -25,6 +25,8 @@ pub(crate) enum Attack {
     },
     /// Bytes on a connection that is not used again.
     Stream { bytes: Vec<u8>, then: Then },
+    /// Bytes for the listeners of nodes and of HTTP.
+    Elsewhere { bytes: Vec<u8> },
 }
 
 /// What becomes of the connection.
@@ -47,7 +49,7 @@ impl Attack {
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Frames { frames, .. } => frames.len(),
-            Self::Stream { .. } => 1,
+            Self::Stream { .. } | Self::Elsewhere { .. } => 1,
         }
     }
 }
@@ -82,6 +84,7 @@ const RECIPES: &[Recipe] = &[
     recipe("stream: unread", 10, streams::unread),
     recipe("stream: large claim", 2, streams::large_claim),
     recipe("stream: out of step", 10, streams::out_of_step),
+    recipe("another listener", 10, streams::elsewhere),
 ];
 
 /// Makes attacks.
@@ -240,7 +243,7 @@ fn abandoned_poll(kitchen: &Kitchen, random: &mut Random) -> Attack {
     request.topics[0].partitions.truncate(1);
     request.topics[0].partitions[0].fetch_offset = 0;
     let bytes = encoded(4 + i16::try_from(random.below(9)).expect("few"), &request, random);
-    Attack::Stream { bytes, then: *random.pick(&[Then::Reset, Then::Close, Then::HalfClose, Then::Park]) }
+    Attack::Stream { bytes, then: *random.pick(&[Then::Reset, Then::Close, Then::Park]) }
 }
 
 impl Kitchen {
@@ -285,7 +288,7 @@ mod tests {
     fn all_frames(seed: u64) -> impl Iterator<Item = Vec<u8>> {
         attacks(seed).flat_map(|(_, attack)| match attack {
             Attack::Frames { frames, .. } => frames,
-            Attack::Stream { .. } => Vec::new(),
+            Attack::Stream { .. } | Attack::Elsewhere { .. } => Vec::new(),
         })
     }
 

@@ -40,7 +40,6 @@ pub(crate) struct Span {
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) key: ApiKey,
-    pub(crate) version: i16,
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<Span>,
     /// Where the body begins.
@@ -56,7 +55,7 @@ impl Draft {
         let mut maker = Maker { api: api.key, version, flexible, world, random, out: header, spans: Vec::new() };
         maker.value(Place { name: "", parent: "" }, &api.kind, Size::Any);
         let Maker { out, spans, .. } = maker;
-        let mut draft = Self { key: api.key, version, bytes: out, spans, body };
+        let mut draft = Self { key: api.key, bytes: out, spans, body };
         draft.set_prefix();
         draft
     }

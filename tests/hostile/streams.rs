@@ -80,3 +80,29 @@ pub(crate) fn out_of_step(kitchen: &Kitchen, random: &mut Random) -> Attack {
     frames[off][..PREFIX].copy_from_slice(&wrong.to_be_bytes());
     stream(frames.concat(), *random.pick(&[Then::Reset, Then::Close, Then::HalfClose]))
 }
+
+/// Bytes for listeners that speak something else: HTTP with lies inside, frames of nodes, noise (reliability S15).
+pub(crate) fn elsewhere(kitchen: &Kitchen, random: &mut Random) -> Attack {
+    let known: [&[u8]; 7] = [
+        b"GET /v1/topics/%00%2e%2e%2f HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{",
+        b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        b"DELETE /v1/topics/.. HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: \r\n\r\nGET / HTTP/1.1\r\n",
+        b"OTTL\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x7f\xff\xff\xff\0\0\0\0\0\0\0\x01\0",
+    ];
+    let bytes = match random.below(4) {
+        0 => kitchen.valid_harmless(random),
+        1 => {
+            let count = 1 + random.below(300);
+            random.bytes(count)
+        }
+        2 => {
+            let header = format!("X-Long: {}\r\n", "h".repeat(1 << random.below(17)));
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{}\r\n", header.repeat(1 + random.below(4))).into_bytes()
+        }
+        _ => random.piece(&known).to_vec(),
+    };
+    Attack::Elsewhere { bytes }
+}
