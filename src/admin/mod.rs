@@ -25,7 +25,8 @@ use axum::routing::get;
 
 pub use server::Server;
 
-use crate::broker::{Broker, Cluster};
+use crate::broker::{Broker, Cluster, CreatedTopics, DeletedTopics, NoController};
+use crate::machines::controller::{CreateTopics, DeleteTopics};
 use crate::telemetry::Metrics;
 
 /// The largest body that is read; a larger one is refused with 413.
@@ -46,6 +47,22 @@ impl State {
     #[must_use]
     pub fn new(cluster: Cluster, broker: Option<Broker>, metrics: Arc<Metrics>) -> Self {
         Self { cluster, broker, metrics }
+    }
+
+    /// Creates topics. On a broker it returns once its clients see them.
+    async fn create_topics(&self, request: CreateTopics) -> Result<CreatedTopics, NoController> {
+        match &self.broker {
+            Some(broker) => broker.create_topics(request, CONTROLLER_TIMEOUT).await,
+            None => self.cluster.create_topics(request, CONTROLLER_TIMEOUT).await,
+        }
+    }
+
+    /// Deletes topics. On a broker it returns once its clients see them no more.
+    async fn delete_topics(&self, request: DeleteTopics) -> Result<DeletedTopics, NoController> {
+        match &self.broker {
+            Some(broker) => broker.delete_topics(request, CONTROLLER_TIMEOUT).await,
+            None => self.cluster.delete_topics(request, CONTROLLER_TIMEOUT).await,
+        }
     }
 }
 

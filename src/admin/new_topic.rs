@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::State;
 use super::error::{Kind, Problem};
 use super::extract::{DryRun, InBody, InQuery};
-use super::{CONTROLLER_TIMEOUT, State};
 use crate::broker::NoController;
 use crate::machines::controller::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor};
 use crate::model::{NodeId, TopicId};
@@ -65,7 +65,7 @@ pub(super) async fn create(
         seed: seed.number(),
         settled: Vec::new(),
     };
-    let outcomes = state.cluster.create_topics(request, CONTROLLER_TIMEOUT).await?;
+    let outcomes = state.create_topics(request).await?;
     let (_, outcome) = outcomes.into_iter().next().ok_or(NoController)?;
     let created = outcome?;
     if !dry_run {

@@ -7,9 +7,9 @@ use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::State;
 use super::error::{Kind, Problem};
 use super::extract::{DryRun, InPath, InQuery};
-use super::{CONTROLLER_TIMEOUT, State};
 use crate::broker::NoController;
 use crate::machines::controller::{DeleteTopics, TopicReference};
 use crate::machines::metadata::{ConfigResource, Image, Partition, Recovery, Topic};
@@ -111,7 +111,7 @@ pub(super) async fn delete(
         return Ok(Json(DeletedTopicView { name, topic_id: topic.id.to_string(), dry_run }));
     }
     let request = DeleteTopics { topics: vec![TopicReference::Name(name.clone())], settled: Vec::new() };
-    let outcomes = state.cluster.delete_topics(request, CONTROLLER_TIMEOUT).await?;
+    let outcomes = state.delete_topics(request).await?;
     let (_, outcome) = outcomes.into_iter().next().ok_or(NoController)?;
     let gone = outcome?;
     info!(topic = %gone.name, id = %gone.id, "topic deleted over http");

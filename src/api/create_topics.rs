@@ -35,7 +35,7 @@ pub(super) async fn create_topics(context: Context, _: Caller, request: CreateTo
     if order.topics.is_empty() {
         return CreateTopicsResponse { topics, ..CreateTopicsResponse::default() };
     }
-    match context.cluster().create_topics(order, within).await {
+    match context.broker().create_topics(order, within).await {
         Ok(outcomes) => {
             let answers = outcomes.into_iter().zip(&asked);
             topics.extend(answers.map(|((name, outcome), asked)| result(&context, name, outcome, asked)));

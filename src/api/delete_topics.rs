@@ -68,7 +68,7 @@ async fn delete(
         return Vec::new();
     }
     let order = DeleteTopics { topics: topics.clone(), settled: Vec::new() };
-    match context.cluster().delete_topics(order, within).await {
+    match context.broker().delete_topics(order, within).await {
         Ok(outcomes) => outcomes.into_iter().map(|(topic, outcome)| result(topic, outcome)).collect(),
         Err(cause) => topics.into_iter().map(|topic| unanswered(topic, cause)).collect(),
     }

@@ -107,7 +107,7 @@ async fn create_missing(context: &Context, references: &[Reference]) {
     }
     let seed = context.random();
     let request = CreateTopics { topics, validate_only: false, seed, settled: Vec::new() };
-    match context.cluster().create_topics(request, CREATION_WAIT).await {
+    match context.broker().create_topics(request, CREATION_WAIT).await {
         Ok(outcomes) => {
             for (topic, refusal) in
                 outcomes.iter().filter_map(|(topic, outcome)| Some((topic, outcome.as_ref().err()?)))

@@ -5,6 +5,7 @@
 //! Invariant: one proposal is in flight; a reply leaves only when the records that it saw are accepted (rule S5); after
 //! an outcome that is not known the host decides nothing before it has been made active anew.
 
+mod connections;
 mod effects;
 mod round;
 
@@ -19,13 +20,14 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::calls;
+use self::connections::Connections;
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;
 use crate::model::{BootNumber, ClusterId, Instant as Moment, NodeId, Now};
 use crate::quorum::{Leadership, Quorum};
 use crate::telemetry::BrokerMetrics;
-use crate::transport::{CloseReason, LivenessEvent, VoterEvents};
+use crate::transport::{LivenessEvent, VoterEvents};
 
 /// Events that may wait for the host. At the bound the asker is told to try again.
 const EVENTS_WAITING_MAX: usize = 4_096;
@@ -84,6 +86,7 @@ struct Host {
     images: watch::Receiver<Arc<Image>>,
     /// From where each broker last connected: with the port of its listener, where it is dialled.
     seen_at: BTreeMap<NodeId, IpAddr>,
+    connections: Connections,
     leadership: watch::Receiver<Leadership>,
 }
 
@@ -105,6 +108,7 @@ impl ControllerHandle {
             found,
             images,
             seen_at: BTreeMap::new(),
+            connections: Connections::default(),
             leadership,
         };
         tokio::spawn(host.run());
@@ -159,13 +163,14 @@ impl Host {
             LivenessEvent::Opened { hello, from, at } => {
                 debug!(node = %hello.node, boot = %hello.boot, %from, "a broker's liveness connection is open");
                 self.seen_at.insert(hello.node, from.ip());
-                self.soft.connected(Now { instant: at, ..now }, hello.node, hello.boot);
+                if self.connections.opened(hello.node, hello.boot) {
+                    self.soft.connected(Now { instant: at, ..now }, hello.node, hello.boot);
+                }
             }
             LivenessEvent::Beat { payload, .. } => self.note_beat(&payload),
             LivenessEvent::Closed { node, boot, reason, at, .. } => {
                 info!(%node, %boot, ?reason, "a broker's liveness connection has closed");
-                // A newer connection, or one that is about to come, tells nothing about the process.
-                if !matches!(reason, CloseReason::Replaced | CloseReason::Redialling) {
+                if self.connections.closed(node, boot, reason) {
                     self.soft.closed(Now { instant: at, ..now }, node, boot);
                 }
             }

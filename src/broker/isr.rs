@@ -74,15 +74,17 @@ fn change(proposal: &PartitionProposal) -> IsrChange {
         leader_epoch: wanted.leader_epoch,
         partition_epoch: wanted.partition_epoch,
         isr: wanted.isr.iter().map(member).collect(),
-        recovery: if wanted.recovered { Recovery::Recovered } else { Recovery::Recovering },
+        // A leader that recovers says with its first proposal that it has; any other has nothing to recover from.
+        recovery: Recovery::Recovered,
     }
 }
 
 fn outcome(answer: Result<Partition, IsrRefusal>) -> IsrOutcome {
     match answer {
         Ok(state) => IsrOutcome::Accepted { partition_epoch: state.partition_epoch, isr: state.isr },
-        Err(IsrRefusal::IneligibleReplica { .. }) => IsrOutcome::Ineligible,
-        Err(IsrRefusal::NotController | IsrRefusal::NotAttempted) => IsrOutcome::Retry,
+        // Nothing was done: the leader goes back to what stands and proposes anew.
+        Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted) => IsrOutcome::Ineligible,
+        Err(IsrRefusal::NotController) => IsrOutcome::Retry,
         Err(
             IsrRefusal::UnknownTopic
             | IsrRefusal::UnknownPartition
@@ -90,5 +92,29 @@ fn outcome(answer: Result<Partition, IsrRefusal>) -> IsrOutcome {
             | IsrRefusal::Invalid(_)
             | IsrRefusal::InvalidUpdateVersion { .. },
         ) => IsrOutcome::Stale,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::replication::{self, IsrProposal};
+    use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionId, PartitionIndex, TopicId};
+
+    #[test]
+    fn an_ordinary_leader_never_asks_to_become_recovering() {
+        let member = replication::IsrMember { node: NodeId::new(2), broker_epoch: BrokerEpoch::new(9) };
+        for recovered in [false, true] {
+            let proposal = IsrProposal {
+                leader_epoch: LeaderEpoch::new(3),
+                partition_epoch: PartitionEpoch::new(4),
+                isr: vec![member],
+                recovered,
+            };
+            let partition = PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) };
+            let asked = change(&PartitionProposal { partition, proposal });
+            assert_eq!(asked.recovery, Recovery::Recovered);
+            assert_eq!(asked.isr, [IsrMember { node: NodeId::new(2), broker_epoch: BrokerEpoch::new(9) }]);
+        }
     }
 }

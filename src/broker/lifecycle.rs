@@ -233,7 +233,10 @@ impl Lifecycle {
         };
         inner.beats.say(Some(heartbeat.clone()));
         match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
-            Ok(Reply::Heartbeat(Ok(answer))) => Beat::Answer(answer),
+            Ok(Reply::Heartbeat(Ok(answer))) => {
+                inner.progress.session_until(now.plus(inner.options.session_timeout));
+                Beat::Answer(answer)
+            }
             Ok(Reply::Heartbeat(Err(stale))) => {
                 warn!(%stale, "a heartbeat was refused");
                 Beat::Stale

@@ -45,6 +45,7 @@ pub use settings::topic_settings;
 pub use start::{BrokerOptions, BrokerWorld, RunningBroker, StartError};
 
 use crate::env::{Clock, Seed};
+use crate::machines::controller::{CreateTopics, DeleteTopics};
 use crate::machines::metadata::{Image, Listener};
 use crate::machines::replication::{Acks, EpochEnd};
 use crate::model::{
@@ -126,7 +127,13 @@ pub(crate) fn abort(why: &str) -> ! {
 /// What a produce waits for; resolved by the shard.
 #[derive(Debug)]
 pub struct PendingAppend {
-    reply: Option<oneshot::Receiver<Reply>>,
+    state: Pending,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Waiting(oneshot::Receiver<Reply>),
+    Refused(AppendRefusal),
 }
 
 impl PendingAppend {
@@ -135,7 +142,10 @@ impl PendingAppend {
     /// # Errors
     /// Why it is refused, or what became of it.
     pub async fn outcome(self) -> Result<Acked, AppendRefusal> {
-        let Some(reply) = self.reply else { return Err(AppendRefusal::Busy) };
+        let reply = match self.state {
+            Pending::Waiting(reply) => reply,
+            Pending::Refused(refusal) => return Err(refusal),
+        };
         match reply.await {
             Ok(Reply::Append(outcome)) => outcome,
             // The ticket was withdrawn: the shard has ended.
@@ -187,10 +197,11 @@ impl Broker {
         &self.inner.cluster.defaults.topic
     }
 
-    /// The cluster's metadata as this node has applied it.
+    /// The cluster's metadata, as far as this broker's shards have their orders for it: whom it shows as the leader here
+    /// leads here.
     #[must_use]
     pub fn image(&self) -> Arc<Image> {
-        self.inner.image()
+        Arc::clone(&self.inner.reconciled.borrow())
     }
 
     /// The epoch of this life's registration, once it is registered.
@@ -212,11 +223,16 @@ impl Broker {
     }
 
     /// Appends a checked batch. It is in the shard's inbox when this returns, so that two appends of one connection
-    /// keep their order. A full inbox refuses it as busy.
+    /// keep their order. A full inbox refuses it as busy; a broker that the controller may have given up refuses what
+    /// only it would keep (rule R20).
     #[must_use]
     pub fn append(&self, partition: PartitionId, batch: Batch, acks: Acks, within: Duration) -> PendingAppend {
         let shards = &self.inner.shards;
-        let deadline = self.now().instant.plus(within);
+        let now = self.now().instant;
+        if acks != Acks::All && !self.inner.progress.has_session(now) {
+            return PendingAppend { state: Pending::Refused(AppendRefusal::NotLeader) };
+        }
+        let deadline = now.plus(within);
         let reply = shards.ask(shards.owner(partition), |ticket| Event::Append {
             ticket,
             partition,
@@ -225,7 +241,7 @@ impl Broker {
             acks,
             deadline,
         });
-        PendingAppend { reply: reply.ok() }
+        PendingAppend { state: reply.map_or(Pending::Refused(AppendRefusal::Busy), Pending::Waiting) }
     }
 
     /// ListOffsets for one partition.
@@ -294,6 +310,34 @@ impl Broker {
             }
         }
         all
+    }
+
+    /// Creates topics; each is made or refused by itself. Returns when this broker shows what was made.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn create_topics(&self, request: CreateTopics, within: Duration) -> Result<CreatedTopics, NoController> {
+        let made = self.inner.cluster.create_topics(request, within).await?;
+        self.show_applied(within).await;
+        Ok(made)
+    }
+
+    /// Deletes topics. Returns when this broker shows it.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn delete_topics(&self, request: DeleteTopics, within: Duration) -> Result<DeletedTopics, NoController> {
+        let gone = self.inner.cluster.delete_topics(request, within).await?;
+        self.show_applied(within).await;
+        Ok(gone)
+    }
+
+    /// Waits until `image` shows all that this node has applied.
+    async fn show_applied(&self, within: Duration) {
+        let applied = self.inner.image().last_applied();
+        let mut reconciled = self.inner.reconciled.subscribe();
+        // A broker that is not registered reconciles nothing: its image stays as it is.
+        let _ = tokio::time::timeout(within, reconciled.wait_for(|image| image.last_applied() >= applied)).await;
     }
 
     /// A producer id that nobody else has.

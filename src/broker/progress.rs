@@ -3,8 +3,8 @@
 //! Written by the shard threads, the flusher and the image follower; read by the heartbeat.
 //! Invariant: an age is counted from the begin of something that has not ended, so a stuck thread is seen by others.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::model::Instant;
@@ -14,6 +14,8 @@ use crate::model::Instant;
 pub(super) struct Progress {
     /// Guards a few instants; held for one assignment.
     begun: Mutex<Begun>,
+    /// Until when the controller counts this broker in, as far as its last answer tells; in nanoseconds.
+    session_end: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -24,7 +26,8 @@ struct Begun {
 
 impl Progress {
     pub(super) fn new(shards: usize) -> Self {
-        Self { begun: Mutex::new(Begun { turns: vec![None; shards], flush: None }) }
+        let begun = Begun { turns: vec![None; shards], flush: None };
+        Self { begun: Mutex::new(begun), session_end: AtomicU64::new(0) }
     }
 
     pub(super) fn turn_begins(&self, shard: usize, now: Instant) {
@@ -51,6 +54,17 @@ impl Progress {
     /// The age of the flush that has not ended; zero when none is under way.
     pub(super) fn flush_age(&self, now: Instant) -> Duration {
         self.with(|begun| begun.flush.map(|begin| now.since(begin)).unwrap_or_default())
+    }
+
+    /// The controller has answered a heartbeat that was sent at `end` less the session's length.
+    pub(super) fn session_until(&self, end: Instant) {
+        self.session_end.store(end.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether the controller may still count this broker in. Once it does not, a successor may have been elected, and
+    /// what only this broker keeps would be cut off (rule R20).
+    pub(super) fn has_session(&self, now: Instant) -> bool {
+        now.as_nanos() < self.session_end.load(Ordering::Relaxed)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Begun) -> T) -> T {

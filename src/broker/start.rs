@@ -35,6 +35,8 @@ pub struct BrokerOptions {
     pub controller_listener: String,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout: Duration,
     /// `num.shards`.
     pub shards: usize,
     /// `replica.lag.time.max.ms`.

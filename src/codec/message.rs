@@ -60,6 +60,17 @@ pub trait Message: Wire + Default {
         Ok(message)
     }
 
+    /// Reads a body that bytes of no meaning may follow.
+    ///
+    /// # Errors
+    /// As `decode_body`, but for those bytes.
+    fn decode_front(version: i16, body: Bytes) -> Result<Self, DecodeError> {
+        if !Self::VERSIONS.contains(version) {
+            return Err(DecodeError::Version { version });
+        }
+        Self::decode(&mut Reader::with_elements_max(body, ELEMENTS_MAX), Self::form(version))
+    }
+
     /// Writes the body.
     ///
     /// # Panics

@@ -71,6 +71,7 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
         inter_broker_listener: config.listeners.inter_broker.clone().unwrap_or_default(),
         controller_listener: config.listeners.controller.name.clone(),
         heartbeat_interval: config.liveness.heartbeat_interval,
+        session_timeout: config.liveness.session_timeout,
         shards: config.shards.unwrap_or_else(cores),
         lag_max: config.replication.lag_time_max,
         retention_interval: config.retention_check_interval,

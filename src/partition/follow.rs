@@ -176,8 +176,8 @@ struct End {
     is_empty: bool,
 }
 
-/// The batches that continue a log, or hold the start of an empty one, up to the first that is damaged or of an epoch above `epoch_max`: such a one was
-/// written by a leader that is not followed yet (rule R5).
+/// The batches that continue a log, or hold the start of an empty one, up to the first that is damaged or of an epoch
+/// above `epoch_max`: such a one was written by a leader that is not followed yet (rule R5).
 fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
     let mut batches = Vec::new();
     let mut next = log.end;

@@ -1,7 +1,7 @@
 //! One partition's copy on this broker: its log, its role, and who waits on it.
 //!
-//! Used by `shard.rs` only, which hands it every event of the partition; `append.rs`, `follow.rs` and `read.rs` hold the
-//! rest of its verbs. Invariant: what the role machine was told is what the log has done: told after the write, and of
+//! Used by `shard.rs` only, which hands it every event of the partition; `append.rs`, `follow.rs` and `read.rs` hold
+//! the rest of its verbs. Invariant: what the role machine was told is what the log has done: told after the write, and of
 //! a flush only after the sync.
 
 use std::collections::BTreeMap;

@@ -243,7 +243,7 @@ impl Shard {
         out.push(Effect::Opened(OpenedPartition { partition, start, attested_end: log.flushed_end(), end }));
     }
 
-    /// Opens a partition that is not open yet. What was never written has no files, and gets them with its first record.
+    /// Opens a partition that is not open yet. What was never written gets its files with the first record.
     fn open_ordered(
         &mut self,
         partition: PartitionId,

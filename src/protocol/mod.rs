@@ -5,7 +5,7 @@
 //! `correlation_id` and `decode_response`. The messages stand in `messages`, one file per API; a field has the name
 //! that Kafka gives it.
 //!
-//! Invariant: this module decides nothing. A frame either is exactly one message of its version or is refused.
+//! Invariant: this module decides nothing. A frame either begins with one message of its version or is refused.
 
 pub mod api_key;
 pub mod error_code;
@@ -36,12 +36,13 @@ pub trait Response: Message {
     const KEY: ApiKey;
 }
 
-/// Reads the body of a request, as `split_request` left it.
+/// Reads the body of a request, as `split_request` left it. Bytes behind it are passed over, as Kafka does: librdkafka
+/// 2.16 sends three of them with Metadata 13 (reliability N14).
 ///
 /// # Errors
-/// When its table lacks the version or the bytes are not exactly one body: the connection must be closed.
+/// When its table lacks the version or the bytes do not begin with a body: the connection must be closed.
 pub fn decode_request<R: Request>(version: i16, body: Bytes) -> Result<R, DecodeError> {
-    R::decode_body(version, body)
+    R::decode_front(version, body)
 }
 
 /// Writes a response as a whole frame. Record batches in it are shared, not copied.
@@ -103,6 +104,17 @@ mod tests {
         assert_eq!((header.api_key, header.api_version, header.correlation_id), (ApiKey::ApiVersions, 4, 7));
         assert_eq!(header.client_id.as_deref(), Some("me"));
         assert_eq!(decode_request(4, body), Ok(request));
+    }
+
+    #[test]
+    fn bytes_behind_a_request_are_passed_over_but_not_behind_a_response() {
+        let mut body = crate::codec::Writer::new();
+        ApiVersionsRequest::default().encode_body(3, &mut body);
+        body.put_slice(&[0, 0, 0]);
+        assert_eq!(decode_request(3, body.into_bytes()), Ok(ApiVersionsRequest::default()));
+        let mut all = bytes(encode_response(0, 1, &ApiVersionsResponse::default())).to_vec();
+        all.push(0);
+        assert!(decode_response::<ApiVersionsResponse>(0, Bytes::from(all).split_off(4)).is_err());
     }
 
     #[test]

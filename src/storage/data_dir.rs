@@ -374,9 +374,11 @@ fn parse_directory(name: &str) -> Option<(TopicName, PartitionIndex)> {
 }
 
 fn lock(files: &dyn Files, path: &Path) -> Result<Box<dyn FileLock>, DataDirError> {
-    files.lock(&path.join(LOCK)).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => DataDirError::Locked { path: path.to_owned() },
-        _ => DataDirError::Io { path: path.join(LOCK), source },
+    files.lock(&path.join(LOCK)).map_err(|source| {
+        if source.kind() == io::ErrorKind::WouldBlock {
+            return DataDirError::Locked { path: path.to_owned() };
+        }
+        DataDirError::Io { path: path.join(LOCK), source }
     })
 }
 

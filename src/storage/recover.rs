@@ -303,8 +303,8 @@ impl Scan<'_> {
         if base > attested_end || self.attested.is_none_or(|attested| base > attested.end.segment) {
             return Ok(false);
         }
-        if base > expected && self.log.options.cleanup.compact {
-            // Compaction empties the ends of segments.
+        if base > expected && (self.log.options.cleanup.compact || base <= self.log.start) {
+            // Compaction empties the ends of segments; and what lies below the start is of no consequence.
             return Ok(true);
         }
         Err(self.corruption(base, 0).into())

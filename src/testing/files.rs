@@ -211,10 +211,8 @@ impl World {
     }
 
     fn keep_point(&mut self) {
-        if self.points.is_some() {
-            let point = self.point();
-            self.points.as_mut().expect("just seen").push(point);
-        }
+        let point = self.points.is_some().then(|| self.point());
+        self.points.iter_mut().for_each(|points| points.extend(point.clone()));
     }
 
     fn change(&mut self, node: NodeNumber, change: Change) {

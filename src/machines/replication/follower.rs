@@ -165,8 +165,8 @@ impl Follower {
         self.high_watermark = self.high_watermark.max(known);
     }
 
-    /// Where the logs part, by epochs only, never by the high watermark (rules R3, R4): where the leader's epoch ends in
-    /// either log. If that epoch is not known here, the next smaller one is what may agree, and is compared next.
+    /// Where the logs part, by epochs only, never by the high watermark (rules R3, R4): where the leader's epoch ends
+    /// in either log. If that epoch is not known here, the next smaller one is what may agree, and is compared next.
     fn cut(&self, theirs: EpochEnd, history: &EpochHistory, log_start: Offset) -> FollowerStep {
         let ours = history.end_of(theirs.epoch, self.log.end);
         let end = match ours {

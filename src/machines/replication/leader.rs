@@ -345,7 +345,7 @@ impl Leader {
         self.own = own.and_then(|r| r.broker_epoch).map(|epoch| IsrMember { node: self.node, broker_epoch: epoch });
     }
 
-    /// The same leader, a later epoch: the members of the ISR are still known, as they followed nobody else; if an epoch
+    /// The same leader, a later epoch: the members of the ISR are still known, as they followed nobody else; if one
     /// was missed, another may have led, and nothing is known (rules R2, S18).
     fn begin_epoch(&mut self, epoch: LeaderEpoch, now: Instant) {
         let consecutive = epoch == self.epoch.next();

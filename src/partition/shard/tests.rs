@@ -67,6 +67,60 @@ fn the_leader_ships_before_its_own_flush_and_acknowledges_after_it() {
 }
 
 #[test]
+fn a_former_leader_of_an_empty_epoch_takes_records_of_an_earlier_one() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.cut(1);
+    world.produce(1, "a", Acks::Leader);
+    world.run();
+    // Node 2 leads and writes nothing; then node 1 leads again, with a record of the epoch before.
+    world.elect(2, 2, 2, &[1, 2, 3]);
+    world.run();
+    world.heal(1);
+    world.elect(1, 3, 3, &[1, 2, 3]);
+    world.run();
+    assert_eq!(world.describe(2).end, offset(1));
+    assert_eq!(world.consume(1, 0), Ok("a".to_owned()));
+}
+
+#[test]
+fn a_recovered_tail_is_flushed_before_it_counts() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.cut(3);
+    world.run();
+    world.hold_flushes(2);
+    let ticket = world.produce(1, "a", Acks::All);
+    world.run();
+    // Node 2 is killed between its write and its flush.
+    world.restart(2);
+    world.tell_follow(2, 1, 1, 1);
+    world.run();
+    let description = world.describe(2);
+    assert_eq!((description.flushed_end, description.end), (offset(0), offset(1)));
+    assert!(!world.fetches(2));
+    assert!(!world.is_answered(1, ticket));
+    world.let_flush(2);
+    world.run();
+    assert_eq!(world.describe(2).flushed_end, offset(1));
+    assert_eq!(world.acked(1, ticket), Ok(0));
+}
+
+#[test]
+fn a_replica_that_was_opened_and_given_no_order_leads_nothing() {
+    let mut world = World::new(1);
+    world.elect(1, 1, 1, &[1]);
+    let ticket = world.produce(1, "a", Acks::All);
+    world.run();
+    assert_eq!(world.acked(1, ticket), Ok(0));
+    world.restart(1);
+    let ticket = world.produce(1, "b", Acks::All);
+    world.run();
+    assert_eq!(world.acked(1, ticket), Err(AppendRefusal::NotLeader));
+    assert!(matches!(world.describe(1).role, RoleDescription::Idle));
+}
+
+#[test]
 fn one_flush_covers_all_that_a_turn_wrote() {
     let mut world = World::new(1);
     world.elect(1, 1, 1, &[1]);

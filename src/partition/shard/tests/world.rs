@@ -47,7 +47,7 @@ struct Node {
 }
 
 pub(super) struct World {
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
     nodes: BTreeMap<i32, Node>,
     cut: BTreeSet<i32>,
     fenced: BTreeSet<i32>,
@@ -65,7 +65,7 @@ impl World {
         let nodes = (1..=nodes).map(|node| (node, Node::open(&root.path().join(node.to_string()), node)));
         Self {
             nodes: nodes.collect(),
-            _root: root,
+            root,
             cut: BTreeSet::new(),
             fenced: BTreeSet::new(),
             now,
@@ -174,6 +174,20 @@ impl World {
 
     pub(super) fn hold_flushes(&mut self, node: i32) {
         self.node(node).held = Some(Vec::new());
+    }
+
+    /// The process of a node ends and another begins, which finds what was written and holds its flushes.
+    pub(super) fn restart(&mut self, node: i32) {
+        self.nodes.remove(&node);
+        let mut process = Node::open(&self.root.path().join(node.to_string()), node);
+        process.held = Some(Vec::new());
+        let found = process.directory.partitions().iter();
+        process.inbox.extend(found.map(|p| Event::Open { partition: p.id, name: p.name.clone() }));
+        self.nodes.insert(node, process);
+    }
+
+    pub(super) fn fetches(&self, node: i32) -> bool {
+        self.nodes[&node].position.is_some()
     }
 
     pub(super) fn let_flush(&mut self, node: i32) {

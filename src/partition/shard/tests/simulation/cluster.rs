@@ -1,5 +1,7 @@
 //! The brokers, network and disks of the simulation.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::env::{Files, Seed};
-use crate::machines::replication::{Acks, IsrProposal, Ticket};
+use crate::machines::replication::{Acks, Ticket};
 use crate::model::{BrokerEpoch, Instant, NodeId, Now, Offset, Timestamp};
 use crate::partition::{
-    ConsumerIsolation, Effect, Event, FetchPosition, FetchedOutcome, FetchedPartition, ReadEvent, ReadRefusal,
-    ReadRequest, Reader, Reply, Shard, ShardOptions,
+    ConsumerIsolation, Effect, Event, FetchPosition, ReadEvent, ReadRefusal, ReadRequest, Reader, Reply, Shard,
+    ShardOptions,
 };
 use crate::records::{Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
 use crate::storage::{DataDir, FlushOrder, FormatRule};
@@ -20,6 +22,7 @@ use crate::testing::SimulatedFiles;
 
 use super::super::world::id;
 use super::controller::Controller;
+use network::{Letter, Message};
 
 /// The same numbers for the same seed (splitmix64).
 #[derive(Debug)]
@@ -48,21 +51,6 @@ impl Seed for FixedSeed {
     fn number(&self) -> u64 {
         9
     }
-}
-
-#[derive(Debug)]
-enum Message {
-    Ask { from: NodeId, position: FetchPosition },
-    Answer { to: NodeId, fetched: FetchedPartition },
-    Propose { from: NodeId, proposal: IsrProposal },
-    Decided { to: NodeId, event: Event },
-}
-
-/// A message between two lives.
-#[derive(Debug)]
-struct Letter {
-    life: BrokerEpoch,
-    message: Message,
 }
 
 struct Process {
@@ -243,11 +231,13 @@ impl Cluster {
         let mut inbox = std::mem::take(&mut process.inbox);
         process.shard.turn(now, &mut inbox, &mut outbox);
         for effect in outbox {
-            self.note(match &effect {
-                // An order shows the whole disk.
-                Effect::Flush(orders) => format!("  {node}: flush {}", orders.len()),
-                effect => format!("  {node}: {effect:?}"),
-            });
+            // An order shows the whole disk.
+            let shown = if let Effect::Flush(orders) = &effect {
+                format!("{} orders", orders.len())
+            } else {
+                format!("{effect:?}")
+            };
+            self.note(format!("  {node}: {shown}"));
             self.carry_out(node, effect);
         }
     }
@@ -390,109 +380,6 @@ impl Cluster {
         self.letters.push(Letter { life, message: Message::Ask { from: node, position } });
     }
 
-    fn deliver(&mut self) {
-        for _ in 0..3 {
-            if !self.letters.is_empty() {
-                let at = self.chance.below(self.letters.len());
-                let letter = self.letters.swap_remove(at);
-                self.open_letter(letter);
-            }
-        }
-    }
-
-    fn open_letter(&mut self, letter: Letter) {
-        let life = letter.life;
-        match letter.message {
-            Message::Ask { from, position } => {
-                let reader = Reader::Follower { node: from, broker_epoch: Some(life) };
-                let answer = self.read(position.leader, reader, position.offset, Some(position));
-                let Some(outcome) = answer.and_then(fetched) else {
-                    self.stop_asking(from, life);
-                    return;
-                };
-                let fetched = FetchedPartition { position, outcome };
-                self.letters.push(Letter { life, message: Message::Answer { to: from, fetched } });
-            }
-            Message::Answer { to, fetched } => {
-                let Some(process) = self.process(to).filter(|process| process.life == life) else { return };
-                if process.position != Some(fetched.position) {
-                    // A late answer is told all the same: the shard must not take it (rule R5).
-                    self.tell(to, Event::Fetched(fetched));
-                    return;
-                }
-                process.asking = false;
-                if let FetchedOutcome::Records { bytes, high_watermark, .. } = &fetched.outcome
-                    && bytes.is_empty()
-                    && process.heard.replace(*high_watermark) == Some(*high_watermark)
-                {
-                    process.parked = true;
-                    return;
-                }
-                // One answer for a position; the next is awaited.
-                process.position = None;
-                self.tell(to, Event::Fetched(fetched));
-            }
-            Message::Propose { from, proposal } => {
-                let outcome = self.controller.decide(from, life, &proposal);
-                let (leader_epoch, partition_epoch) = (proposal.leader_epoch, proposal.partition_epoch);
-                let event = Event::IsrAnswer { partition: id(), leader_epoch, partition_epoch, outcome };
-                self.letters.push(Letter { life, message: Message::Decided { to: from, event } });
-            }
-            Message::Decided { to, event } => {
-                if self.process(to).is_some_and(|process| process.life == life) {
-                    self.tell(to, event);
-                }
-            }
-        }
-    }
-
-    /// A connection breaks with what was in it; the sender learns that it does not know.
-    fn lose_letter(&mut self) {
-        if self.letters.is_empty() {
-            return;
-        }
-        let at = self.chance.below(self.letters.len());
-        let letter = self.letters.swap_remove(at);
-        let life = letter.life;
-        match letter.message {
-            Message::Ask { from: node, .. } | Message::Answer { to: node, .. } => self.stop_asking(node, life),
-            Message::Propose { from, proposal } => {
-                let (leader_epoch, partition_epoch) = (proposal.leader_epoch, proposal.partition_epoch);
-                self.answer_unknown(from, life, (leader_epoch, partition_epoch));
-                // It may be decided all the same, later than anything that is sent after it.
-                if self.chance.below(2) == 0 {
-                    self.letters.push(Letter { life, message: Message::Propose { from, proposal } });
-                }
-            }
-            Message::Decided { to, event } => {
-                if let Event::IsrAnswer { leader_epoch, partition_epoch, .. } = event {
-                    self.answer_unknown(to, life, (leader_epoch, partition_epoch));
-                }
-            }
-        }
-    }
-
-    fn answer_unknown(
-        &mut self,
-        node: NodeId,
-        life: BrokerEpoch,
-        base: (crate::model::LeaderEpoch, crate::model::PartitionEpoch),
-    ) {
-        if self.process(node).is_some_and(|process| process.life == life) {
-            let outcome = crate::machines::replication::IsrOutcome::Retry;
-            self.tell(
-                node,
-                Event::IsrAnswer { partition: id(), leader_epoch: base.0, partition_epoch: base.1, outcome },
-            );
-        }
-    }
-
-    fn stop_asking(&mut self, node: NodeId, life: BrokerEpoch) {
-        if let Some(process) = self.process(node).filter(|process| process.life == life) {
-            (process.asking, process.parked) = (false, true);
-        }
-    }
-
     /// Asks a node; `None` when it is down.
     fn read(
         &mut self,
@@ -549,9 +436,8 @@ impl Cluster {
         let mut outbox = Vec::new();
         let describe = Event::Describe { ticket: Ticket(0), partition: Some(id()) };
         process.shard.turn(now, &mut vec![describe], &mut outbox);
-        let described = outbox.into_iter().find_map(|effect| match effect {
-            Effect::Reply { reply: Reply::Describe(mut all), .. } => all.pop(),
-            _ => None,
+        let described = outbox.into_iter().find_map(|effect| {
+            if let Effect::Reply { reply: Reply::Describe(mut all), .. } = effect { all.pop() } else { None }
         });
         let description = described.expect("the partition is there");
         (description.high_watermark, description.end)
@@ -584,24 +470,6 @@ impl Process {
             life,
             registered: false,
         }
-    }
-}
-
-/// What a follower makes of an answer; `None` for what only time mends.
-fn fetched(answer: Result<(Bytes, Facts), ReadRefusal>) -> Option<FetchedOutcome> {
-    match answer {
-        Ok((bytes, facts)) => Some(facts.diverging.map_or(
-            FetchedOutcome::Records { bytes, high_watermark: facts.high_watermark, log_start: facts.log_start },
-            FetchedOutcome::Diverging,
-        )),
-        Err(ReadRefusal::OutOfRange { start, end }) => Some(FetchedOutcome::OutOfRange { start, end }),
-        Err(
-            ReadRefusal::UnknownPartition
-            | ReadRefusal::NotLeader
-            | ReadRefusal::FencedEpoch { .. }
-            | ReadRefusal::UnknownEpoch { .. }
-            | ReadRefusal::Offline,
-        ) => None,
     }
 }
 
