@@ -215,7 +215,7 @@ fn fetch_sessions(kitchen: &Kitchen, random: &mut Random) -> Attack {
     let session = |random: &mut Random| FetchRequest {
         session_id: if random.chance(4) { i32::try_from(random.below(1 << 30)).expect("small") } else { 0 },
         session_epoch: *random.pick(&[0, 0, 0, 1, i32::MAX, -1, -2]),
-        ..kitchen.fetch(1 + random.below(3), 1 << 10, 0)
+        ..kitchen.fetch(1 + random.below(3), 1 << 10)
     };
     frames(
         (0..count)
@@ -226,7 +226,7 @@ fn fetch_sessions(kitchen: &Kitchen, random: &mut Random) -> Attack {
 
 /// All there is, of all there is.
 fn huge_fetch(kitchen: &Kitchen, random: &mut Random) -> Attack {
-    let request = kitchen.fetch(8, i32::MAX, 0);
+    let request = kitchen.fetch(8, i32::MAX);
     let frame = encoded(4 + i16::try_from(random.below(9)).expect("few"), &request, random);
     if random.chance(3) {
         let then = *random.pick(&[Then::Park, Then::Reset]);
@@ -237,23 +237,19 @@ fn huge_fetch(kitchen: &Kitchen, random: &mut Random) -> Attack {
 
 /// A wait for what never comes, by somebody who leaves (reliability P8, N7).
 fn abandoned_poll(kitchen: &Kitchen, random: &mut Random) -> Attack {
-    let mut request = kitchen.fetch(1, 1 << 10, i64::MAX);
-    request.max_wait_ms = *random.pick(&[1_000, 60_000, i32::MAX]);
-    request.min_bytes = i32::MAX;
-    request.topics[0].partitions.truncate(1);
-    request.topics[0].partitions[0].fetch_offset = 0;
+    let partition = FetchPartition { partition_max_bytes: 1 << 10, ..FetchPartition::default() };
+    let topic =
+        FetchTopic { topic: kitchen.world.quiet.name.clone(), partitions: vec![partition], ..FetchTopic::default() };
+    let max_wait_ms = *random.pick(&[1_000, 60_000, i32::MAX]);
+    let request = FetchRequest { max_wait_ms, min_bytes: 1, topics: vec![topic], ..FetchRequest::default() };
     let bytes = encoded(4 + i16::try_from(random.below(9)).expect("few"), &request, random);
     Attack::Stream { bytes, then: *random.pick(&[Then::Reset, Then::Close, Then::Park]) }
 }
 
 impl Kitchen {
-    fn fetch(&self, topics: usize, bytes_max: i32, offset: i64) -> FetchRequest {
-        let partition = |partition: i32| FetchPartition {
-            partition,
-            fetch_offset: offset,
-            partition_max_bytes: bytes_max,
-            ..FetchPartition::default()
-        };
+    fn fetch(&self, topics: usize, bytes_max: i32) -> FetchRequest {
+        let partition =
+            |partition: i32| FetchPartition { partition, partition_max_bytes: bytes_max, ..FetchPartition::default() };
         let known = self.world.standing.iter().chain([&self.world.good]).take(topics);
         let topic = |topic: &crate::world::Topic| FetchTopic {
             topic: topic.name.clone(),

@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::random::Random;
 use crate::tally::Tally;
 use crate::wire::Client;
-use crate::world::{GOOD_TOPIC, PARTITIONS, STANDING, Topic, World};
+use crate::world::{GOOD_TOPIC, PARTITIONS, QUIET_TOPIC, STANDING, Topic, World};
 
 /// Requests of a run unless `HOSTILE_REQUESTS` says otherwise.
 const REQUESTS: u64 = 50_000;
@@ -176,7 +176,7 @@ async fn make_world(port: u16) -> World {
         ..CreatableTopic::default()
     };
     let standing = STANDING.iter().map(|(name, configs)| topic(name, configs));
-    let topics = standing.chain([topic(GOOD_TOPIC, &[])]).collect();
+    let topics = standing.chain([topic(GOOD_TOPIC, &[]), topic(QUIET_TOPIC, &[])]).collect();
     let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
     let response = client.call(7, &request).await.expect("topics are created");
     let id_of = |name: &str| -> TopicId {
@@ -185,5 +185,6 @@ async fn make_world(port: u16) -> World {
         made.topic_id
     };
     let known = |name: &str| Topic { name: name.to_owned(), id: id_of(name) };
-    World { good: known(GOOD_TOPIC), standing: STANDING.iter().map(|(name, _)| known(name)).collect() }
+    let standing = STANDING.iter().map(|(name, _)| known(name)).collect();
+    World { good: known(GOOD_TOPIC), quiet: known(QUIET_TOPIC), standing }
 }

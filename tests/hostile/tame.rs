@@ -13,7 +13,7 @@ use ottla::protocol::messages::produce::ProduceRequest;
 use ottla::protocol::{ApiKey, Request, RequestHeader, decode_request, encode_request, split_request};
 
 use crate::draft::PREFIX;
-use crate::world::{COMING_AND_GOING, GOOD_TOPIC, STANDING, World};
+use crate::world::{COMING_AND_GOING, STANDING, World};
 
 /// The longest poll that an attacker waits out; those that it abandons are longer.
 const WAIT_MS_MAX: i32 = 50;
@@ -89,7 +89,8 @@ fn metadata(request: &mut MetadataRequest) -> bool {
 }
 
 fn delete_topics(request: &mut DeleteTopicsRequest, world: &World) -> bool {
-    let is_kept = |name: &str| name == GOOD_TOPIC || STANDING.iter().any(|(standing, _)| *standing == name);
+    let is_standing = |name: &str| STANDING.iter().any(|(standing, _)| *standing == name);
+    let is_kept = |name: &str| world.is_protected(name, TopicId::ZERO) || is_standing(name);
     let mut changed = false;
     for name in request.topic_names.iter_mut().filter(|name| is_kept(name)) {
         *name = instead(name);
@@ -100,8 +101,8 @@ fn delete_topics(request: &mut DeleteTopicsRequest, world: &World) -> bool {
             *name = instead(name);
             changed = true;
         }
-        let is_known = |id: TopicId| world.good.id == id || world.standing.iter().any(|topic| topic.id == id);
-        if is_known(topic.topic_id) {
+        let id = topic.topic_id;
+        if world.is_protected("", id) || world.standing.iter().any(|topic| topic.id == id) {
             topic.topic_id = TopicId::new([1; 16]);
             changed = true;
         }
@@ -112,7 +113,7 @@ fn delete_topics(request: &mut DeleteTopicsRequest, world: &World) -> bool {
 fn produce(request: &mut ProduceRequest, world: &World) -> bool {
     let mut changed = false;
     for topic in &mut request.topic_data {
-        if topic.name == GOOD_TOPIC || topic.topic_id == world.good.id {
+        if world.is_protected(&topic.name, topic.topic_id) {
             topic.name = instead("");
             topic.topic_id = TopicId::new([1; 16]);
             changed = true;
@@ -133,6 +134,7 @@ mod tests {
     use ottla::protocol::messages::delete_topics::DeleteTopicState;
 
     use super::*;
+    use crate::world::GOOD_TOPIC;
 
     fn tamed<R: Request>(version: i16, request: &R) -> R {
         let mut frame = encode_request(version, 1, "me", request);

@@ -10,6 +10,8 @@ use crate::random::Random;
 /// The topic of the good client. Attackers may read it; they may neither write to it nor delete it, because without
 /// an authorizer they would be within their rights.
 pub(crate) const GOOD_TOPIC: &str = "good-client-records";
+/// A topic that nobody may write to: a poll of it waits for as long as it asked to.
+pub(crate) const QUIET_TOPIC: &str = "quiet-for-long-polls";
 /// Topics that exist from the start, each with its settings.
 pub(crate) const STANDING: [(&str, &[(&str, &str)]); 4] = [
     ("hostile-plain", &[]),
@@ -50,6 +52,7 @@ pub(crate) struct Topic {
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) good: Topic,
+    pub(crate) quiet: Topic,
     pub(crate) standing: Vec<Topic>,
 }
 
@@ -58,13 +61,15 @@ impl World {
     pub(crate) fn imagined() -> Self {
         let id = |number: u8| TopicId::new([number; 16]);
         let standing = STANDING.iter().zip(1..).map(|((name, _), n)| Topic { name: (*name).to_owned(), id: id(n) });
-        Self { good: Topic { name: GOOD_TOPIC.to_owned(), id: id(99) }, standing: standing.collect() }
+        let good = Topic { name: GOOD_TOPIC.to_owned(), id: id(99) };
+        let quiet = Topic { name: QUIET_TOPIC.to_owned(), id: id(98) };
+        Self { good, quiet, standing: standing.collect() }
     }
 
     /// The name of a topic that exists, might exist, or cannot.
     pub(crate) fn name(&self, random: &mut Random) -> String {
         match random.below(16) {
-            0 => self.good.name.clone(),
+            0 => [&self.good, &self.quiet][random.below(2)].name.clone(),
             1 | 2 => (*random.pick(&COMING_AND_GOING)).to_owned(),
             3 => (*random.pick(&NO_TOPICS)).to_owned(),
             4 => [longest_name(), "o".repeat(250), "p".repeat(32_767)][random.below(3)].clone(),
@@ -83,10 +88,18 @@ impl World {
         }
     }
 
+    /// Whether a topic is to be neither written to nor deleted.
+    pub(crate) fn is_protected(&self, name: &str, id: TopicId) -> bool {
+        [&self.good, &self.quiet].into_iter().any(|topic| topic.name == name || topic.id == id)
+    }
+
     /// Whether a topic of that name may be created.
     pub(crate) fn may_exist(name: &str) -> bool {
         let is_standing = STANDING.iter().any(|(standing, _)| *standing == name);
-        is_standing || COMING_AND_GOING.contains(&name) || name == GOOD_TOPIC || name == longest_name()
+        is_standing
+            || COMING_AND_GOING.contains(&name)
+            || [GOOD_TOPIC, QUIET_TOPIC].contains(&name)
+            || name == longest_name()
     }
 }
 
