@@ -139,10 +139,12 @@ impl Describer<'_> {
     fn broker_synonyms(&self, definition: &TopicConfigDefinition) -> Vec<DescribeConfigsSynonym> {
         let name = if definition.synonym.is_empty() { definition.name } else { definition.synonym };
         let dynamic = |resource| self.image.configs().get(resource, definition.synonym);
+        // The node hands over every default; what the file repeats of the built-in ones is none of its doing.
+        let in_file = self.context.cluster().defaults.topic.get(definition.name);
         let values = [
             (dynamic(ConfigResource::Broker(self.context.broker().node())), FROM_BROKER),
             (dynamic(ConfigResource::Cluster), FROM_CLUSTER),
-            (self.context.cluster().defaults.topic.get(definition.name), FROM_FILE),
+            (in_file.filter(|value| *value != definition.default), FROM_FILE),
             (Some(definition.default), FROM_DEFAULT),
         ];
         let synonyms = values.into_iter().filter_map(|(value, source)| Some(synonym(name, value?, source)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::call::Caller;
 use super::context::{CLUSTER_OPERATIONS, Context, OPERATIONS_UNTOLD, TOPIC_OPERATIONS};
-use super::topic_view::{Tells, alive, view};
+use super::topic_view::{Tells, view};
 use crate::machines::controller::{CreateTopics, NewTopic, ReplicationFactor};
 use crate::machines::metadata::{Broker, Image, Topic};
 use crate::model::{TopicId, TopicName};
@@ -45,13 +45,19 @@ pub(super) async fn metadata(context: Context, caller: Caller, request: Metadata
     }
     let image = context.image();
     MetadataResponse {
-        brokers: alive(&image, &caller.listener).filter_map(|broker| address(broker, &caller.listener)).collect(),
+        brokers: brokers(&context, &image, &caller.listener),
         cluster_id: image.cluster().map(|cluster| cluster.to_string()),
         controller_id: context.any_broker(&image),
         topics,
         cluster_authorized_operations: if wants_operations { CLUSTER_OPERATIONS } else { OPERATIONS_UNTOLD },
         ..MetadataResponse::default()
     }
+}
+
+/// The brokers that are alive, and those that were a moment ago.
+fn brokers(context: &Context, image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
+    let is_shown = |broker: &&Broker| !broker.is_fenced() || context.broker().is_departing(broker.node);
+    image.brokers().iter().filter(is_shown).filter_map(|broker| address(broker, listener)).collect()
 }
 
 /// What a request asks for.

@@ -26,11 +26,6 @@ pub(super) enum Tells {
     Everything,
 }
 
-/// The brokers that are alive and have the listener.
-pub(super) fn alive<'a>(image: &'a Image, listener: &str) -> impl Iterator<Item = &'a Broker> {
-    image.brokers().iter().filter(move |broker| is_reachable(broker, listener))
-}
-
 fn is_reachable(broker: &Broker, listener: &str) -> bool {
     !broker.is_fenced() && broker.listener(listener).is_some()
 }

@@ -12,7 +12,8 @@ use super::settings::topic_settings;
 use super::{Controllers, NoController};
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{
-    CreateTopics, CreatedTopic, Defaults, DeleteRefusal, DeleteTopics, DeletedTopic, Event, Reply, TopicReference, TopicRefusal,
+    CreateTopics, CreatedTopic, Defaults, DeleteRefusal, DeleteTopics, DeletedTopic, Event, Reply, TopicReference,
+    TopicRefusal,
 };
 use crate::machines::metadata::Image;
 use crate::model::{NodeId, Now, TopicId, TopicSettings};

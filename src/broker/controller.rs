@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::calls;
 use self::connections::Connections;
+use super::calls;
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;

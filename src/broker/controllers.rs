@@ -63,7 +63,8 @@ impl Controllers {
         loop {
             let leader = leadership.borrow_and_update().leader;
             if let Some(leader) = leader {
-                let attempt = timeout_at(deadline.min(Instant::now() + TRY_TIMEOUT), self.ask_node(leader, &event)).await;
+                let attempt =
+                    timeout_at(deadline.min(Instant::now() + TRY_TIMEOUT), self.ask_node(leader, &event)).await;
                 if let Ok(Some(reply)) = attempt {
                     return Ok(reply);
                 }

@@ -108,7 +108,8 @@ impl Worker {
             let taken = self.flusher.jobs.take(&mut jobs, wait);
             if !jobs.is_empty() {
                 self.flush(std::mem::take(&mut jobs));
-            } else if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed {
+            } else if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed
+            {
                 self.attest();
             }
             if taken == Taken::Closed {

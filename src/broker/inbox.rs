@@ -76,7 +76,8 @@ impl<T> Inbox<T> {
     pub(super) fn take(&self, into: &mut Vec<T>, longest: Duration) -> Taken {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |queue: &mut Queue<T>| queue.entries.is_empty() && !queue.is_closed;
-        let (mut queue, _) = self.filled.wait_timeout_while(queue, longest, idle).unwrap_or_else(PoisonError::into_inner);
+        let (mut queue, _) =
+            self.filled.wait_timeout_while(queue, longest, idle).unwrap_or_else(PoisonError::into_inner);
         if into.is_empty() {
             mem::swap(into, &mut queue.entries);
         } else {

@@ -52,7 +52,11 @@ pub(super) struct Lifecycle {
 }
 
 impl Lifecycle {
-    pub(super) fn new(inner: Arc<Inner>, recovered: mpsc::UnboundedReceiver<Recovered>, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        recovered: mpsc::UnboundedReceiver<Recovered>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         Self { inner, recovered, stop, suspects: BTreeSet::new() }
     }
 
@@ -185,7 +189,11 @@ impl Lifecycle {
                 return Ended::Stopped;
             }
             let hurry = stopping_since.is_some() || !life.unfenced;
-            self.pause(if hurry { HURRY_INTERVAL } else { self.inner.options.heartbeat_interval }, stopping_since.is_some()).await;
+            self.pause(
+                if hurry { HURRY_INTERVAL } else { self.inner.options.heartbeat_interval },
+                stopping_since.is_some(),
+            )
+            .await;
         }
     }
 

@@ -8,6 +8,7 @@ mod calls;
 mod cluster;
 mod controller;
 mod controllers;
+mod departed;
 mod fetch_sessions;
 mod fetcher;
 mod flusher;
@@ -30,13 +31,14 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use beats::Beats;
 pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
-pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
 pub use fetch_sessions::{
-    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic, Told,
+    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic,
+    Told,
 };
 pub use fetcher::FetchOptions;
 pub use lifecycle::BrokerLife;
@@ -52,7 +54,8 @@ use crate::model::{
     BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicId, TopicSettings,
 };
 use crate::partition::{
-    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery, PartitionDescription, Reader, Reply,
+    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery,
+    PartitionDescription, Reader, Reply,
 };
 use crate::records::Batch;
 use crate::storage::DataDir;
@@ -104,6 +107,7 @@ pub(crate) struct Inner {
     beats: Arc<Beats>,
     liveness: Arc<Liveness>,
     reach: reach::Reach,
+    departed: departed::Departed,
     metrics: MetricHandles,
     clock: Arc<dyn Clock>,
 }
@@ -216,6 +220,12 @@ impl Broker {
         *self.inner.life.borrow()
     }
 
+    /// Whether a fenced broker is still to be named to clients.
+    #[must_use]
+    pub fn is_departing(&self, node: NodeId) -> bool {
+        self.inner.departed.is_shown(node, self.now().instant)
+    }
+
     /// Where a broker is reached on a listener.
     #[must_use]
     pub fn endpoint<'a>(&self, image: &'a Image, node: NodeId, listener: &str) -> Option<&'a Listener> {
@@ -293,7 +303,11 @@ impl Broker {
         }
     }
 
-    async fn ask_owner(&self, partition: PartitionId, event: impl FnOnce(crate::machines::replication::Ticket) -> Event) -> Option<Reply> {
+    async fn ask_owner(
+        &self,
+        partition: PartitionId,
+        event: impl FnOnce(crate::machines::replication::Ticket) -> Event,
+    ) -> Option<Reply> {
         let shards = &self.inner.shards;
         shards.ask(shards.owner(partition), event).ok()?.await.ok()
     }

@@ -19,7 +19,9 @@ use super::shards::Shards;
 use super::{Broker, Inner};
 use crate::machines::replication::EpochEnd;
 use crate::model::{Offset, PartitionId};
-use crate::partition::{AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching};
+use crate::partition::{
+    AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching,
+};
 use crate::storage::{ReadPlan, Slice};
 
 /// A fetch of several partitions.
@@ -106,7 +108,8 @@ async fn ask(inner: &Inner, plan: &FetchPlan, park: bool, again: bool) -> (Vec<R
     for (place, read) in plan.reads.iter().enumerate() {
         by_shard.entry(shards.owner(read.partition)).or_default().push(place);
     }
-    let mut parked = park.then(|| Parked { watch: shards.watches().open(), shards: Arc::clone(shards), held_by: Vec::new() });
+    let mut parked =
+        park.then(|| Parked { watch: shards.watches().open(), shards: Arc::clone(shards), held_by: Vec::new() });
     let mut pending = Vec::new();
     for (shard, places) in by_shard {
         let reads: Vec<ReadRequest> = places.iter().map(|place| plan.reads[*place]).collect();
@@ -184,7 +187,11 @@ async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool) -> Result<
         Some(plan) => read_plan(plan).await.map_err(|cause| {
             // A truncation has overtaken the reader: this broker leads no more. Anything else is the disk.
             warn!(%partition, %cause, "records cannot be read");
-            if cause.kind() == std::io::ErrorKind::UnexpectedEof { ReadRefusal::NotLeader } else { ReadRefusal::Offline }
+            if cause.kind() == std::io::ErrorKind::UnexpectedEof {
+                ReadRefusal::NotLeader
+            } else {
+                ReadRefusal::Offline
+            }
         })?,
         None => Bytes::new(),
     };

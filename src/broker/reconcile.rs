@@ -12,13 +12,17 @@ use tracing::{debug, info};
 
 use super::Inner;
 use super::settings::partition_settings;
-use crate::machines::metadata::{BrokerState, ConfigResource, Image, Partition};
+use crate::machines::metadata::{Broker, BrokerState, ConfigResource, Image, Partition};
 use crate::machines::replication::ReplicaState;
 use crate::model::{BrokerEpoch, NodeId, PartitionId, TopicName};
 use crate::partition::{Event, FollowOrder, LeadOrder};
 
 /// Follows the images until the quorum stops.
-pub(super) async fn follow(inner: Arc<Inner>, mut images: watch::Receiver<Arc<Image>>, mut epoch: watch::Receiver<Option<BrokerEpoch>>) {
+pub(super) async fn follow(
+    inner: Arc<Inner>,
+    mut images: watch::Receiver<Arc<Image>>,
+    mut epoch: watch::Receiver<Option<BrokerEpoch>>,
+) {
     let mut reconciled: Option<Arc<Image>> = None;
     loop {
         let image = Arc::clone(&images.borrow_and_update());
@@ -61,6 +65,13 @@ fn reconcile(inner: &Inner, before: Option<&Image>, image: &Image) {
     }
     for resource in &delta.configs {
         concerned.extend(concerned_by(inner, image, *resource));
+    }
+    for (node, change) in &delta.brokers {
+        if change.after.as_ref().is_some_and(Broker::is_fenced) {
+            inner.departed.fenced(*node, inner.clock.now().instant);
+        } else {
+            inner.departed.settled(*node);
+        }
     }
     // Whether a follower may join the ISR, and under which registration, stands in the leader's order.
     let brokers: BTreeSet<NodeId> = delta.brokers.iter().map(|(node, _)| *node).collect();

@@ -130,7 +130,11 @@ impl Shards {
     }
 
     /// Asks a shard; the event is in its inbox when this returns, so that two calls keep their order.
-    pub(super) fn ask(&self, shard: usize, event: impl FnOnce(Ticket) -> Event) -> Result<oneshot::Receiver<Reply>, Full> {
+    pub(super) fn ask(
+        &self,
+        shard: usize,
+        event: impl FnOnce(Ticket) -> Event,
+    ) -> Result<oneshot::Receiver<Reply>, Full> {
         let lane = &self.lanes[shard];
         let (ticket, reply) = lane.replies.open();
         if let Err(full) = lane.inbox.offer(event(ticket)) {
@@ -165,7 +169,8 @@ impl Worker {
         let mut effects = Vec::new();
         loop {
             let now = self.clock.now().instant;
-            let wait = self.shard.next_deadline().map_or(TICK_INTERVAL_MAX, |due| due.since(now).min(TICK_INTERVAL_MAX));
+            let wait =
+                self.shard.next_deadline().map_or(TICK_INTERVAL_MAX, |due| due.since(now).min(TICK_INTERVAL_MAX));
             let taken = self.lane.inbox.take(&mut events, wait);
             let now = self.clock.now();
             if events.is_empty() || self.shard.next_deadline().is_some_and(|due| due <= now.instant) {

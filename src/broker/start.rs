@@ -130,6 +130,7 @@ impl Broker {
             beats,
             liveness,
             reach: super::reach::Reach::default(),
+            departed: super::departed::Departed::default(),
             metrics,
             clock,
         });

@@ -50,7 +50,8 @@ pub(super) fn restart(node: u16, data: &Path) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
         let socket = data.join(CONTROL_SOCKET);
-        let mut stream = UnixStream::connect(&socket).await.with_context(|| format!("no `ottla dev` runs on {}", data.display()))?;
+        let mut stream =
+            UnixStream::connect(&socket).await.with_context(|| format!("no `ottla dev` runs on {}", data.display()))?;
         stream.write_all(format!("restart {node}\n").as_bytes()).await?;
         stream.shutdown().await?;
         let mut answer = String::new();
@@ -81,7 +82,9 @@ impl DataDirectory {
 
 impl Drop for DataDirectory {
     fn drop(&mut self) {
-        if self.is_temporary && let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if self.is_temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
             eprintln!("ottla dev: cannot remove {}: {error}", self.path.display());
         }
     }
@@ -120,7 +123,11 @@ impl Cluster {
         }
         let socket = data.join(CONTROL_SOCKET);
         if socket.exists() {
-            ensure!(std::os::unix::net::UnixStream::connect(&socket).is_err(), "another `ottla dev` runs on {}", data.display());
+            ensure!(
+                std::os::unix::net::UnixStream::connect(&socket).is_err(),
+                "another `ottla dev` runs on {}",
+                data.display()
+            );
             std::fs::remove_file(&socket)?;
         }
         let control = UnixListener::bind(&socket)?;
@@ -167,7 +174,10 @@ impl Cluster {
     fn reap(&mut self) -> anyhow::Result<()> {
         for node in &mut self.nodes {
             if let Some(exit) = node.exited()? {
-                eprintln!("ottla dev: node {} {exit}; `ottla dev restart {} --data …` starts it again", node.id, node.id);
+                eprintln!(
+                    "ottla dev: node {} {exit}; `ottla dev restart {} --data …` starts it again",
+                    node.id, node.id
+                );
                 node.forget();
             }
         }
@@ -189,7 +199,8 @@ impl Cluster {
     fn control(&mut self, request: &str) -> anyhow::Result<String> {
         let number = request.strip_prefix("restart ").with_context(|| format!("'{request}' is no request"))?;
         let id: u16 = number.parse().with_context(|| format!("'{number}' is no node"))?;
-        let node = self.nodes.iter_mut().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))?;
+        let node =
+            self.nodes.iter_mut().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))?;
         if let Some(Exit { .. }) = node.exited()? {
             node.forget();
         }

@@ -29,8 +29,8 @@ use crate::quorum::{CallError as QuorumCallError, PeerCaller, Quorum, QuorumWorl
 use crate::storage::{DataDir, FormatRule};
 use crate::telemetry::Metrics;
 use crate::transport::{
-    Budget, CallError, HostPort, Listener, Liveness, PeerRoute, PeerService, Peers, PeersOptions, RequestHandler, Server, Service,
-    VoterEvents,
+    Budget, CallError, HostPort, Listener, Liveness, PeerRoute, PeerService, Peers, PeersOptions, RequestHandler,
+    Server, Service, VoterEvents,
 };
 
 /// How long requests in flight may take at a stop.
@@ -101,7 +101,9 @@ impl Node {
         let facade = broker.as_ref().map(|running| running.broker.clone());
         let servers = start_servers(&config, bound.clients, facade.as_ref(), &world)?;
         let admin = match bound.admin {
-            Some(listener) => Some(admin::Server::start(listener, admin::State::new(cluster, facade, Arc::clone(&world.metrics)))?),
+            Some(listener) => {
+                Some(admin::Server::start(listener, admin::State::new(cluster, facade, Arc::clone(&world.metrics)))?)
+            }
             None => None,
         };
         info!(node = %config.node, "serving");

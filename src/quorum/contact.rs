@@ -22,8 +22,8 @@ pub(crate) struct Heard {
     pub(crate) leader: Option<LeaderId<u64>>,
     /// Since then its host has answered that nothing listens there.
     pub(crate) refused: bool,
-    /// When this node last gave its vote to another.
-    pub(crate) granted: Option<Instant>,
+    /// The vote that another asks of this node at present, or was given.
+    pub(crate) asked: Option<Vote>,
 }
 
 /// What one follower or observer has acknowledged to this leadership.
@@ -69,7 +69,7 @@ pub(crate) enum Held {
 impl Contacts {
     /// No contact yet.
     pub(crate) fn new(now: Now) -> Self {
-        let heard = Heard { at: now.instant, leader: None, refused: false, granted: None };
+        let heard = Heard { at: now.instant, leader: None, refused: false, asked: None };
         Self { heard: watch::channel(heard).0, acks: watch::channel(BTreeMap::new()).0 }
     }
 
@@ -89,9 +89,14 @@ impl Contacts {
         self.heard.send_modify(|heard| heard.refused |= heard.at == since);
     }
 
-    /// This node has given its vote to another.
-    pub(crate) fn grant(&self, now: Instant) {
-        self.heard.send_modify(|heard| heard.granted = Some(now));
+    /// Another asks for this node's vote. Noted before openraft decides, whose change of mind is seen elsewhere first.
+    pub(crate) fn begin_vote(&self, vote: Vote) {
+        self.heard.send_modify(|heard| heard.asked = Some(vote));
+    }
+
+    /// It was not given.
+    pub(crate) fn refuse_vote(&self, vote: Vote) {
+        self.heard.send_modify(|heard| heard.asked = heard.asked.filter(|asked| *asked != vote));
     }
 
     /// The last sign of a leader.

@@ -25,6 +25,8 @@ pub(crate) struct Core {
     pub(crate) changes: Semaphore,
     /// Leadership is being handed over: nothing more is proposed here.
     pub(crate) leaving: AtomicBool,
+    /// A worse candidate has yielded to this node.
+    pub(crate) nudged: AtomicBool,
     /// Wakes the guard to look at once.
     pub(crate) look: Notify,
 }

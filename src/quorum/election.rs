@@ -7,6 +7,8 @@
 //! Invariant: nothing here is needed for safety; votes and terms are openraft's alone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,15 +18,16 @@ use super::core::{Core, configs, is_quorum, is_voter, leads, member, other_voter
 use super::links::LinkError;
 use super::message::{Answer, Ask, PreVote, PreVoteAnswer};
 use super::peer::CallError;
+use super::rpc::WATCH_HELD;
 use super::types::{LogId, Metrics, node_id};
 
 /// What came of asking the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Poll {
-    /// A majority hears no leader and has no more than this node: campaign.
+    /// A majority hears no leader and is no better: campaign.
     Campaign,
-    /// A majority hears no leader, but another voter has more than this node: it goes first.
-    YieldToLonger,
+    /// A majority hears no leader, but another voter is better: it has been told by being asked.
+    Yield,
     /// No majority.
     Stay,
 }
@@ -36,7 +39,7 @@ pub(crate) fn is_leaderless(core: &Core) -> bool {
 }
 
 /// Answers another voter's question whether it may campaign.
-pub(crate) async fn answer(core: &Core, ask: PreVote) -> PreVoteAnswer {
+pub(crate) async fn answer(core: &Core, from: u64, ask: PreVote) -> PreVoteAnswer {
     if ask.refused && !is_leaderless(core) {
         // Somebody was told that the leader's process is gone: see for ourselves.
         probe_leader(core).await;
@@ -44,7 +47,11 @@ pub(crate) async fn answer(core: &Core, ask: PreVote) -> PreVoteAnswer {
     let metrics = core.metrics();
     let leaderless = is_leaderless(core) && !leads(&metrics);
     let last_log = last_log(core);
-    if leaderless && core.links.contacts.heard().refused && ask.last_log >= last_log {
+    if leaderless && (last_log, core.links.id()) > (ask.last_log, from) {
+        // The asking node yields to this one.
+        core.nudged.store(true, Ordering::Relaxed);
+        core.look_now();
+    } else if leaderless && core.links.contacts.heard().refused {
         release_lease(core, &metrics).await;
     }
     PreVoteAnswer { leaderless, last_log }
@@ -58,6 +65,30 @@ async fn release_lease(core: &Core, metrics: &Metrics) {
     }
 }
 
+/// Waits on the leader, for as long as this node is a voter with a leader: a connection that ends tells of its death
+/// before any silence does.
+pub(crate) async fn watch_leader(core: Arc<Core>) {
+    loop {
+        let heard = core.links.contacts.heard();
+        let metrics = core.metrics();
+        let leader = heard.leader.filter(|leader| leader.node_id != core.links.id() && !heard.refused);
+        let found = leader.and_then(|leader| Some((leader, member(&metrics, leader.node_id)?)));
+        let Some((leader, member)) = found.filter(|_| is_voter(&metrics, core.links.id())) else {
+            tokio::time::sleep(core.links.options.heartbeat).await;
+            continue;
+        };
+        let peer = core.links.peer(node_id(leader.node_id), member);
+        let watch = Ask::Watch { term: leader.term };
+        let answer = core.links.ask(&peer, watch, WATCH_HELD + core.links.options.election_timeout_max).await;
+        if let Err(LinkError::Call(_)) = answer {
+            probe_leader(&core).await;
+            core.look_now();
+        }
+        // Whatever the answer, one watch per heartbeat is enough.
+        tokio::time::sleep(core.links.options.heartbeat).await;
+    }
+}
+
 /// Dials the leader, and notes when nothing listens there.
 pub(crate) async fn probe_leader(core: &Core) {
     let heard = core.links.contacts.heard();
@@ -66,35 +97,40 @@ pub(crate) async fn probe_leader(core: &Core) {
     let Some(member) = member(&metrics, leader) else { return };
     let peer = core.links.peer(node_id(leader), member);
     let answer = core.links.ask(&peer, Ask::Probe, core.links.options.heartbeat).await;
-    if matches!(answer, Err(LinkError::Call(CallError::Refused))) {
+    if matches!(answer, Err(LinkError::Call(CallError::Refused | CallError::Unresolved))) {
         tracing::info!(leader = %peer.node, "nothing listens where the quorum's leader did");
         core.links.contacts.refuse(heard.at);
     }
 }
 
-/// Asks the other voters; ends as soon as the outcome is certain.
+/// Asks the other voters; ends as soon as the outcome is certain. Of those without a leader the one with the longest
+/// log and then the highest id is the best, so that two that lost their leader together do not depose each other.
 pub(crate) async fn poll(core: &Core, metrics: &Metrics) -> Poll {
     let configs = configs(metrics);
     let mine = last_log(core);
     let mut leaderless = BTreeSet::from([core.links.id()]);
-    let mut no_longer = leaderless.clone();
-    let ask = PreVote { last_log: mine, refused: core.links.contacts.heard().refused };
-    let timeout = core.links.options.election_timeout_min / 2;
+    let mut no_better = leaderless.clone();
+    let heard = core.links.contacts.heard();
+    let ask = PreVote { last_log: mine, refused: heard.refused };
+    let options = &core.links.options;
+    // The silent leader is asked as well, for it may only have stepped down, but hardly waited for.
+    let silent = heard.leader.map(|leader| leader.node_id);
+    let timeout = |id: u64| if Some(id) == silent { options.heartbeat } else { options.election_timeout_min / 2 };
     let peers = other_voters(metrics, &core.links);
     let mut answers: FuturesUnordered<_> = peers
         .iter()
-        .map(|(id, peer)| async move { (*id, core.links.ask(peer, Ask::PreVote(ask), timeout).await) })
+        .map(|(id, peer)| async move { (*id, core.links.ask(peer, Ask::PreVote(ask), timeout(*id)).await) })
         .collect();
-    while !is_quorum(&configs, &no_longer) {
+    while !is_quorum(&configs, &no_better) {
         match answers.next().await {
             Some((id, Ok(Answer::PreVote(answer)))) if answer.leaderless => {
                 leaderless.insert(id);
-                if answer.last_log <= mine {
-                    no_longer.insert(id);
+                if (answer.last_log, id) < (mine, core.links.id()) {
+                    no_better.insert(id);
                 }
             }
             Some((id, answer)) => tracing::debug!(node = id, ?answer, "no pre-vote"),
-            None if is_quorum(&configs, &leaderless) => return Poll::YieldToLonger,
+            None if is_quorum(&configs, &leaderless) => return Poll::Yield,
             None => return Poll::Stay,
         }
     }
@@ -106,7 +142,6 @@ pub(crate) async fn poll(core: &Core, metrics: &Metrics) -> Poll {
 pub(crate) async fn campaign(core: &Core) {
     const ATTEMPTS: u32 = 3;
     let me = core.links.id();
-    let begun = core.now();
     let timeout = core.links.options.election_timeout_min / 2;
     for _ in 0..ATTEMPTS {
         let before = core.metrics().current_term;
@@ -116,10 +151,11 @@ pub(crate) async fn campaign(core: &Core) {
         let overtaken = |m: &Metrics| m.vote.leader_id.node_id != me && m.vote.leader_id.term == m.current_term;
         let decided = |m: &Metrics| m.current_term > before && (m.current_leader.is_some() || overtaken(m));
         let waited = core.raft.wait(Some(timeout)).metrics(decided, "an election is decided").await;
-        let granted = core.links.contacts.heard().granted.is_some_and(|at| at >= begun);
-        match waited {
-            Ok(metrics) if metrics.current_leader.is_none() && !granted => {}
-            Ok(_) | Err(_) => return,
+        let Ok(metrics) = waited else { return };
+        // Overtaken by a vote that is asked of this node: its candidate may win. By one that was only heard of: it is a
+        // released lease, whose candidate has failed.
+        if metrics.current_leader.is_some() || core.links.contacts.heard().asked == Some(metrics.vote) {
+            return;
         }
     }
 }

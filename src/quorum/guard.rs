@@ -23,6 +23,9 @@ struct Guard {
     next_heartbeat: Instant,
     /// When this voter last asked whether to campaign.
     asked: Instant,
+    /// How long it lets the others be before it asks again.
+    pause: Duration,
+    /// How long a silence it bears.
     patience: Duration,
     /// The sign of life since which the leader was probed.
     probed: Option<Instant>,
@@ -33,10 +36,18 @@ pub(crate) async fn run(core: Arc<Core>, seed: Arc<dyn Seed>) {
     let mut metrics = core.raft.metrics();
     let mut answers = core.links.contacts.answers();
     let patience = election::patience(&core, seed.number());
-    let mut guard = Guard { core, seed, next_heartbeat: Instant::ZERO, asked: Instant::ZERO, patience, probed: None };
+    let mut guard = Guard {
+        core,
+        seed,
+        next_heartbeat: Instant::ZERO,
+        asked: Instant::ZERO,
+        pause: Duration::ZERO,
+        patience,
+        probed: None,
+    };
     loop {
         guard.look().await;
-        let pause = guard.pause();
+        let pause = guard.tick();
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { break },
             _ = answers.changed() => {}
@@ -52,7 +63,7 @@ pub(crate) async fn run(core: Arc<Core>, seed: Arc<dyn Seed>) {
 
 impl Guard {
     /// Until something may be due without any event.
-    fn pause(&self) -> Duration {
+    fn tick(&self) -> Duration {
         let tick = self.core.links.options.heartbeat / 3;
         let due = self.next_heartbeat.since(self.core.now());
         if due.is_zero() { tick } else { due.min(tick) }.max(Duration::from_millis(1))
@@ -94,27 +105,30 @@ impl Guard {
         if !is_due {
             return;
         }
-        self.asked = self.core.now();
-        self.patience = election::patience(&self.core, self.seed.number());
+        let options = &self.core.links.options;
+        self.pause = options.election_timeout_min / 2;
         match election::poll(&self.core, metrics).await {
             Poll::Campaign => {
                 tracing::info!(term = metrics.current_term, "no leader heard by a majority, campaigning");
                 election::campaign(&self.core).await;
             }
-            Poll::YieldToLonger => tracing::info!("no leader heard by a majority, a longer log goes first"),
-            Poll::Stay => {}
+            Poll::Yield => tracing::info!("no leader heard by a majority, a better candidate goes first"),
+            // The others may have heard the leader a heartbeat later than this node: ask again soon.
+            Poll::Stay => self.pause = options.heartbeat,
         }
+        self.asked = self.core.now();
+        self.patience = election::patience(&self.core, self.seed.number());
     }
 
     /// Whether it is long enough since this voter asked last.
     fn is_rested(&self) -> bool {
-        self.core.now().since(self.asked) >= self.core.links.options.election_timeout_min / 2
+        self.core.now().since(self.asked) >= self.pause
     }
 
-    /// A leader that misses two heartbeats is dialled once: a refused connection proves that its process is gone.
+    /// A leader that misses a heartbeat is dialled once: a refused connection proves that its process is gone.
     async fn probe(&mut self) {
         let heard = self.core.links.contacts.heard();
-        let silent = self.core.now().since(heard.at) >= self.core.links.options.heartbeat * 2;
+        let silent = self.core.now().since(heard.at) >= self.core.links.options.heartbeat * 3 / 2;
         if silent && !heard.refused && self.probed != Some(heard.at) {
             self.probed = Some(heard.at);
             election::probe_leader(&self.core).await;

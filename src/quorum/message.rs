@@ -52,6 +52,10 @@ pub(crate) enum Ask {
     },
     /// Are you there?
     Probe,
+    /// Answer when you do not lead any more.
+    Watch {
+        term: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

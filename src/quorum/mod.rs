@@ -45,7 +45,10 @@ use tokio::sync::watch;
 
 pub use describe::{MemberState, QuorumDescription};
 pub use error::{BarrierError, MembershipError, ProposeError, StartError};
-pub use options::{OptionsError, PROPOSAL_BYTES_MAX, QuorumOptions, Voter};
+pub use options::{
+    DEFAULT_ELECTION_TIMEOUT_MAX, DEFAULT_ELECTION_TIMEOUT_MIN, DEFAULT_HEARTBEAT, OptionsError, PROPOSAL_BYTES_MAX,
+    QuorumOptions, Voter,
+};
 pub use peer::{CallError, PeerCaller};
 
 use self::core::{Core, leads, member, other_voters};
@@ -156,6 +159,7 @@ impl Quorum {
         let core = started.core;
         let spawn = threads.handle();
         spawn.spawn(guard::run(Arc::clone(&core), Arc::clone(&seed)));
+        spawn.spawn(election::watch_leader(Arc::clone(&core)));
         spawn.spawn(founding::run(Arc::clone(&core)));
         spawn.spawn(founding::form(Arc::clone(&core), seed));
         spawn.spawn(members::join(Arc::clone(&core)));

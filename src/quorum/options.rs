@@ -10,6 +10,16 @@ use crate::model::{DirectoryId, NodeId};
 /// The largest proposal, encoded (rule S14).
 pub const PROPOSAL_BYTES_MAX: usize = 128 * 1024;
 
+// Measured with three nodes in one process on two cores: eight burning threads beside them (load 18) changed no term in
+// a minute with 300 ms or more, once in 25 s with 300 ms, seven times with 200 ms. A killed process is noticed by its
+// connection, not by these times.
+/// The default of `heartbeat`.
+pub const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(75);
+/// The default of `election_timeout_min`.
+pub const DEFAULT_ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(400);
+/// The default of `election_timeout_max`.
+pub const DEFAULT_ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(500);
+
 /// One configured voter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Voter {
@@ -58,9 +68,9 @@ impl QuorumOptions {
             address,
             voters,
             dir,
-            heartbeat: Duration::from_millis(60),
-            election_timeout_min: Duration::from_millis(300),
-            election_timeout_max: Duration::from_millis(400),
+            heartbeat: DEFAULT_HEARTBEAT,
+            election_timeout_min: DEFAULT_ELECTION_TIMEOUT_MIN,
+            election_timeout_max: DEFAULT_ELECTION_TIMEOUT_MAX,
             proposal_timeout: Duration::from_secs(5),
             snapshot_entries: 5_000,
             kept_entries: 1_000,

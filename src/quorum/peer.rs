@@ -29,7 +29,10 @@ pub enum CallError {
     /// The host answered that nothing listens there: the process is gone.
     #[error("connection refused")]
     Refused,
-    /// No connection came about: name not resolved, no route, dial timed out, TLS or authentication failed.
+    /// The host's name has no address any more: a container that is gone.
+    #[error("the name does not resolve")]
+    Unresolved,
+    /// No connection came about: no route, dial timed out, TLS or authentication failed.
     #[error("unreachable")]
     Unreachable,
     /// The connection was lost before the answer.

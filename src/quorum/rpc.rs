@@ -5,6 +5,7 @@
 //! whose disk was replaced gets no vote until the quorum has replaced its old identity (decision 3c).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::Snapshot;
@@ -16,8 +17,11 @@ use super::envelope::{self, Kind};
 use super::founding;
 use super::members;
 use super::message::{Answer, Ask, Chunk, Identity, Refusal, Request};
-use super::types::{Raft, raft_id};
+use super::types::{Metrics, Raft, raft_id};
 use crate::model::DirectoryId;
+
+/// How long a watch is held; the watcher waits a little longer.
+pub(crate) const WATCH_HELD: Duration = Duration::from_secs(20);
 
 /// Answers one frame.
 pub(crate) async fn handle(core: &Arc<Core>, frame: &[u8]) -> Bytes {
@@ -46,7 +50,12 @@ fn refuse(core: &Core, request: &Request) -> Option<Refusal> {
     let known = replaced_voter(core, request.from)?;
     match request.body {
         // A leader was voted for under its present identity; this node's membership may lag behind.
-        Ask::Append(_) | Ask::SnapshotChunk(_) | Ask::Founding { .. } | Ask::Join { .. } | Ask::Probe => None,
+        Ask::Append(_)
+        | Ask::SnapshotChunk(_)
+        | Ask::Founding { .. }
+        | Ask::Join { .. }
+        | Ask::Probe
+        | Ask::Watch { .. } => None,
         Ask::Vote(_) | Ask::PreVote(_) | Ask::ReadIndex | Ask::Campaign { .. } => {
             Some(Refusal::ReplacedVoter { known })
         }
@@ -69,12 +78,13 @@ async fn carry_out(core: &Arc<Core>, from: Identity, ask: Ask) -> Result<Answer,
         Ask::Append(request) => append(core, request).await,
         Ask::Vote(request) => vote(core, request).await,
         Ask::SnapshotChunk(chunk) => take_chunk(core, chunk).await,
-        Ask::PreVote(ask) => Ok(Answer::PreVote(election::answer(core, ask).await)),
+        Ask::PreVote(ask) => Ok(Answer::PreVote(election::answer(core, raft_id(from.node), ask).await)),
         Ask::Founding { voters: _ } => Ok(Answer::Founding(founding::answer(core, from).await?)),
         Ask::Join { address } => members::take_in(core, from, address).await.map(|()| Answer::Joined),
         Ask::ReadIndex => read_index(core).await,
         Ask::Campaign { term } => campaign(core, term),
         Ask::Probe => Ok(Answer::Done),
+        Ask::Watch { term } => Ok(watch(core, term).await),
     }
 }
 
@@ -92,9 +102,11 @@ async fn append(core: &Core, request: AppendEntriesRequest<Raft>) -> Result<Answ
 }
 
 async fn vote(core: &Core, request: VoteRequest<u64>) -> Result<Answer, Refusal> {
+    let vote = request.vote;
+    core.links.contacts.begin_vote(vote);
     let response = core.raft.vote(request).await.map_err(|e| stopped(&e))?;
-    if response.vote_granted {
-        core.links.contacts.grant(core.now());
+    if !response.vote_granted {
+        core.links.contacts.refuse_vote(vote);
     }
     Ok(Answer::Vote(response))
 }
@@ -130,6 +142,14 @@ fn campaign(core: &Arc<Core>, term: u64) -> Result<Answer, Refusal> {
     let core = Arc::clone(core);
     tokio::spawn(async move { election::succeed(&core, term).await });
     Ok(Answer::Done)
+}
+
+/// Answers when this node does not lead in `term` any more, or after a while. The connection on which the answer is
+/// waited for tells of this process's death sooner than any silence.
+async fn watch(core: &Core, term: u64) -> Answer {
+    let gone = |m: &Metrics| m.current_term != term || !leads(m);
+    let _ = core.raft.wait(Some(WATCH_HELD)).metrics(gone, "leadership ends").await;
+    Answer::Done
 }
 
 pub(crate) fn stopped(error: &dyn std::error::Error) -> Refusal {

@@ -81,6 +81,7 @@ pub(crate) async fn start(
         leadership: watch::channel(Leadership::default()).0,
         changes: Semaphore::new(1),
         leaving: AtomicBool::new(false),
+        nudged: AtomicBool::new(false),
         look: Notify::new(),
     });
     Ok(Started { core, log, regressed })

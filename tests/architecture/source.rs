@@ -11,6 +11,8 @@ pub(crate) struct Source {
     pub(crate) text: String,
     /// The text with comments, strings and `#[cfg(test)]` items blanked, line for line.
     pub(crate) code: String,
+    /// Whether its parent declares it for tests only.
+    is_declared_test: bool,
 }
 
 impl Source {
@@ -19,9 +21,9 @@ impl Source {
         self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
-    /// Whether the whole file is test code.
+    /// Whether the whole file is test code: a `tests` module, or one that is declared under `#[cfg(test)]`.
     pub(crate) fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        self.is_declared_test || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 
     /// The lines that hold code, with their numbers from 1.
@@ -36,7 +38,31 @@ pub(crate) fn all() -> Vec<Source> {
     let mut paths = Vec::new();
     collect(&root, &mut paths);
     paths.sort();
-    paths.into_iter().map(|path| read(&root, &path)).collect()
+    let mut sources: Vec<Source> = paths.into_iter().map(|path| read(&root, &path)).collect();
+    let tests: Vec<String> = sources.iter().flat_map(declared_tests).collect();
+    for source in &mut sources {
+        source.is_declared_test = tests.iter().any(|module| {
+            source.path.starts_with(&format!("{module}.rs")) || source.path.starts_with(&format!("{module}/"))
+        });
+    }
+    sources
+}
+
+/// The modules that a file declares under `#[cfg(test)]`, as paths below `src/` without `.rs`.
+fn declared_tests(source: &Source) -> Vec<String> {
+    let own = source.path.trim_end_matches(".rs");
+    let directory = match own.strip_suffix("/mod") {
+        Some(parent) => parent.to_owned(),
+        None if own == "lib" => String::new(),
+        None => own.to_owned(),
+    };
+    let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+    let declared = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let name = |line: &str| line.split("mod ").nth(1)?.strip_suffix(';').map(str::to_owned);
+    declared
+        .filter_map(|pair| name(pair[1]))
+        .map(|module| format!("{directory}/{module}").trim_start_matches('/').to_owned())
+        .collect()
 }
 
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
@@ -54,7 +80,7 @@ fn read(root: &Path, path: &Path) -> Source {
     let text = fs::read_to_string(path).expect("a source is UTF-8");
     let relative = path.strip_prefix(root).expect("it was found below src");
     let code = without_tests(&blank(&text));
-    Source { path: relative.to_string_lossy().replace('\\', "/"), text, code }
+    Source { path: relative.to_string_lossy().replace('\\', "/"), text, code, is_declared_test: false }
 }
 
 /// Blanks comments and the insides of strings and characters; keeps the lines.

@@ -14,7 +14,7 @@ use ottla::testing::{CrashPoint, SimulatedFiles};
 use crate::model::{Phase, Seen};
 
 /// Up to how many ways the waiting operations can end all of them are tried, else a sample.
-const EXHAUSTIVE_MAX: usize = 100;
+const EXHAUSTIVE_MAX: usize = 1024;
 const SAMPLE: usize = 64;
 /// One state in so many is also crashed during its recovery, and worked with.
 const DEEP_EVERY: usize = 41;

@@ -18,6 +18,7 @@ pub(crate) enum Step {
     /// A new leader epoch.
     Begin,
     Flush,
+    /// A flush, and what it attests is synced too.
     Attest,
     Rest,
     /// Cuts the log at the start of its n-th batch.
@@ -50,8 +51,8 @@ pub(crate) fn random(seed: u64, length: usize) -> Vec<Step> {
             0..4 => Step::Append(10 + n % 1500),
             4..7 => Step::Produce(i64::try_from(n % 2).unwrap()),
             7 => Step::Begin,
-            8..12 => Step::Flush,
-            12 => Step::Attest,
+            8..11 => Step::Flush,
+            11..13 => Step::Attest,
             13 => Step::Rest,
             14 => Step::Truncate(n / 16 % 5),
             _ => Step::Advance(n / 16 % 4),
@@ -153,6 +154,7 @@ impl Run {
             Step::Attest => {
                 self.log.flush_now(now()).unwrap();
                 self.flushed();
+                self.log.flush_log().attest().unwrap();
             }
             Step::Rest => {
                 self.log.rest_now(now()).unwrap();

@@ -12,6 +12,9 @@ use crate::transport::{Probe, probe};
 
 /// How long a dial of a broker that may be dead may take; silence tells nothing, so the session decides then.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(100);
+/// A process that is being killed loses its connections before its listener: who is accepted dials again after these.
+const DIAL_PAUSES: [Duration; 4] =
+    [Duration::from_millis(2), Duration::from_millis(6), Duration::from_millis(18), Duration::from_millis(54)];
 
 impl Host {
     pub(super) fn carry_out(&self, effect: Effect) {
@@ -52,9 +55,14 @@ impl Host {
 
 async fn dial(address: Option<SocketAddr>) -> DialOutcome {
     let Some(address) = address else { return DialOutcome::Unreachable };
-    match probe(address, DIAL_TIMEOUT).await {
-        Probe::Refused => DialOutcome::Refused,
-        Probe::Accepted => DialOutcome::Answered,
-        Probe::TimedOut | Probe::Unreachable => DialOutcome::Unreachable,
+    let mut pauses = DIAL_PAUSES.into_iter();
+    loop {
+        match probe(address, DIAL_TIMEOUT).await {
+            Probe::Refused => return DialOutcome::Refused,
+            Probe::TimedOut | Probe::Unreachable => return DialOutcome::Unreachable,
+            Probe::Accepted => {}
+        }
+        let Some(pause) = pauses.next() else { return DialOutcome::Answered };
+        tokio::time::sleep(pause).await;
     }
 }

@@ -136,7 +136,9 @@ fn log(proposal: &Proposal) {
                 %partition, leader = ?state.leader, isr = ?state.isr, elr = ?state.elr,
                 leader_epoch = %state.leader_epoch, partition_epoch = %state.partition_epoch, "proposing partition changed"
             ),
-            Record::PartitionsCreated { .. } | Record::PartitionCreated { .. } | Record::ConfigSet { .. } => debug!(?record, "proposing"),
+            Record::PartitionsCreated { .. } | Record::PartitionCreated { .. } | Record::ConfigSet { .. } => {
+                debug!(?record, "proposing")
+            }
             Record::ClusterFormed { .. }
             | Record::FeatureLevelSet { .. }
             | Record::BrokerRegistered(_)

@@ -142,7 +142,8 @@ impl LeaderTask {
 
     async fn dial(&mut self) -> bool {
         let image = self.inner.image();
-        let listener = image.broker(self.leader).and_then(|b| b.listener(&self.inner.options.inter_broker_listener)).cloned();
+        let listener =
+            image.broker(self.leader).and_then(|b| b.listener(&self.inner.options.inter_broker_listener)).cloned();
         let Some(listener) = listener else {
             debug!(leader = %self.leader, "the leader has no address yet");
             return false;
@@ -322,8 +323,11 @@ impl LeaderTask {
             timestamp,
         };
         let topic = ListOffsetsTopic { name, partitions: vec![partition] };
-        let request =
-            ListOffsetsRequest { replica_id: self.inner.node.get(), topics: vec![topic], ..ListOffsetsRequest::default() };
+        let request = ListOffsetsRequest {
+            replica_id: self.inner.node.get(),
+            topics: vec![topic],
+            ..ListOffsetsRequest::default()
+        };
         let client = self.client.as_mut()?;
         let answer: Result<ListOffsetsResponse, _> = call(client, LIST_OFFSETS_VERSION, &request, ANSWER_GRACE).await;
         let Ok(response) = answer else {

@@ -140,8 +140,7 @@ mod tests {
     }
 
     fn next(session: &mut Session, positions: &[(i32, i64)]) -> (i32, Vec<(i32, i64)>, Vec<i32>) {
-        let options =
-            FetchOptions { wait_max: Duration::ZERO, partition_bytes_max: 1, response_bytes_max: 1 };
+        let options = FetchOptions { wait_max: Duration::ZERO, partition_bytes_max: 1, response_bytes_max: 1 };
         let request = session.request(&wanted(positions), NodeId::new(2), None, &options, Duration::ZERO);
         let named = request.topics.iter().flat_map(|t| &t.partitions).map(|p| (p.partition, p.fetch_offset)).collect();
         let gone = request.forgotten_topics_data.iter().flat_map(|t| t.partitions.clone()).collect();

@@ -1,5 +1,6 @@
 //! Promises of a quorum of several nodes.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::world::{World, eventually, n, proposal};
@@ -259,4 +260,19 @@ async fn a_slow_network_changes_no_leader() {
         world.write(&format!("r{round}")).await;
     }
     assert_eq!(world.quorum(leader).leadership().borrow().term, term);
+}
+
+#[tokio::test]
+async fn a_failed_flush_is_fatal_and_the_others_go_on() {
+    let mut world = World::running(&[1, 2, 3], plain).await;
+    world.write("a").await;
+    let leader = world.leader().await;
+    world.disks[&leader].broken.store(true, Ordering::Relaxed);
+    let outcome = world.propose(leader, "lost").await;
+    assert!(outcome.is_err(), "{outcome:?}");
+    let (node, reason) = world.fatal.recv().await.unwrap();
+    assert_eq!(node, leader, "{reason}");
+    world.kill(leader);
+    world.leader_but(Some(leader)).await;
+    world.write("b").await;
 }

@@ -1,6 +1,7 @@
 //! Logs for tests.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use crate::quorum::entry_log::{Encoded, EntryLog, EntryLogError};
 use crate::quorum::envelope::{self, Kind};
@@ -53,11 +54,29 @@ impl<L: EntryLog> EntryLog for Forgiving<L> {
     }
 }
 
+/// A switch that holds up what waits on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stall {
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Stall {
+    pub(crate) fn set(&self, hangs: bool) {
+        *self.hangs.0.lock().unwrap() = hangs;
+        self.hangs.1.notify_all();
+    }
+
+    fn wait(&self) {
+        drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
+    }
+}
+
 /// A log that tells when it is closed, by letting go of its token, and that can be made slow.
 pub(crate) struct Watched<L> {
     pub(crate) log: L,
     pub(crate) _open: Arc<()>,
-    pub(crate) stall: Arc<std::sync::Mutex<()>>,
+    pub(crate) stall: Stall,
+    pub(crate) broken: Arc<AtomicBool>,
 }
 
 impl<L: EntryLog> EntryLog for Watched<L> {
@@ -70,11 +89,14 @@ impl<L: EntryLog> EntryLog for Watched<L> {
     }
 
     fn append(&mut self, entries: &[Encoded<'_>]) -> Result<(), EntryLogError> {
-        drop(self.stall.lock().unwrap());
+        self.stall.wait();
         self.log.append(entries)
     }
 
     fn flush(&mut self) -> Result<(), EntryLogError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(EntryLogError("the disk is broken".into()));
+        }
         self.log.flush()
     }
 

@@ -53,7 +53,7 @@ fn tell(what: &str, mut millis: Vec<u128>) {
 }
 
 /// Times from the loss of a leader to the next active one that has accepted a proposal.
-async fn measure(what: &str, lose: impl Fn(&World, NodeId)) -> Vec<u128> {
+async fn measure(what: &str, lose: impl Fn(&mut World, NodeId)) -> Vec<u128> {
     let clock = SystemClock::new();
     let mut world = World::running(&[1, 2, 3], tune).await;
     let mut millis = Vec::new();
@@ -62,7 +62,7 @@ async fn measure(what: &str, lose: impl Fn(&World, NodeId)) -> Vec<u128> {
         world.write(&format!("before-{round}")).await;
         world.all_have(&format!("before-{round}")).await;
         let from = clock.now().instant;
-        lose(&world, old);
+        lose(&mut world, old);
         loop {
             let new = world.leader_but(Some(old)).await;
             if world.propose(new, &format!("after-{round}")).await.is_ok() {
@@ -119,15 +119,14 @@ async fn saturated_cores_change_no_leader() {
 async fn a_leader_whose_disk_hangs_is_not_active_and_is_succeeded() {
     let world = World::running(&[1, 2, 3], tune).await;
     let old = world.leader().await;
-    let stall = Arc::clone(&world.disks[&old].stall);
-    let hung = stall.lock().unwrap();
+    world.disks[&old].stall.set(true);
     let quorum = world.quorum(old);
     let stuck =
         tokio::spawn(async move { quorum.propose(super::world::proposal(crate::model::LogIndex::new(0), "x")).await });
     eventually(|| !world.is_active(old)).await;
     let new = world.leader_but(Some(old)).await;
     assert!(world.propose(new, "kept").await.is_ok());
-    drop(hung);
+    world.disks[&old].stall.set(false);
     assert!(stuck.await.unwrap().is_err());
     world.all_have("kept").await;
 }

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::logs::Watched;
+use super::logs::{Stall, Watched};
 use crate::env::{Clock, Files, SystemClock, SystemFiles, SystemSeed};
 use crate::machines::metadata::{Image, Proposal, Record};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
@@ -25,9 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Wires {
-    running: BTreeMap<NodeId, Quorum>,
+    running: BTreeMap<NodeId, Process>,
     cut: BTreeSet<(NodeId, NodeId)>,
     delay: Duration,
+}
+
+/// A running node. Calls to it end when the sender goes, as connections do when a process dies.
+#[derive(Clone, Debug)]
+struct Process {
+    quorum: Quorum,
+    alive: watch::Receiver<()>,
 }
 
 /// The network.
@@ -37,7 +45,7 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    fn target(&self, from: NodeId, to: NodeId) -> (Result<Option<Quorum>, CallError>, Duration) {
+    fn target(&self, from: NodeId, to: NodeId) -> (Result<Option<Process>, CallError>, Duration) {
         let wires = self.wires.lock().unwrap();
         let target = if wires.cut.contains(&(from, to)) {
             Ok(None)
@@ -84,7 +92,11 @@ impl PeerCaller for Wire {
                 let (target, delay) = self.net.target(self.from, node);
                 tokio::time::sleep(delay).await;
                 let Some(target) = target? else { return std::future::pending().await };
-                let answer = target.handle(request).await;
+                let Process { quorum, mut alive } = target;
+                let answer = tokio::select! {
+                    answer = quorum.handle(request) => answer,
+                    _ = alive.changed() => return Err(CallError::Lost),
+                };
                 tokio::time::sleep(delay).await;
                 if answer.is_empty() { Err(CallError::Lost) } else { Ok(answer) }
             };
@@ -99,8 +111,10 @@ pub(crate) struct Disk {
     pub(crate) dir: TempDir,
     /// Alive while some life of the node has its log open.
     open: Weak<()>,
-    /// Held: the node's log writes nothing.
-    pub(crate) stall: Arc<Mutex<()>>,
+    /// Set: the node's log hangs.
+    pub(crate) stall: Stall,
+    /// Set: the next flush of the node's log fails.
+    pub(crate) broken: Arc<AtomicBool>,
     pub(crate) directory: DirectoryId,
 }
 
@@ -109,7 +123,13 @@ impl Disk {
         let mut bytes = [life; 16];
         bytes[0] = u8::try_from(node.get()).unwrap();
         let directory = DirectoryId::new(bytes);
-        Self { dir: tempfile::tempdir().unwrap(), open: Weak::new(), stall: Arc::default(), directory }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            open: Weak::new(),
+            stall: Arc::default(),
+            broken: Arc::default(),
+            directory,
+        }
     }
 
     /// The quorum's directory.
@@ -129,7 +149,8 @@ pub(crate) struct World {
     files: Arc<dyn Files>,
     clock: Arc<dyn Clock>,
     pub(crate) tune: fn(&mut QuorumOptions),
-    lives: u8,
+    formatted: u8,
+    lives: BTreeMap<NodeId, watch::Sender<()>>,
 }
 
 pub(crate) fn n(id: i32) -> NodeId {
@@ -148,7 +169,8 @@ impl World {
             files: Arc::new(SystemFiles::default()),
             clock: Arc::new(SystemClock::new()),
             tune,
-            lives: 0,
+            formatted: 0,
+            lives: BTreeMap::new(),
         }
     }
 
@@ -163,9 +185,9 @@ impl World {
     }
 
     pub(crate) fn options(&mut self, node: NodeId) -> QuorumOptions {
-        self.lives += 1;
-        let lives = self.lives;
-        let disk = self.disks.entry(node).or_insert_with(|| Disk::new(node, lives));
+        self.formatted += 1;
+        let format = self.formatted;
+        let disk = self.disks.entry(node).or_insert_with(|| Disk::new(node, format));
         let voters = self.voters.iter().map(|&node| Voter { node, address: format!("node-{node}:9093") }).collect();
         let address = format!("node-{node}:9093");
         let mut options = QuorumOptions::new(node, disk.directory, address, voters, disk.path());
@@ -179,7 +201,7 @@ impl World {
         let db = disk.path().join("store/db");
         // The life before may still be letting go of its files.
         eventually(|| disk.open.strong_count() == 0 && (!db.exists() || self.files.lock(&db).is_ok())).await;
-        let (open, stall) = (Arc::new(()), Arc::clone(&disk.stall));
+        let (open, stall, broken) = (Arc::new(()), disk.stall.clone(), Arc::clone(&disk.broken));
         disk.open = Arc::downgrade(&open);
         let world = QuorumWorld {
             files: Arc::clone(&self.files),
@@ -192,10 +214,12 @@ impl World {
         let open_log = move |options: &QuorumOptions, world: &QuorumWorld| {
             let (files, clock) = (Arc::clone(&world.files), Arc::clone(&world.clock));
             let log = DiskLog::open(files, &options.dir.join("log"), clock)?;
-            Ok(Box::new(Watched { log, _open: open, stall }) as Box<dyn EntryLog>)
+            Ok(Box::new(Watched { log, _open: open, stall, broken }) as Box<dyn EntryLog>)
         };
         let quorum = Quorum::start_on(options, world, Box::new(open_log), fatal).await?;
-        self.net.wires.lock().unwrap().running.insert(node, quorum);
+        let (life, alive) = watch::channel(());
+        self.lives.insert(node, life);
+        self.net.wires.lock().unwrap().running.insert(node, Process { quorum, alive });
         Ok(())
     }
 
@@ -204,9 +228,10 @@ impl World {
     }
 
     /// Takes the process away without a word.
-    pub(crate) fn kill(&self, node: NodeId) {
+    pub(crate) fn kill(&mut self, node: NodeId) {
         let killed = self.net.wires.lock().unwrap().running.remove(&node);
         drop(killed.expect("it runs"));
+        self.lives.remove(&node);
     }
 
     /// Takes the disk away as well.
@@ -215,7 +240,7 @@ impl World {
     }
 
     pub(crate) fn quorum(&self, node: NodeId) -> Quorum {
-        self.net.wires.lock().unwrap().running[&node].clone()
+        self.net.wires.lock().unwrap().running[&node].quorum.clone()
     }
 
     pub(crate) fn running_nodes(&self) -> Vec<NodeId> {
