@@ -44,19 +44,28 @@ class Ottla:
 
     name = "ottla"
 
-    def __init__(self, binary, count):
-        self.binary, self.count = binary, count
+    def __init__(self, binary, count, settings=()):
+        self.binary, self.count, self.settings = binary, count, settings
+        self.ports = free_run(count), free_run(count)
         self.folder = tempfile.TemporaryDirectory(prefix="ottla-bench-", ignore_cleanup_errors=True)
         self.data, self.output = Path(self.folder.name, "data"), Path(self.folder.name, "output")
 
-    def up(self):
-        """Starts all nodes; returns the bootstrap list."""
-        ports = ["--port", free_run(self.count), "--admin-port", free_run(self.count)]
-        command = [self.binary, "dev", "--nodes", self.count, *ports, "--data", self.data]
+    def prepare(self):
+        """Nothing has to be there before the first start; returns the bootstrap list."""
+        return ",".join(f"127.0.0.1:{self.ports[0] + node}" for node in range(self.count))
+
+    def launch(self):
+        """Starts all nodes and waits for nothing."""
+        command = [self.binary, "dev", "--nodes", self.count, "--port", self.ports[0], "--admin-port", self.ports[1], "--data", self.data]
+        command += [word for setting in self.settings for word in ("--set", setting)]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
             )
+
+    def up(self):
+        """Starts all nodes; returns the bootstrap list."""
+        self.launch()
         return await_line(self.output, self.process, "ready:")
 
     def pid(self, node):
@@ -73,7 +82,14 @@ class Ottla:
         """A killed node again."""
         subprocess.run([self.binary, "dev", "restart", str(node), "--data", self.data], check=True, stdout=subprocess.DEVNULL)
 
-    def down(self, keep):
+    def crash(self):
+        """SIGKILL to all nodes at once, and to their parent."""
+        for node in range(1, self.count + 1):
+            self.kill(node)
+        self.process.kill()
+        self.process.wait()
+
+    def down(self, keep=False):
         """Ends all nodes; their data and output stay if they are to be looked at."""
         self.process.send_signal(signal.SIGINT)
         try:
@@ -92,18 +108,27 @@ class Kafka:
 
     name = "kafka"
 
-    def __init__(self, count):
-        self.count = count
-        self.folder = Path(tempfile.gettempdir(), f"kafka-bench-{os.getpid()}")
+    def __init__(self, count, settings=()):
+        self.count, self.settings = count, settings
+        self.folder = Path(tempfile.gettempdir(), f"kafka-bench-{os.getpid()}-{count}")
+        self.data = self.folder
 
     def _peer(self, *words):
         command = [ROOT / "scripts" / "kafka-peer", *(str(word) for word in words)]
         # The nodes inherit no pipe of ours, so its end is the script's end.
         return subprocess.run(command, env={**os.environ, "KAFKA_PEER_DIR": str(self.folder)}, check=True, stdout=subprocess.PIPE, text=True).stdout
 
+    def prepare(self):
+        """Formats the data directories, which Kafka wants done beforehand; returns the bootstrap list."""
+        return self._peer("format", self.count, *self.settings).strip()
+
+    def launch(self):
+        """Starts all nodes and waits for nothing."""
+        self._peer("start", *range(1, self.count + 1))
+
     def up(self):
         """Starts all nodes; returns the bootstrap list."""
-        return self._peer("up", self.count).removeprefix("ready:").strip()
+        return self._peer("up", self.count, *self.settings).removeprefix("ready:").strip()
 
     def pid(self, node):
         """A node's process id."""
@@ -119,6 +144,11 @@ class Kafka:
         """A killed node again."""
         self._peer("start", node)
 
-    def down(self, keep):
+    def crash(self):
+        """SIGKILL to all nodes at once."""
+        for node in range(1, self.count + 1):
+            self._peer("kill", node)
+
+    def down(self, keep=False):
         """Ends all nodes and removes their data."""
         self._peer("stop")
