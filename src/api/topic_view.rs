@@ -115,9 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fenced_broker_and_one_without_the_listener_are_not_listed() {
+    fn a_fenced_broker_and_one_without_the_listener_are_not_reachable() {
         let image = image();
-        let nodes = |listener| alive(&image, listener).map(|broker| broker.node.get()).collect::<Vec<_>>();
+        let reachable = |listener| image.brokers().iter().filter(move |broker| is_reachable(broker, listener));
+        let nodes = |listener| reachable(listener).map(|broker| broker.node.get()).collect::<Vec<_>>();
         assert_eq!(nodes("OUT"), [1]);
         assert_eq!(nodes("IN"), [1, 2]);
     }

@@ -84,10 +84,8 @@ impl Cluster {
     /// When no controller answers in time.
     pub async fn create_topics(&self, request: CreateTopics, within: Duration) -> Result<CreatedTopics, NoController> {
         let is_dry = request.validate_only;
-        let made = match self.controllers.ask(Event::CreateTopics(request), within).await? {
-            Reply::CreateTopics(outcomes) => outcomes,
-            other => return Err(unexpected(&other)),
-        };
+        let reply = self.controllers.ask(Event::CreateTopics(request), within).await?;
+        let Reply::CreateTopics(made) = reply else { return Err(unexpected(&reply)) };
         if !is_dry {
             let ids: Vec<_> = made.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|t| t.id)).collect();
             self.await_image(within, |image| ids.iter().all(|id| image.topic(*id).is_some())).await;
@@ -100,10 +98,8 @@ impl Cluster {
     /// # Errors
     /// When no controller answers in time.
     pub async fn delete_topics(&self, request: DeleteTopics, within: Duration) -> Result<DeletedTopics, NoController> {
-        let gone = match self.controllers.ask(Event::DeleteTopics(request), within).await? {
-            Reply::DeleteTopics(outcomes) => outcomes,
-            other => return Err(unexpected(&other)),
-        };
+        let reply = self.controllers.ask(Event::DeleteTopics(request), within).await?;
+        let Reply::DeleteTopics(gone) = reply else { return Err(unexpected(&reply)) };
         let ids: Vec<_> = gone.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(|t| t.id)).collect();
         self.await_image(within, |image| ids.iter().all(|id| image.topic(*id).is_none())).await;
         Ok(gone)

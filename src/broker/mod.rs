@@ -26,6 +26,7 @@ mod settings;
 mod shards;
 mod start;
 mod succession;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;

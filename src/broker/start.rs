@@ -15,7 +15,7 @@ use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
 use super::shards::{ShardThreads, Shards};
-use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile};
+use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
 use crate::machines::metadata::{Image, Listener};
 use crate::model::NodeId;
 use crate::partition::{Event, Shard, ShardOptions};
@@ -152,6 +152,7 @@ fn spawn_tasks(
     let (proposals_in, proposals_out) = mpsc::unbounded_channel();
     let (recovered_in, recovered_out) = mpsc::unbounded_channel();
     tokio::spawn(notices::route(Arc::clone(inner), notices_out, proposals_in, recovered_in));
+    tokio::spawn(upkeep::run(Arc::clone(inner)));
     tokio::spawn(isr::run(Arc::clone(inner), proposals_out));
     tokio::spawn(reconcile::follow(Arc::clone(inner), inner.images.clone(), inner.epoch.subscribe()));
     tokio::spawn(Lifecycle::new(Arc::clone(inner), recovered_out, stopping).run());

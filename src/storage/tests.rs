@@ -355,7 +355,7 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     let seed = crate::env::SystemSeed;
     let open = |rule| DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), rule, &seed);
     assert!(matches!(open(FormatRule::MustBeFormatted), Err(DataDirError::Empty { .. })));
-    let mut data = open(FormatRule::FormatEmpty).unwrap();
+    let data = open(FormatRule::FormatEmpty).unwrap();
     assert!(matches!(open(FormatRule::FormatEmpty), Err(DataDirError::Locked { .. })));
     let first = data.directory_id();
     let cluster = crate::model::ClusterId::new([5; 16]);

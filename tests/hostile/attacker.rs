@@ -131,7 +131,9 @@ impl Attacker {
                     // Bytes that the node had not read when it ended the connection take its answers with them.
                     Received::Reset if will_end || may_end => return Ok(self.ended()),
                     Received::End if may_end => return Ok(self.ended()),
-                    other => return Err(format!("{other:?} instead of the answer to {answer:?}")),
+                    other @ (Received::End | Received::Reset) => {
+                        return Err(format!("{other:?} instead of the answer to {answer:?}"));
+                    }
                 },
                 Outcome::End => match receiver.next().await {
                     Received::End | Received::Reset => return Ok(self.ended()),

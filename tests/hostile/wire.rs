@@ -62,7 +62,7 @@ impl Client {
             Received::Frame(frame) => {
                 decode_response(version, frame).map_err(|error| format!("{} was answered by {error}", R::KEY))
             }
-            other => Err(format!("{} {version} was answered by {other:?}", R::KEY)),
+            other @ (Received::End | Received::Reset) => Err(format!("{} {version} was answered by {other:?}", R::KEY)),
         }
     }
 }

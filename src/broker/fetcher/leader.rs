@@ -270,27 +270,27 @@ impl LeaderTask {
         let Some(position) = self.positions.get(&id).copied().filter(|p| self.session.position(id) == Some(*p)) else {
             return;
         };
-        let outcome = match data.error_code {
-            ErrorCode::None if data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0 => {
-                info!(partition = %id, leader = %self.leader, at = %position.offset, "the leader's log parts from this one");
-                FetchedOutcome::Diverging(EpochEnd {
-                    epoch: LeaderEpoch::new(data.diverging_epoch.epoch),
-                    end: Offset::new(data.diverging_epoch.end_offset),
-                })
-            }
-            ErrorCode::None => FetchedOutcome::Records {
+        if data.error_code == ErrorCode::OffsetOutOfRange {
+            out_of_range.push(position);
+            return;
+        }
+        if data.error_code != ErrorCode::None {
+            debug!(partition = %id, leader = %self.leader, error = ?data.error_code, "the leader refuses a partition");
+            self.resting.insert(id, Instant::now() + PARTITION_BACKOFF);
+            return;
+        }
+        let parts = data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0;
+        let outcome = if parts {
+            info!(partition = %id, leader = %self.leader, at = %position.offset, "the leader's log parts from this one");
+            FetchedOutcome::Diverging(EpochEnd {
+                epoch: LeaderEpoch::new(data.diverging_epoch.epoch),
+                end: Offset::new(data.diverging_epoch.end_offset),
+            })
+        } else {
+            FetchedOutcome::Records {
                 bytes: data.records.unwrap_or_default(),
                 high_watermark: Offset::new(data.high_watermark),
                 log_start: Offset::new(data.log_start_offset),
-            },
-            ErrorCode::OffsetOutOfRange => {
-                out_of_range.push(position);
-                return;
-            }
-            other => {
-                debug!(partition = %id, leader = %self.leader, error = ?other, "the leader refuses a partition");
-                self.resting.insert(id, Instant::now() + PARTITION_BACKOFF);
-                return;
             }
         };
         self.hand_over(position, outcome);
