@@ -98,7 +98,7 @@ mod tests {
     fn a_request_is_answered_and_what_is_none_ends_the_connection() {
         let answer = Answer { key: ApiKey::ApiVersions, version: 0, correlation_id: 5, is_refusal: false };
         assert_eq!(of(b"\0\0\0\x0a\0\x12\0\0\0\0\0\x05\xff\xff"), Outcome::Answer(answer));
-        assert_eq!(of(b"\0\0\0\x0b\0\x12\0\0\0\0\0\x05\xff\xff\0"), Outcome::End);
+        assert_eq!(of(b"\0\0\0\x0b\0\x12\0\0\0\0\0\x05\xff\xff\0"), Outcome::Answer(answer));
         assert_eq!(of(b"\0\0\0\x02\0\x12"), Outcome::End);
     }
 
