@@ -1,5 +1,6 @@
 """Three nodes of ottla or of Apache Kafka on this machine, with the same verbs for both: what the measurements kill and start."""
 
+import contextlib
 import os
 import random
 import signal
@@ -84,8 +85,12 @@ class Ottla:
 
     def crash(self):
         """SIGKILL to all nodes at once, and to their parent."""
-        for node in range(1, self.count + 1):
-            self.kill(node)
+        for path in self.data.glob("node-*/ottla.pid"):
+            # One that has ended already has nothing to lose, and its number may be another's by now.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                pid = int(path.read_text())
+                if str(self.data) in Path(f"/proc/{pid}/cmdline").read_text():
+                    os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
@@ -95,7 +100,7 @@ class Ottla:
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.crash()
         if keep:
             self.folder._finalizer.detach()
             print(f"data and output are kept in {self.folder.name}")

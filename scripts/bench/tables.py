@@ -135,6 +135,8 @@ def markdown(about, table):
 def disturbances(samples):
     """Samples during which something else used the machine."""
     for sample in samples:
+        if sample["part"] == "warm-up":
+            continue
         cores = sample.get("other_cpu_s", 0) / sample.get("wall_s", 1)
         if cores > OTHER_CORES_MAX:
             yield f"disturbed: {cores:.1f} cores went elsewhere during {sample['name']}, {sample['system']}, round {sample['round']}"
