@@ -1,7 +1,7 @@
 //! HTTP on every node: health, metrics, and the cluster as resources under `/v1`.
 //!
-//! `node` makes a [`State`] and hands it to [`Server::start`]. Any node answers: what is read comes from this node's own
-//! image, what needs the controller is forwarded by [`Cluster`]. `docs/HTTP.md` describes each resource.
+//! `node` makes a [`State`] and hands it to [`Server::start`]. Any node answers: what is read comes from this node's
+//! own image, what needs the controller is forwarded by [`Cluster`]. `docs/HTTP.md` describes each resource.
 //! Invariant: holds no state and decides nothing; the only room that names axum; every refusal is a problem document.
 
 mod server;
