@@ -23,7 +23,7 @@ use crate::transport::{HostPort, Peers, Service};
 /// How long one try may take before the leader is looked up again.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries without a change of leadership.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// No controller answered in time; whether the request took effect is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,7 +22,7 @@ use crate::transport::Hello;
 /// How long one registration or heartbeat may look for a controller.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries to register.
-const REGISTER_PAUSE: Duration = Duration::from_millis(50);
+const REGISTER_PAUSE: Duration = Duration::from_millis(10);
 /// Between two heartbeats while fenced or stopping: the state is about to change.
 const HURRY_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a controlled shutdown may take before the broker goes anyway.
