@@ -12,6 +12,7 @@ mod departed;
 mod fetch_sessions;
 mod fetcher;
 mod flusher;
+mod gauges;
 mod inbox;
 mod isr;
 mod lifecycle;
@@ -43,6 +44,7 @@ pub use fetch_sessions::{
     Told,
 };
 pub use fetcher::FetchOptions;
+pub use gauges::follow as follow_gauges;
 pub use lifecycle::BrokerLife;
 pub use reads::{FetchPlan, Read, ReadOutcome};
 pub use settings::topic_settings;
@@ -134,6 +136,8 @@ pub(crate) fn abort(why: &str) -> ! {
 #[derive(Debug)]
 pub struct PendingAppend {
     state: Pending,
+    bytes: usize,
+    metrics: PartitionMetrics,
 }
 
 #[derive(Debug)]
@@ -153,7 +157,13 @@ impl PendingAppend {
             Pending::Refused(refusal) => return Err(refusal),
         };
         match reply.await {
-            Ok(Reply::Append(outcome)) => outcome,
+            Ok(Reply::Append(outcome)) => {
+                if outcome.is_ok() {
+                    self.metrics.appended_batches.inc();
+                    self.metrics.appended_bytes.inc_by(u64::try_from(self.bytes).unwrap_or(u64::MAX));
+                }
+                outcome
+            }
             // The ticket was withdrawn: the shard has ended.
             Ok(_) | Err(_) => Err(AppendRefusal::NotLeader),
         }
@@ -242,9 +252,11 @@ impl Broker {
         let shards = &self.inner.shards;
         let now = self.now().instant;
         if acks != Acks::All && !self.inner.progress.has_session(now) {
-            return PendingAppend { state: Pending::Refused(AppendRefusal::NotLeader) };
+            let state = Pending::Refused(AppendRefusal::NotLeader);
+            return PendingAppend { state, bytes: 0, metrics: self.inner.metrics.partition.clone() };
         }
         let deadline = now.plus(within);
+        let size = batch.size();
         let reply = shards.ask(shards.owner(partition), |ticket| Event::Append {
             ticket,
             partition,
@@ -253,7 +265,8 @@ impl Broker {
             acks,
             deadline,
         });
-        PendingAppend { state: reply.map_or(Pending::Refused(AppendRefusal::Busy), Pending::Waiting) }
+        let state = reply.map_or(Pending::Refused(AppendRefusal::Busy), Pending::Waiting);
+        PendingAppend { state, bytes: size, metrics: self.inner.metrics.partition.clone() }
     }
 
     /// ListOffsets for one partition.

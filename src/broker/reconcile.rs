@@ -30,7 +30,6 @@ pub(super) async fn follow(
         let applied = image.broker(inner.node).map(|broker| broker.broker_epoch);
         if registered.is_some() && applied == registered {
             reconcile(&inner, reconciled.as_deref(), &image);
-            inner.metrics.broker.applied_index.set(i64::try_from(image.last_applied().get()).unwrap_or(i64::MAX));
             reconciled = Some(Arc::clone(&image));
             inner.reconciled.send_replace(image);
         }

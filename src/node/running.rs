@@ -21,7 +21,7 @@ use crate::admin;
 use crate::api::Dispatch;
 use crate::broker::{
     Beats, Broker, BrokerWorld, Cluster, ControllerHandle, ControllerWorld, Controllers, MetricHandles, RunningBroker,
-    serve_controller_request,
+    follow_gauges, serve_controller_request,
 };
 use crate::env::{Clock, Files, Seed, SystemClock, SystemFiles, SystemSeed};
 use crate::model::NodeId;
@@ -94,6 +94,7 @@ impl Node {
             seed: Arc::clone(&world.seed),
             defaults: Arc::new(topic_defaults(&config)),
         };
+        tokio::spawn(follow_gauges(cluster.clone(), world.metrics.broker.clone()));
         let broker = match config.roles.broker {
             true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, &world)?),
             false => None,

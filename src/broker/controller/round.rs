@@ -66,7 +66,10 @@ impl Host {
         let proposal =
             Proposal { term: leadership.term, base: base.last_accepted(), records: mem::take(&mut draft.records) };
         log(&proposal);
-        self.propose(proposal, draft.owed).await
+        let elected = elections(&base, &proposal.records);
+        self.propose(proposal, draft.owed).await?;
+        self.world.metrics.count_elections("clean", elected);
+        Ok(())
     }
 
     fn decide_waiting(&mut self, draft: &mut Draft, now: Now) {
@@ -127,6 +130,29 @@ fn settle(waiting: &mut std::collections::VecDeque<Ask>, owed: Vec<Owed>, accept
         // The asker may have given up.
         let _ = to.send(Ok(reply));
     }
+}
+
+/// How many partitions get another leader, or the same one anew. None is ever elected uncleanly.
+fn elections(before: &Image, records: &[Record]) -> u64 {
+    let is_election = |record: &&Record| match record {
+        Record::PartitionChanged { partition, state } => {
+            state.leader.is_some() && before.partition(*partition).is_some_and(|p| p.leader_epoch < state.leader_epoch)
+        }
+        Record::ClusterFormed { .. }
+        | Record::FeatureLevelSet { .. }
+        | Record::BrokerRegistered(_)
+        | Record::BrokerFenced { .. }
+        | Record::BrokerUnfenced { .. }
+        | Record::BrokerShuttingDown { .. }
+        | Record::BrokerUnregistered { .. }
+        | Record::TopicCreated { .. }
+        | Record::TopicDeleted { .. }
+        | Record::ConfigSet { .. }
+        | Record::PartitionsCreated { .. }
+        | Record::PartitionCreated { .. }
+        | Record::ProducerIdsAllocated { .. } => false,
+    };
+    u64::try_from(records.iter().filter(is_election).count()).unwrap_or(u64::MAX)
 }
 
 fn log(proposal: &Proposal) {

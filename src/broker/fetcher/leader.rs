@@ -287,8 +287,10 @@ impl LeaderTask {
                 end: Offset::new(data.diverging_epoch.end_offset),
             })
         } else {
+            let bytes = data.records.unwrap_or_default();
+            self.inner.metrics.partition.replicated_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             FetchedOutcome::Records {
-                bytes: data.records.unwrap_or_default(),
+                bytes,
                 high_watermark: Offset::new(data.high_watermark),
                 log_start: Offset::new(data.log_start_offset),
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::machines::metadata::{Broker, ConfigResource, Image, Record};
+use crate::machines::metadata::{Broker, ConfigResource, Image, Record, Topic};
 use crate::model::{NodeId, PartitionIndex, TopicConfigError, TopicConfigs, TopicId, TopicName, TopicNameError};
 
 use super::batch::Batch;
@@ -232,6 +232,11 @@ fn refuse_whole(
     request.topics.iter().map(refusal).collect()
 }
 
+fn made(topic: &Topic) -> CreatedTopic {
+    let replication_factor = i16::try_from(topic.replication_factor).unwrap_or(i16::MAX);
+    CreatedTopic { id: topic.id, partitions: topic.partition_count, replication_factor }
+}
+
 fn plan(
     image: &Image,
     options: &Options,
@@ -239,8 +244,13 @@ fn plan(
     seed: u64,
 ) -> Result<(CreatedTopic, Vec<Record>), TopicRefusal> {
     let name = TopicName::new(&topic.name)?;
-    if image.topic_named(name.as_str()).is_some() {
-        return Err(TopicRefusal::AlreadyExists { name });
+    if let Some(existing) = image.topic_named(name.as_str()) {
+        // The same request once more, because its first answer was lost: the id was minted for it.
+        return if existing.id == topic.id {
+            Ok((made(existing), Vec::new()))
+        } else {
+            Err(TopicRefusal::AlreadyExists { name })
+        };
     }
     if let Some(other) = image.topics().topic_colliding(&name) {
         return Err(TopicRefusal::Collides { name, other: other.name.clone() });
