@@ -31,12 +31,35 @@ pub(super) async fn describe_topic_partitions(
     caller: Caller,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
+    if let Some(message) = flaw(&request) {
+        return refused(request, message);
+    }
     let image = context.image();
     let limit = request.response_partition_limit.min(context.options().described_partitions_max).max(1);
     let room = usize::try_from(limit).expect("a positive number fits in a usize");
     let page = Page { image: &image, listener: &caller.listener, room, topics: Vec::new(), next: None };
     let page = page.fill(request);
     DescribeTopicPartitionsResponse { topics: page.topics, next_cursor: page.next, ..Default::default() }
+}
+
+/// What is wrong with the cursor.
+fn flaw(request: &DescribeTopicPartitionsRequest) -> Option<&'static str> {
+    let cursor = request.cursor.as_ref()?;
+    let is_listed = request.topics.is_empty() || request.topics.iter().any(|topic| topic.name == cursor.topic_name);
+    if cursor.partition_index < 0 {
+        return Some("the cursor's partition is below 0");
+    }
+    (!is_listed).then_some("the cursor's topic is not among those asked for")
+}
+
+fn refused(request: DescribeTopicPartitionsRequest, why: &str) -> DescribeTopicPartitionsResponse {
+    tracing::debug!(why, "a page of partitions is refused");
+    let topics = request.topics.into_iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest,
+        name: Some(topic.name),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..DescribeTopicPartitionsResponse::default() }
 }
 
 impl Page<'_> {
@@ -53,7 +76,7 @@ impl Page<'_> {
             if self.is_full_before(name) {
                 break;
             }
-            self.add(name, start.map_or(0, |cursor| cursor.partition_index.max(0)));
+            self.add(name, start.map_or(0, |cursor| cursor.partition_index));
         }
         self
     }
@@ -118,6 +141,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         name: Some(name.to_owned()),
         topic_id: TopicId::ZERO,
         is_internal: valid.is_ok_and(|name| name.is_internal()),
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }
@@ -181,5 +205,18 @@ mod tests {
     #[test]
     fn a_cursor_whose_topic_is_gone_goes_on_behind_it() {
         assert_eq!(page(9, &[], Some(("bb", 1))), (named(&[("c", &[0])]), None));
+    }
+
+    #[test]
+    fn a_cursor_that_points_nowhere_is_refused() {
+        let request = |names: &[&str], name: &str, partition_index| DescribeTopicPartitionsRequest {
+            topics: names.iter().map(|name| TopicRequest { name: (*name).to_owned() }).collect(),
+            cursor: Some(Cursor { topic_name: name.to_owned(), partition_index }),
+            ..Default::default()
+        };
+        assert!(flaw(&request(&["a"], "a", -1)).is_some());
+        assert!(flaw(&request(&["a"], "b", 0)).is_some());
+        assert!(flaw(&request(&[], "b", 0)).is_none());
+        assert!(flaw(&request(&["a", "b"], "b", 7)).is_none());
     }
 }

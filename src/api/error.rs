@@ -11,6 +11,8 @@ use crate::records::Refusal;
 /// A batch that is not taken (kafka-compat 3.2).
 pub(super) fn of_batch(refusal: &Refusal) -> ErrorCode {
     match refusal {
+        // Kafka knows the formats before v2 and refuses them; of a later one it cannot tell what it is.
+        Refusal::Magic { magic } if *magic > 2 => ErrorCode::CorruptMessage,
         Refusal::NoBatch { .. }
         | Refusal::Magic { .. }
         | Refusal::SeveralBatches { .. }

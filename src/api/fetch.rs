@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::call::Caller;
 use super::context::{Context, TopicNamed, find_partition, known_epoch, millis};
 use super::error;
-use super::fetch_answer::{Answers, refusal};
+use super::fetch_answer::Answers;
 use crate::broker::{FetchPlan, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
 use crate::machines::metadata::Image;
 use crate::model::{BrokerEpoch, NodeId, Offset, PartitionId};
@@ -61,7 +61,7 @@ pub(super) async fn fetch(context: Context, caller: Caller, request: FetchReques
                 let outcome = outcomes.next().expect("every read of a plan is answered");
                 answers.add(read.partition.index, outcome);
             }
-            Err(code) => answers.add_refused(refusal(read.partition.index, *code)),
+            Err(code) => answers.add_unknown(read.partition.index, *code),
         }
     }
     let now = context.broker().now().instant;

@@ -28,8 +28,7 @@ pub(super) struct Answers<'a> {
     told: Vec<Told>,
 }
 
-/// A partition that is not read.
-pub(super) fn refusal(index: i32, error_code: ErrorCode) -> PartitionData {
+fn refusal(index: i32, error_code: ErrorCode) -> PartitionData {
     PartitionData { error_code, ..nothing(index) }
 }
 
@@ -55,8 +54,12 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// A partition that is not read.
-    pub(super) fn add_refused(&mut self, data: PartitionData) {
+    /// A partition that does not exist.
+    pub(super) fn add_unknown(&mut self, index: i32, code: ErrorCode) {
+        self.add_refused(PartitionData { aborted_transactions: Some(Vec::new()), ..refusal(index, code) });
+    }
+
+    fn add_refused(&mut self, data: PartitionData) {
         let none = Offset::new(-1);
         self.told.push(Told {
             high_watermark: none,

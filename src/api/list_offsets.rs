@@ -1,6 +1,6 @@
 //! ListOffsets: the offset of a timestamp, or of one of the special timestamps (kafka-compat 2.4, 2.5).
 //!
-//! Invariant: every partition is answered by itself; one that is named twice is refused both times.
+//! Invariant: every partition is answered by itself and once; one that is named twice is refused.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,11 +41,16 @@ pub(super) async fn list_offsets(context: Context, caller: Caller, request: List
     let image = context.image();
     let twice = named_twice(&request);
     let reader = reader(&request);
+    let mut refused = BTreeSet::new();
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.into_iter().map(|asked| {
-            let is_twice = twice.contains(&(topic.name.clone(), asked.partition_index));
+        let partitions = topic.partitions.into_iter().filter_map(|asked| {
+            let place = (topic.name.clone(), asked.partition_index);
+            let is_twice = twice.contains(&place);
+            if is_twice && !refused.insert(place) {
+                return None;
+            }
             let found = if is_twice { Err(ErrorCode::InvalidRequest) } else { find(&image, &topic.name, &asked) };
-            partition(context.broker(), reader, caller.version, found, asked)
+            Some(partition(context.broker(), reader, caller.version, found, asked))
         });
         let (name, partitions) = (topic.name.clone(), join_all(partitions.collect::<Vec<_>>()));
         async move { ListOffsetsTopicResponse { name, partitions: partitions.await } }

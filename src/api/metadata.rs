@@ -30,7 +30,7 @@ pub(super) async fn metadata(context: Context, caller: Caller, request: Metadata
     let wants_operations = request.include_cluster_authorized_operations;
     let mut topics = match asked(&request, version) {
         Asked::All => all(&context.image(), &caller),
-        Asked::Malformed => malformed(request.topics.unwrap_or_default()),
+        Asked::Malformed => return malformed(request.topics.unwrap_or_default()),
         Asked::These(references) => {
             if request.allow_auto_topic_creation && context.options().auto_create_topics {
                 create_missing(&context, &references).await;
@@ -41,8 +41,8 @@ pub(super) async fn metadata(context: Context, caller: Caller, request: Metadata
         }
     };
     if request.include_topic_authorized_operations {
-        let known = topics.iter_mut().filter(|topic| topic.error_code.is_none());
-        known.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+        let named = topics.iter_mut().filter(|topic| topic.name.is_some());
+        named.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
     }
     let image = context.image();
     MetadataResponse {
@@ -100,14 +100,14 @@ fn asked(request: &MetadataRequest, version: i16) -> Asked {
     Asked::These(topics.iter().map(reference).filter(|reference| seen.insert(reference.clone())).collect())
 }
 
-fn malformed(topics: Vec<MetadataRequestTopic>) -> Vec<MetadataResponseTopic> {
+fn malformed(topics: Vec<MetadataRequestTopic>) -> MetadataResponse {
     let refuse = |topic: MetadataRequestTopic| MetadataResponseTopic {
         error_code: ErrorCode::InvalidRequest,
         name: Some(topic.name.unwrap_or_default()),
         topic_id: topic.topic_id,
         ..MetadataResponseTopic::default()
     };
-    topics.into_iter().map(refuse).collect()
+    MetadataResponse { topics: topics.into_iter().map(refuse).collect(), ..MetadataResponse::default() }
 }
 
 /// Has the controller make what is missing. What it refuses shows by still being missing.

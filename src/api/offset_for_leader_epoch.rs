@@ -47,8 +47,11 @@ async fn end(
     };
     let epoch = LeaderEpoch::new(asked.leader_epoch);
     match broker.epoch_end(partition, known_epoch(asked.current_leader_epoch), epoch).await {
-        Ok(Some(end)) => EpochEndOffset { leader_epoch: end.epoch.get(), end_offset: end.end.get(), ..response },
-        Ok(None) => response,
+        // Nobody has ever written under a negative epoch.
+        Ok(Some(end)) if asked.leader_epoch >= 0 => {
+            EpochEndOffset { leader_epoch: end.epoch.get(), end_offset: end.end.get(), ..response }
+        }
+        Ok(Some(_) | None) => response,
         Err(refusal) => EpochEndOffset { error_code: error::of_list(&refusal), ..response },
     }
 }

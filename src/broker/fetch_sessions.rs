@@ -209,11 +209,7 @@ impl FetchSessions {
         match &fetch.kind {
             Kind::Sessionless => ClosedFetch { id: NO_SESSION, is_told: all },
             Kind::Beginning { is_follower, by_id } => {
-                let id = if told.is_empty() {
-                    NO_SESSION
-                } else {
-                    self.begin(fetch, told, *is_follower, *by_id, now, random)
-                };
+                let id = self.begin(fetch, told, *is_follower, *by_id, now, random);
                 ClosedFetch { id, is_told: all }
             }
             Kind::Going { id, session } => ClosedFetch { id: *id, is_told: lock(session).tell(&fetch.reads, told) },
