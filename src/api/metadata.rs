@@ -131,10 +131,10 @@ async fn create_missing(context: &Context, references: &[Reference]) {
             for (topic, refusal) in
                 outcomes.iter().filter_map(|(topic, outcome)| Some((topic, outcome.as_ref().err()?)))
             {
-                tracing::info!(topic, %refusal, "a topic is not created automatically");
+                tracing::debug!(topic, %refusal, "a topic is not created automatically");
             }
         }
-        Err(cause) => tracing::info!(%cause, "topics are not created automatically"),
+        Err(cause) => tracing::debug!(%cause, "topics are not created automatically"),
     }
 }
 

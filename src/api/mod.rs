@@ -21,6 +21,7 @@ mod describe_configs;
 mod describe_quorum;
 mod produce;
 mod produce_rules;
+mod long_work;
 mod fetch;
 mod fetch_answer;
 mod list_offsets;

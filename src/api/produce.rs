@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::call::{Answering, Call, Caller, answer};
 use super::context::{Context, TopicNamed, find_partition, millis};
 use super::error;
+use super::long_work::apart;
 use crate::broker::PendingAppend;
 use crate::codec::DecodeError;
 use crate::machines::metadata::{Image, Topic};
@@ -23,13 +24,15 @@ use crate::protocol::messages::produce::{
     TopicProduceData, TopicProduceResponse,
 };
 use crate::protocol::{ErrorCode, decode_request};
-use crate::records::{Batch, Header, ProduceRules, Refusal, check_produced};
+use crate::records::{Batch, Compression, CompressionRule, Header, ProduceRules, Refusal, check_produced};
 use crate::transport::Answer;
 
 /// From this version on topics are named by id.
 const BY_ID_FROM: i16 = 13;
 /// From this version on a client that came to the wrong broker is told the right one (KIP-951).
 const HINTS_FROM: i16 = 10;
+/// A compressed batch of no more bytes is checked where it arrives: it holds a few megabytes at the very most.
+const SMALL_BATCH_BYTES: usize = 512;
 /// The only client that may write to internal topics.
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -111,6 +114,13 @@ fn quiet(response: &ProduceResponse) -> Answer {
     Answer::Silent { mute: Duration::ZERO }
 }
 
+/// Whether a batch is compressed, or to be: then it may hold far more than it has bytes (rule B8).
+fn may_take_long(rules: &ProduceRules, records: &Bytes) -> bool {
+    let is_compressed = |header: Header| header.compression() != Some(Compression::None);
+    records.len() > SMALL_BATCH_BYTES
+        && (rules.compression != CompressionRule::Producer || Header::parse(records).is_ok_and(is_compressed))
+}
+
 fn has_transactional(request: &ProduceRequest) -> bool {
     let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     let mut headers = partitions.filter_map(|partition| Header::parse(partition.records.as_ref()?).ok());
@@ -181,7 +191,9 @@ impl Produce {
 
     fn batch(&self, rules: &ProduceRules, records: Bytes) -> Result<Batch, Fault> {
         let now = self.context.broker().now().timestamp;
-        let batch = check_produced(records, rules, now).map_err(|refusal| fault(&refusal))?.batch;
+        let check = || check_produced(records.clone(), rules, now);
+        let checked = if may_take_long(rules, &records) { apart(check) } else { check() };
+        let batch = checked.map_err(|refusal| fault(&refusal))?.batch;
         if batch.header().is_transactional() {
             // Nobody can have begun a transaction: there is no coordinator yet.
             let message = Some("transactions are not supported yet".to_owned());

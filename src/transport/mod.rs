@@ -34,3 +34,4 @@ pub use peer_gate::{PeerRoute, PeerService};
 pub use peers::{CallError, Peers, PeersOptions};
 pub use server::{Server, ServerOptions};
 pub use socket::{DialError, Dialer, ListenError, Listener, Socket};
+pub use throttled_log::OncePerMinute;

@@ -10,14 +10,14 @@ const LINE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One kind of line.
 #[derive(Debug, Default)]
-pub(super) struct OncePerMinute {
+pub struct OncePerMinute {
     /// Guards when the last line was written and how many were kept back since. Held for a few instructions.
     last: Mutex<(Option<Instant>, u64)>,
 }
 
 impl OncePerMinute {
     /// `Some(lines kept back since the last)` when a line may be written at `now`.
-    pub(super) fn permit(&self, now: Instant) -> Option<u64> {
+    pub fn permit(&self, now: Instant) -> Option<u64> {
         let mut guard = self.last.lock().expect("nothing panics while holding the lock");
         let (last, suppressed) = *guard;
         if last.is_some_and(|last| now.saturating_duration_since(last) < LINE_INTERVAL) {

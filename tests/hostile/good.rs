@@ -19,8 +19,8 @@ use crate::batches::MADE_AT;
 use crate::wire::Client;
 use crate::world::{GOOD_TOPIC, PARTITIONS};
 
-/// A longer wait for an answer counts as a stall, even in a debug build on two busy processors.
-const STALL: Duration = Duration::from_secs(10);
+/// A longer wait for an answer counts as a stall: the `request.timeout.ms` of Kafka's clients.
+const STALL: Duration = Duration::from_secs(30);
 /// The pace: a client that has something to say now and then.
 const PACE: Duration = Duration::from_millis(5);
 /// Records in each batch.

@@ -30,6 +30,8 @@ const ATTACKERS: u8 = 8;
 const GROWTH_MAX: u64 = 64 << 20;
 /// Descriptors that may be open more than before: of segments and indexes that are in use.
 const DESCRIPTORS_MORE: usize = 48;
+/// Lines of the log for each request: whoever sends garbage must not fill the disk with logs, too.
+const REQUESTS_PER_LINE: u64 = 20;
 /// How long the node may take to be rid of what attackers left: a request that does not arrive ends after 30 s.
 const SETTLE: Duration = Duration::from_secs(60);
 /// How often conditions are looked at.
@@ -62,8 +64,12 @@ async fn a_node_outlives_hostile_requests_and_good_clients_do_not_notice() {
     let before = *progress.borrow();
 
     let started = Instant::now();
+    let (worst, delay) = watch::channel(Duration::ZERO);
+    let metronome = tokio::spawn(measure_delay(worst));
     let tally = run.attack(requests, 0).await;
     let took = started.elapsed();
+    metronome.abort();
+    println!("this machine kept a task of ours waiting for up to {:.1?}", *delay.borrow());
     let (peak, during) = (run.node.resident_peak(), *progress.borrow() - before);
     run.settle(descriptors).await;
     let after = run.node.resident();
@@ -131,10 +137,30 @@ impl Run {
         let log = self.node.log();
         let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).collect();
         assert!(panics.is_empty(), "{}", panics.join("\n"));
+        let lines = u64::try_from(log.lines().count()).expect("a count");
+        println!("{lines} lines of log, {} bytes", log.len());
+        assert!(lines < 1_000 + tally.total() / REQUESTS_PER_LINE, "{lines} lines of log; the end:\n{}", tail(&log));
         assert!(self.node.metric("ottla_handler_panics_total").await == 0.0, "a handler panicked");
         let violations: Vec<String> = tally.violations.iter().map(ToString::to_string).collect();
         assert!(violations.is_empty(), "{} violations, the first:\n{}", tally.wrong, violations.join("\n"));
         assert!(tally.answered > tally.total() / 10 && tally.ended > tally.total() / 20, "nothing happened: {tally}");
+    }
+}
+
+/// How late a task is that does nothing: what the machine adds to every latency of this test.
+async fn measure_delay(worst: watch::Sender<Duration>) {
+    let mut beat = interval(Duration::from_millis(5));
+    beat.tick().await;
+    loop {
+        let before = Instant::now();
+        beat.reset();
+        beat.tick().await;
+        let late = before.elapsed().saturating_sub(Duration::from_millis(5));
+        worst.send_if_modified(|worst| {
+            let is_worse = late > *worst;
+            *worst = late.max(*worst);
+            is_worse
+        });
     }
 }
 

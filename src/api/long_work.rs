@@ -1,0 +1,39 @@
+//! Work that takes long, away from the threads that serve the network.
+//!
+//! Called by `produce`: a batch of a few kilobytes may decompress to a hundred megabytes before it is refused (rule
+//! B8). Two of those at once would hold every thread of a small node: no good client would be answered meanwhile, and
+//! no heartbeat sent. Invariant: the caller still has its result when the call returns, so that the order of a
+//! connection's requests is kept.
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Runs `work` where it is, after the other tasks of this thread were given to another.
+pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        // Tests, and whoever has no other thread to give them to.
+        Ok(_) | Err(_) => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn long_work_does_not_hold_up_the_tasks_of_its_thread() {
+        let (tell, told) = mpsc::channel();
+        let work = tokio::spawn(async move { apart(|| told.recv_timeout(Duration::from_secs(20))) });
+        let other = tokio::spawn(async move { tell.send(5) });
+        assert_eq!(work.await.expect("no panic"), Ok(5));
+        other.await.expect("no panic").expect("it was waited for");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_of_one_thread_does_its_work_itself() {
+        assert_eq!(apart(|| 5), 5);
+    }
+}
