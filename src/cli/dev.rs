@@ -21,6 +21,8 @@ use super::http;
 const READY_POLL: Duration = Duration::from_millis(10);
 /// How long the cluster may take to become ready before `dev` gives up.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// For how long whoever connects to the control socket may take to ask.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest request on the control socket.
 const CONTROL_BYTES_MAX: u64 = 64;
 /// The control socket's name in the data directory.
@@ -34,8 +36,9 @@ pub(super) fn run(args: &DevRunArgs) -> anyhow::Result<ExitCode> {
     let directory = DataDirectory::of(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let control = Control::claim(&directory.path)?;
         let mut cluster = Cluster::start(args, &directory.path)?;
-        let outcome = cluster.serve(&directory.path).await;
+        let outcome = cluster.serve(&control.listener).await;
         cluster.stop().await;
         outcome
     })?;
@@ -90,6 +93,36 @@ impl Drop for DataDirectory {
     }
 }
 
+/// The control socket: it belongs to the one `dev` that runs on a data directory, and goes with it.
+struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Before anything of the directory is touched. A socket that nobody listens on was left by a killed `dev`.
+    fn claim(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join(CONTROL_SOCKET);
+        if path.exists() {
+            ensure!(
+                std::os::unix::net::UnixStream::connect(&path).is_err(),
+                "another `ottla dev` runs on {}",
+                data.display()
+            );
+            std::fs::remove_file(&path)?;
+        }
+        Ok(Self { listener: UnixListener::bind(&path)?, path })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            eprintln!("ottla dev: cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
 struct Cluster {
     nodes: Vec<DevNode>,
 }
@@ -115,26 +148,14 @@ impl Cluster {
         self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.client)).collect::<Vec<_>>().join(",")
     }
 
-    async fn serve(&mut self, data: &Path) -> anyhow::Result<()> {
+    async fn serve(&mut self, control: &UnixListener) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::new()?;
         tokio::select! {
             ready = tokio::time::timeout(READY_TIMEOUT, self.ready()) => ready.context("the cluster is not ready in time")??,
             () = interrupts.next() => return Ok(()),
         }
-        let socket = data.join(CONTROL_SOCKET);
-        if socket.exists() {
-            ensure!(
-                std::os::unix::net::UnixStream::connect(&socket).is_err(),
-                "another `ottla dev` runs on {}",
-                data.display()
-            );
-            std::fs::remove_file(&socket)?;
-        }
-        let control = UnixListener::bind(&socket)?;
         println!("ready: {}", self.bootstrap());
-        let outcome = self.attend(&control, &mut interrupts).await;
-        std::fs::remove_file(&socket)?;
-        outcome
+        self.attend(control, &mut interrupts).await
     }
 
     /// Waits until every node says that it is ready: its broker is unfenced and knows the controller. With all of
@@ -162,8 +183,14 @@ impl Cluster {
                 () = interrupts.next() => return Ok(()),
                 _ = children.recv() => self.reap()?,
                 accepted = control.accept() => {
-                    let (stream, _) = accepted?;
-                    if let Err(error) = self.answer(stream).await {
+                    let answered = match accepted {
+                        Ok((stream, _)) => self.answer(stream).await,
+                        Err(error) => {
+                            tokio::time::sleep(READY_POLL).await;
+                            Err(error.into())
+                        }
+                    };
+                    if let Err(error) = answered {
                         eprintln!("ottla dev: a control request failed: {error:#}");
                     }
                 }
@@ -187,7 +214,10 @@ impl Cluster {
     async fn answer(&mut self, mut stream: UnixStream) -> anyhow::Result<()> {
         let mut request = String::new();
         let (reader, mut writer) = stream.split();
-        reader.take(CONTROL_BYTES_MAX).read_to_string(&mut request).await?;
+        let mut reader = reader.take(CONTROL_BYTES_MAX);
+        tokio::time::timeout(CONTROL_TIMEOUT, reader.read_to_string(&mut request))
+            .await
+            .context("nothing was asked")??;
         let answer = match self.control(request.trim()) {
             Ok(answer) => answer,
             Err(error) => format!("refused: {error:#}"),

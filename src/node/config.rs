@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::NodeId;
+use crate::model::{NodeId, TopicConfigDefinition, TopicConfigError};
 use crate::telemetry::{LogFormat, LogOptions};
 use crate::transport::{HostPort, HostPortError};
 
@@ -107,8 +107,6 @@ pub struct ReplicationOptions {
     pub lag_time_max: Duration,
     /// `replica.fetch.wait.max.ms`.
     pub fetch_wait_max: Duration,
-    /// `replica.fetch.min.bytes`.
-    pub fetch_bytes_min: i32,
     /// `replica.fetch.max.bytes`.
     pub partition_bytes_max: i32,
     /// `replica.fetch.response.max.bytes`.
@@ -117,8 +115,6 @@ pub struct ReplicationOptions {
     pub backoff: Duration,
     /// `replica.socket.timeout.ms`.
     pub response_timeout: Duration,
-    /// `num.replica.fetchers`.
-    pub fetchers: usize,
 }
 
 /// How fetches are served.
@@ -176,6 +172,9 @@ pub enum ConfigError {
         /// Why.
         reason: HostPortError,
     },
+    /// A default that topics cannot have.
+    #[error("the default of topics: {0}")]
+    TopicDefault(#[from] TopicConfigError),
     /// More than one data directory.
     #[error("\"log.dirs\": one directory for now, not {count}")]
     Directories {
@@ -385,6 +384,9 @@ impl Values<'_> {
         defaults.insert("segment.ms", self.finest(&[("log.roll.ms", 1), ("log.roll.hours", HOUR)])?);
         let jitter = [("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", HOUR)];
         defaults.insert("segment.jitter.ms", self.finest(&jitter)?);
+        for (name, value) in &defaults {
+            TopicConfigDefinition::named(name).map_or(Ok(()), |definition| definition.check(value))?;
+        }
         Ok(defaults)
     }
 
@@ -402,12 +404,10 @@ impl Values<'_> {
         Ok(ReplicationOptions {
             lag_time_max: self.span("replica.lag.time.max.ms")?,
             fetch_wait_max: self.span("replica.fetch.wait.max.ms")?,
-            fetch_bytes_min: self.number_of("replica.fetch.min.bytes")?,
             partition_bytes_max: self.number_of("replica.fetch.max.bytes")?,
             response_bytes_max: self.number_of("replica.fetch.response.max.bytes")?,
             backoff: self.span("replica.fetch.backoff.ms")?,
             response_timeout: self.span("replica.socket.timeout.ms")?,
-            fetchers: self.number_of("num.replica.fetchers")?,
         })
     }
 

@@ -80,6 +80,8 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
             wait_max: config.replication.fetch_wait_max,
             partition_bytes_max: config.replication.partition_bytes_max,
             response_bytes_max: config.replication.response_bytes_max,
+            backoff: config.replication.backoff,
+            response_timeout: config.replication.response_timeout,
         },
     }
 }

@@ -27,12 +27,8 @@ use crate::transport::{ClientConnection, ClientError, ClientOptions, Dialer, Hos
 
 /// How long a dial may take.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// Between two dials of a leader that cannot be reached.
-const DIAL_BACKOFF: Duration = Duration::from_millis(50);
 /// How long a partition rests after an error that only time mends; the leader may just not know yet that it leads.
 const PARTITION_BACKOFF: Duration = Duration::from_millis(20);
-/// How long an answer may be overdue beyond the wait that was asked for.
-const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// How long a turn waits for the shards to flush what came. What takes longer is left out of the session until then,
 /// so that a slow directory delays only its own partitions.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
@@ -96,7 +92,7 @@ impl LeaderTask {
                 continue;
             }
             if self.client.is_none() && !self.dial().await {
-                self.rest(DIAL_BACKOFF).await;
+                self.rest(self.inner.options.fetch.backoff).await;
                 continue;
             }
             match self.fetch().await {
@@ -106,7 +102,7 @@ impl LeaderTask {
                     debug!(leader = %self.leader, %cause, "a fetch failed");
                     self.failed();
                     self.hang_up();
-                    self.rest(DIAL_BACKOFF).await;
+                    self.rest(self.inner.options.fetch.backoff).await;
                 }
                 Awaited::Ended => return,
             }
@@ -197,7 +193,7 @@ impl LeaderTask {
         let epoch = self.inner.broker_epoch();
         let request = self.session.request(&wanted, self.inner.node, epoch, &options, wait);
         let mut client = self.client.take().expect("the task has dialled");
-        let answer = self.await_answer(&mut client, request, wait + ANSWER_GRACE).await;
+        let answer = self.await_answer(&mut client, request, options.response_timeout).await;
         if matches!(answer, Awaited::Answer(_)) {
             self.client = Some(client);
         }
@@ -331,7 +327,8 @@ impl LeaderTask {
             ..ListOffsetsRequest::default()
         };
         let client = self.client.as_mut()?;
-        let answer: Result<ListOffsetsResponse, _> = call(client, LIST_OFFSETS_VERSION, &request, ANSWER_GRACE).await;
+        let timeout = self.inner.options.fetch.response_timeout;
+        let answer: Result<ListOffsetsResponse, _> = call(client, LIST_OFFSETS_VERSION, &request, timeout).await;
         let Ok(response) = answer else {
             self.hang_up();
             return None;

@@ -21,6 +21,10 @@ pub struct FetchOptions {
     pub partition_bytes_max: i32,
     /// `replica.fetch.response.max.bytes`: of one response.
     pub response_bytes_max: i32,
+    /// `replica.fetch.backoff.ms`: between two attempts at a leader that cannot be reached.
+    pub backoff: std::time::Duration,
+    /// `replica.socket.timeout.ms`: for an answer; longer than `wait_max`.
+    pub response_timeout: std::time::Duration,
 }
 
 /// This follower's fetch session with one leader.
@@ -141,7 +145,13 @@ mod tests {
     }
 
     fn next(session: &mut Session, positions: &[(i32, i64)]) -> (i32, Vec<(i32, i64)>, Vec<i32>) {
-        let options = FetchOptions { wait_max: Duration::ZERO, partition_bytes_max: 1, response_bytes_max: 1 };
+        let options = FetchOptions {
+            wait_max: Duration::ZERO,
+            partition_bytes_max: 1,
+            response_bytes_max: 1,
+            backoff: Duration::ZERO,
+            response_timeout: Duration::ZERO,
+        };
         let request = session.request(&wanted(positions), NodeId::new(2), None, &options, Duration::ZERO);
         let named = request.topics.iter().flat_map(|t| &t.partitions).map(|p| (p.partition, p.fetch_offset)).collect();
         let gone = request.forgotten_topics_data.iter().flat_map(|t| t.partitions.clone()).collect();

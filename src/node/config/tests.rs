@@ -118,6 +118,11 @@ fn values_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_default_that_topics_cannot_have_is_refused() {
+    check_refused(&["unclean.leader.election.enable=true"], "only replicas that hold all acknowledged records");
+}
+
+#[test]
 fn port_zero_may_be_advertised_for_the_port_that_is_bound() {
     let config = read_with(&["listeners=A://127.0.0.1:0,B://127.0.0.1:0,CONTROLLER://127.0.0.1:0"]).expect("valid");
     assert_eq!(config.listeners.client.len(), 2);

@@ -143,7 +143,6 @@ const REPLICATION: &[Key] = &[
         (0, 600_000),
         "How long a leader may hold a follower's fetch when there is nothing new.",
     ),
-    number("replica.fetch.min.bytes", "1", (0, INT_MAX), "How much a leader waits for before it answers a follower."),
     number(
         "replica.fetch.max.bytes",
         "1048576",
@@ -156,14 +155,13 @@ const REPLICATION: &[Key] = &[
         (0, INT_MAX),
         "How much of all partitions a follower fetches at once.",
     ),
-    number("replica.fetch.backoff.ms", "100", (0, 600_000), "How long a follower waits after a failed fetch."),
+    number("replica.fetch.backoff.ms", "50", (0, 600_000), "How long a follower waits after a failed fetch."),
     number(
         "replica.socket.timeout.ms",
         "5000",
         (1, 3_600_000),
         "How long a follower waits for the answer to a fetch before it dials again.",
     ),
-    number("num.replica.fetchers", "1", (1, 64), "Connections over which a follower fetches from each leader."),
 ];
 
 const NETWORK: &[Key] = &[
