@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use self::connections::Connections;
 use super::calls;
+use super::vital::spawn_vital;
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;
@@ -111,7 +112,7 @@ impl ControllerHandle {
             connections: Connections::default(),
             leadership,
         };
-        tokio::spawn(host.run());
+        spawn_vital("controller", host.run());
         Self { asks }
     }
 

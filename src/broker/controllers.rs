@@ -58,15 +58,25 @@ impl Controllers {
     /// # Errors
     /// When there is no answer by then.
     pub async fn ask(&self, event: Event, within: Duration) -> Result<Reply, NoController> {
+        self.ask_counting(event, within).await.map(|(reply, _)| reply)
+    }
+
+    /// As `ask`, and how often the event was sent: any but the last sending may still be under way.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub async fn ask_counting(&self, event: Event, within: Duration) -> Result<(Reply, u32), NoController> {
+        let mut sendings = 0_u32;
         let deadline = Instant::now() + within;
         let mut leadership = self.leadership.clone();
         loop {
             let leader = leadership.borrow_and_update().leader;
             if let Some(leader) = leader {
+                sendings = sendings.saturating_add(1);
                 let attempt =
                     timeout_at(deadline.min(Instant::now() + TRY_TIMEOUT), self.ask_node(leader, &event)).await;
                 if let Ok(Some(reply)) = attempt {
-                    return Ok(reply);
+                    return Ok((reply, sendings));
                 }
             }
             if Instant::now() >= deadline {

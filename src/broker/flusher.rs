@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::inbox::{Inbox, Taken};
 use super::progress::Progress;
+use super::vital::Vital;
 use crate::env::Clock;
 use crate::partition::Event;
 use crate::storage::{FlushLog, FlushOrder};
@@ -101,6 +102,7 @@ impl FlusherThread {
 
 impl Worker {
     fn run(self) {
+        let _vital = Vital("flusher");
         let mut jobs = Vec::new();
         loop {
             let now = self.clock.now();
@@ -108,8 +110,8 @@ impl Worker {
             let taken = self.flusher.jobs.take(&mut jobs, wait);
             if !jobs.is_empty() {
                 self.flush(std::mem::take(&mut jobs));
-            } else if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed
-            {
+            }
+            if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed {
                 self.attest();
             }
             if taken == Taken::Closed {

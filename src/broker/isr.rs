@@ -23,8 +23,12 @@ const PARTITIONS_PER_REQUEST_MAX: usize = 1_000;
 pub(super) async fn run(inner: Arc<Inner>, mut proposals: mpsc::UnboundedReceiver<PartitionProposal>) {
     let mut batch = Vec::new();
     while proposals.recv_many(&mut batch, PARTITIONS_PER_REQUEST_MAX).await > 0 {
-        let outcomes = ask(&inner, &batch).await;
-        await_image(&inner, &batch, &outcomes).await;
+        let mut outcomes = ask(&inner, &batch).await;
+        if !await_image(&inner, &batch, &outcomes).await {
+            // The leader learns of the change by its image whenever this node gets so far, and not before.
+            let is_accepted = |outcome: &&mut IsrOutcome| matches!(outcome, IsrOutcome::Accepted { .. });
+            outcomes.iter_mut().filter(is_accepted).for_each(|outcome| *outcome = IsrOutcome::Stale);
+        }
         for (proposal, outcome) in batch.drain(..).zip(outcomes) {
             debug!(partition = %proposal.partition, isr = ?proposal.proposal.isr, ?outcome, "asked for another isr");
             let answer = ShardEvent::IsrAnswer {
@@ -38,9 +42,9 @@ pub(super) async fn run(inner: Arc<Inner>, mut proposals: mpsc::UnboundedReceive
     }
 }
 
-/// What was accepted is told only once it is in this node's image: a leader must not run ahead of a configuration that
-/// was written before it (rules R10, R13).
-async fn await_image(inner: &Inner, batch: &[PartitionProposal], outcomes: &[IsrOutcome]) {
+/// Whether what was accepted is in this node's image and its shards have their orders of it: a leader must not run ahead
+/// of a configuration that was written before it (rules R10, R13).
+async fn await_image(inner: &Inner, batch: &[PartitionProposal], outcomes: &[IsrOutcome]) -> bool {
     let reached = |image: &Arc<Image>| {
         batch.iter().zip(outcomes).all(|(proposal, outcome)| match outcome {
             IsrOutcome::Accepted { partition_epoch, .. } => {
@@ -49,8 +53,8 @@ async fn await_image(inner: &Inner, batch: &[PartitionProposal], outcomes: &[Isr
             IsrOutcome::Ineligible | IsrOutcome::Stale | IsrOutcome::Retry => true,
         })
     };
-    // A node that does not get so far learns of the change by its image whenever it does.
-    let _ = tokio::time::timeout(ASK_TIMEOUT, inner.images.clone().wait_for(reached)).await;
+    let mut reconciled = inner.reconciled.subscribe();
+    matches!(tokio::time::timeout(ASK_TIMEOUT, reconciled.wait_for(reached)).await, Ok(Ok(_)))
 }
 
 async fn ask(inner: &Inner, batch: &[PartitionProposal]) -> Vec<IsrOutcome> {
@@ -58,12 +62,12 @@ async fn ask(inner: &Inner, batch: &[PartitionProposal]) -> Vec<IsrOutcome> {
     let Some(broker_epoch) = inner.broker_epoch() else { return retry() };
     let changes = batch.iter().map(change).collect();
     let request = AlterIsr { node: inner.node, broker_epoch, changes };
-    let reply = inner.controllers.ask(Event::AlterIsr(request), ASK_TIMEOUT).await;
-    let Ok(Reply::AlterIsr(Ok(answers))) = reply else { return retry() };
+    let reply = inner.controllers.ask_counting(Event::AlterIsr(request), ASK_TIMEOUT).await;
+    let Ok((Reply::AlterIsr(Ok(answers)), sendings)) = reply else { return retry() };
     if answers.len() != batch.len() {
         return retry();
     }
-    answers.into_iter().map(|answer| outcome(answer.outcome)).collect()
+    answers.into_iter().map(|answer| outcome(answer.outcome, sendings)).collect()
 }
 
 fn change(proposal: &PartitionProposal) -> IsrChange {
@@ -79,9 +83,11 @@ fn change(proposal: &PartitionProposal) -> IsrChange {
     }
 }
 
-fn outcome(answer: Result<Partition, IsrRefusal>) -> IsrOutcome {
+fn outcome(answer: Result<Partition, IsrRefusal>, sendings: u32) -> IsrOutcome {
     match answer {
         Ok(state) => IsrOutcome::Accepted { partition_epoch: state.partition_epoch, isr: state.isr },
+        // An earlier sending may still be under way, and be accepted: the leader must not think it refused (rule R9).
+        Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted) if sendings > 1 => IsrOutcome::Retry,
         // Nothing was done: the leader goes back to what stands and proposes anew.
         Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted) => IsrOutcome::Ineligible,
         Err(IsrRefusal::NotController) => IsrOutcome::Retry,

@@ -15,7 +15,7 @@ use super::Inner;
 use crate::machines::controller::{
     DirectoryClaim, Event, Heartbeat, HeartbeatAnswer, Progress, RegisterRefusal, Registration, Reply, Wish,
 };
-use crate::model::{BrokerEpoch, PartitionId};
+use crate::model::{BrokerEpoch, Instant as Moment, PartitionId};
 use crate::partition::{BrokenPartition, OpenedPartition};
 use crate::transport::Hello;
 
@@ -242,11 +242,14 @@ impl Lifecycle {
         inner.beats.say(Some(heartbeat.clone()));
         match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
             Ok(Reply::Heartbeat(Ok(answer))) => {
-                inner.progress.session_until(now.plus(inner.options.session_timeout));
+                // A fenced broker has no session: what it alone keeps would be cut off (rules R15, R20).
+                let end = if answer.is_fenced { Moment::ZERO } else { now.plus(inner.options.session_timeout) };
+                inner.progress.session_until(end);
                 Beat::Answer(answer)
             }
             Ok(Reply::Heartbeat(Err(stale))) => {
                 warn!(%stale, "a heartbeat was refused");
+                inner.progress.session_until(Moment::ZERO);
                 Beat::Stale
             }
             Ok(other) => {

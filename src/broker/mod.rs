@@ -28,6 +28,7 @@ mod shards;
 mod start;
 mod succession;
 mod upkeep;
+mod vital;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,6 +15,7 @@ use super::flusher::{FlushJob, Flusher};
 use super::inbox::{Full, Inbox, Taken};
 use super::progress::Progress;
 use super::replies::{Replies, Watches};
+use super::vital::Vital;
 use crate::env::Clock;
 use crate::machines::replication::Ticket;
 use crate::model::PartitionId;
@@ -165,6 +166,7 @@ impl ShardThreads {
 
 impl Worker {
     fn run(mut self) {
+        let _vital = Vital("shard");
         let mut events = Vec::new();
         let mut effects = Vec::new();
         loop {

@@ -15,10 +15,11 @@ use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
 use super::shards::{ShardThreads, Shards};
+use super::vital::spawn_vital;
 use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
 use crate::machines::metadata::{Image, Listener};
 use crate::model::NodeId;
-use crate::partition::{Event, Shard, ShardOptions};
+use crate::partition::{Event, Reply, Shard, ShardOptions};
 use crate::storage::DataDir;
 use crate::transport::Liveness;
 
@@ -151,11 +152,11 @@ fn spawn_tasks(
     // Each channel is bounded by what feeds it: one proposal per partition is under way, one report per log on disk.
     let (proposals_in, proposals_out) = mpsc::unbounded_channel();
     let (recovered_in, recovered_out) = mpsc::unbounded_channel();
-    tokio::spawn(notices::route(Arc::clone(inner), notices_out, proposals_in, recovered_in));
-    tokio::spawn(upkeep::run(Arc::clone(inner)));
-    tokio::spawn(isr::run(Arc::clone(inner), proposals_out));
-    tokio::spawn(reconcile::follow(Arc::clone(inner), inner.images.clone(), inner.epoch.subscribe()));
-    tokio::spawn(Lifecycle::new(Arc::clone(inner), recovered_out, stopping).run());
+    spawn_vital("notices", notices::route(Arc::clone(inner), notices_out, proposals_in, recovered_in));
+    spawn_vital("upkeep", upkeep::run(Arc::clone(inner)));
+    spawn_vital("isr", isr::run(Arc::clone(inner), proposals_out));
+    spawn_vital("reconcile", reconcile::follow(Arc::clone(inner), inner.images.clone(), inner.epoch.subscribe()));
+    spawn_vital("lifecycle", Lifecycle::new(Arc::clone(inner), recovered_out, stopping).run());
 }
 
 impl RunningBroker {
@@ -173,21 +174,32 @@ impl RunningBroker {
         let Self { broker, stop: _, flusher, shard_threads, flusher_thread } = self;
         let shards = &broker.inner.shards;
         let closing: Vec<_> =
-            (0..shards.count()).filter_map(|shard| shards.ask(shard, |ticket| Event::Close { ticket }).ok()).collect();
+            (0..shards.count()).map(|shard| shards.ask(shard, |ticket| Event::Close { ticket }).ok()).collect();
         for closed in closing {
-            if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            let Some(closed) = closed else {
+                warn!("a shard is too busy to close its logs: the next start will recover");
+                return;
+            };
+            if !matches!(tokio::time::timeout(CLOSE_TIMEOUT, closed).await, Ok(Ok(Reply::Closed))) {
                 warn!("a shard does not close its logs: the next start will recover");
                 return;
             }
         }
         shards.close();
-        flusher.close();
+        // The flusher outlives the shards, for their last turns may have had something to flush.
         let joined = tokio::task::spawn_blocking(move || {
             shard_threads.join();
+            flusher.close();
             flusher_thread.join();
         });
         if joined.await.is_err() {
             warn!("a thread of the data plane ended by a panic");
+            return;
+        }
+        // Without a registration in this life the mark would bear the last one's epoch: an unclean stop in between must
+        // stay one (rule R12).
+        if broker.inner.broker_epoch().is_none() && !broker.inner.directory.was_clean() {
+            info!("stopped before the broker was registered: the next start will recover");
             return;
         }
         match broker.inner.directory.mark_clean() {

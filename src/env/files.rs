@@ -58,7 +58,7 @@ pub trait File: Send + Sync + Debug {
 pub enum SyncItem {
     /// A file's content and length. The item keeps the descriptor that wrote it (rule S7).
     File(Arc<dyn File>),
-    /// The entries of a directory.
+    /// The entries of a directory. One that is gone was renamed because its topic was deleted: nothing of it need last.
     Directory(PathBuf),
 }
 

@@ -127,8 +127,16 @@ impl SystemFiles {
     fn sync(&self, item: &SyncItem) -> io::Result<()> {
         match item {
             SyncItem::File(file) => file.sync_data(),
-            SyncItem::Directory(path) => self.sync_dir(path),
+            SyncItem::Directory(path) => unless_gone(self.sync_dir(path)),
         }
+    }
+}
+
+/// Success also when there is nothing to sync any more.
+fn unless_gone(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) | Err(_) => synced,
     }
 }
 

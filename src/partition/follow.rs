@@ -78,13 +78,16 @@ impl Replica {
             log_start: log.start(),
         };
         self.position = Some(position);
+        self.is_fetching = true;
         out.push(Effect::FetchFrom(position));
     }
 
     /// The fetcher has nothing to do here any more.
     pub(super) fn stop_fetching(&mut self, out: &mut Vec<Effect>) {
         self.resume_at = None;
-        if self.position.take().is_some() {
+        self.position = None;
+        // Also while what was fetched is being flushed: the fetcher waits for the next position then.
+        if std::mem::take(&mut self.is_fetching) {
             out.push(Effect::StopFetching(self.id));
         }
     }

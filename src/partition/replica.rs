@@ -58,6 +58,8 @@ pub(super) struct Replica {
     pub(super) parked: BTreeMap<Ticket, Acked>,
     /// The position handed to the fetcher and not answered yet.
     pub(super) position: Option<FetchPosition>,
+    /// Whether the fetcher was given a position since it was last told to stop.
+    pub(super) is_fetching: bool,
     /// How many positions were handed out.
     pub(super) positions: u64,
     /// After an unusable answer: when to fetch again.
@@ -87,6 +89,7 @@ impl Replica {
             partition_epoch: PartitionEpoch::new(-1),
             parked: BTreeMap::new(),
             position: None,
+            is_fetching: false,
             positions: 0,
             resume_at: None,
             generation: 0,

@@ -336,7 +336,27 @@ impl super::Log {
         if !self.has_directory {
             return Ok(());
         }
-        rename_aside(&self.home, &self.directory, DELETE).map_err(|e| Self::failure(&self.directory, e))
+        self.give_up_directory().map_err(|e| Self::failure(&self.directory, e))
+    }
+
+    /// Renames the directory, unless a later topic of the same name has it by now.
+    fn give_up_directory(&self) -> io::Result<()> {
+        let _names = self.home.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = read_partition_metadata(&*self.home.files, &self.directory)?;
+        let is_mine = owner.map_or(self.directory == self.home.root, |topic| topic == self.id.topic);
+        if is_mine { rename_aside(&self.home, &self.directory, DELETE) } else { Ok(()) }
+    }
+
+    /// Renames a directory that an earlier topic of the same name left: it was deleted, else this one would not be.
+    pub(super) fn claim_directory(&mut self) -> io::Result<()> {
+        let _names = self.home.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner =
+            if self.has_directory { read_partition_metadata(&*self.home.files, &self.directory)? } else { None };
+        if owner.is_some_and(|topic| topic != self.id.topic) {
+            rename_aside(&self.home, &self.directory, DELETE)?;
+            self.has_directory = false;
+        }
+        Ok(())
     }
 }
 

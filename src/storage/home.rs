@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::env::Files;
 
@@ -17,6 +17,9 @@ pub struct Home {
     pub(super) root: PathBuf,
     pub(super) flush_log: FlushLog,
     pub(super) handles: Handles,
+    /// Held while a partition's directory is claimed or given up: topics of one name, one deleted and one just created,
+    /// are different partitions of different shards, and share the directory's name.
+    pub(super) names: Mutex<()>,
     /// Whether there was no flush log at open: the directory is new, or the log is lost.
     pub(super) flush_log_was_lost: bool,
 }
@@ -36,7 +39,10 @@ impl Home {
         let (flush_log, found) = FlushLog::open(files.clone(), root)?;
         let handles = Handles::new(files.clone(), HANDLES_MAX);
         let flush_log_was_lost = found == Found::Nothing;
-        Ok((Self { files, root: root.to_owned(), flush_log, handles, flush_log_was_lost }, found))
+        Ok((
+            Self { files, root: root.to_owned(), flush_log, handles, names: Mutex::default(), flush_log_was_lost },
+            found,
+        ))
     }
 
     /// The flush log, for the thread that flushes.

@@ -60,6 +60,7 @@ pub(super) fn open(
     now: Now,
 ) -> Result<(Log, Recovery), OpenError> {
     let mut log = blank(home, id, directory, options);
+    log.claim_directory().map_err(|e| Log::failure(&log.directory, e))?;
     let attested = log.home.flush_log.attested(id);
     let mut survey = if log.has_directory { survey(&log)? } else { Survey::default() };
     match attested {

@@ -375,7 +375,11 @@ impl Files for SimulatedFiles {
         for item in items {
             match item {
                 SyncItem::File(file) => file.sync_data()?,
-                SyncItem::Directory(path) => self.sync_dir(path)?,
+                SyncItem::Directory(path) => match self.sync_dir(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Ok(()) => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::Inner;
+use super::vital::spawn_vital;
 use crate::model::{NodeId, PartitionId};
 use crate::partition::FetchPosition;
 use leader::LeaderTask;
@@ -62,7 +63,7 @@ impl Fetchers {
         let sender = self.leaders.entry(leader).or_insert_with(|| {
             // Bounded by the shards: one position per partition is under way.
             let (sender, receiver) = mpsc::unbounded_channel();
-            tokio::spawn(LeaderTask::new(Arc::clone(inner), leader, receiver).run());
+            spawn_vital("fetcher", LeaderTask::new(Arc::clone(inner), leader, receiver).run());
             sender
         });
         // The task ends only with the process's runtime.

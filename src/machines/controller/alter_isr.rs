@@ -148,10 +148,7 @@ fn changed(image: &Image, defaults: &Defaults, sender: NodeId, change: &IsrChang
     }
     let is_member = |node: &NodeId| change.isr.iter().any(|member| member.node == *node);
     let isr: Vec<NodeId> = before.replicas.iter().copied().filter(is_member).collect();
-    let same_members = isr.len() == before.isr.len() && before.isr.iter().all(|node| isr.contains(node));
-    if same_members && before.recovery == change.recovery {
-        return Ok(before.clone());
-    }
+    // The set that stands is asked for to outdate every earlier sending: the partition epoch rises all the same (rule R9).
     let min_isr = effective_min_isr(image, defaults, change.partition.topic);
     let after = with_isr(before, isr, min_isr, &nobody);
     // The leader stays, so its epoch stays (rules R1, S18).

@@ -42,12 +42,14 @@ fn a_shrink_below_the_minimum_keeps_who_left_eligible() {
 }
 
 #[test]
-fn the_same_set_again_changes_nothing() {
+fn the_same_set_again_outdates_every_earlier_request() {
     let mut world = World::with_topic();
-    let before = world.log.len();
+    let earlier = change(&world, &[2, 1]);
     let same = change(&world, &[3, 2, 1]);
-    assert!(ask(&mut world, 1, same).is_ok());
-    assert_eq!(world.log.len(), before);
+    let after = ask(&mut world, 1, same).expect("the set stands");
+    assert_eq!(after.isr.len(), 3);
+    let refused = ask(&mut world, 1, earlier).expect_err("it is outdated");
+    assert_eq!(refused, IsrRefusal::InvalidUpdateVersion { partition_epoch: after.partition_epoch });
 }
 
 #[test]
