@@ -6,6 +6,7 @@
 
 mod options;
 mod peer;
+mod wire;
 mod error;
 mod describe;
 mod start;
@@ -233,7 +234,8 @@ impl Quorum {
         self.change(async move |core| members::replace_voter(&core, Identity { node, directory }, address).await).await
     }
 
-    /// Takes a node, voter or observer, out of the quorum; only on the leader.
+    /// Takes a node, voter or observer, out of the quorum; only on the leader. A node that still runs asks to be taken
+    /// in again, as an observer: stop it first, or follow with nothing when only its vote was to go.
     ///
     /// # Errors
     /// See [`MembershipError`].
@@ -261,6 +263,12 @@ impl Quorum {
     #[must_use]
     pub fn describe(&self) -> QuorumDescription {
         describe::describe(&self.core)
+    }
+
+    /// The quorum's own runtime: what serves its frames should live there, out of reach of client load.
+    #[must_use]
+    pub fn runtime(&self) -> Handle {
+        self.threads.handle().clone()
     }
 
     /// Answers one request frame of another node's quorum. May be dropped at any point.
