@@ -6,7 +6,6 @@
 
 mod options;
 mod peer;
-mod wire;
 mod error;
 mod describe;
 mod start;
