@@ -24,8 +24,11 @@ pub mod broker;
 // Skins: translate, call, translate back.
 pub mod api;
 pub mod admin;
-pub mod client;
 
 // Assembly: imported by nobody else.
 pub mod node;
 pub mod cli;
+
+// Beside: a simulated world for tests.
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

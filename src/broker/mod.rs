@@ -1,1 +1,366 @@
-//! The running broker: shards on threads, images followed, peers fetched from, the controller hosted.
+//! The running broker: shards on threads, images followed, leaders fetched from, the controller hosted.
+//!
+//! `api` and `admin` call the façade in this file; `node` starts and stops it.
+//! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
+
+mod beats;
+mod calls;
+mod cluster;
+mod controller;
+mod controllers;
+mod departed;
+mod fetch_sessions;
+mod fetcher;
+mod flusher;
+mod inbox;
+mod isr;
+mod lifecycle;
+mod notices;
+mod producer_ids;
+mod progress;
+mod reach;
+mod reads;
+mod reconcile;
+mod replies;
+mod settings;
+mod shards;
+mod start;
+mod succession;
+mod upkeep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
+pub use beats::Beats;
+pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
+pub use controller::{ControllerHandle, ControllerWorld, NotController};
+pub use controllers::{Controllers, NoController, serve as serve_controller_request};
+pub use fetch_sessions::{
+    ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic,
+    Told,
+};
+pub use fetcher::FetchOptions;
+pub use lifecycle::BrokerLife;
+pub use reads::{FetchPlan, Read, ReadOutcome};
+pub use settings::topic_settings;
+pub use start::{BrokerOptions, BrokerWorld, RunningBroker, StartError};
+
+use crate::env::{Clock, Seed};
+use crate::machines::controller::{CreateTopics, DeleteTopics};
+use crate::machines::metadata::{Image, Listener};
+use crate::machines::replication::{Acks, EpochEnd};
+use crate::model::{
+    BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicId, TopicSettings,
+};
+use crate::partition::{
+    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery,
+    PartitionDescription, Reader, Reply,
+};
+use crate::records::Batch;
+use crate::storage::DataDir;
+use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use crate::transport::Liveness;
+use progress::Progress;
+use shards::Shards;
+
+/// How much a batch that a look-up by timestamp unpacks may hold: a decompression bomb ends there.
+const LOOKUP_BYTES_MAX: usize = 64 << 20;
+
+/// The parts of the metrics that the broker counts in.
+#[derive(Clone, Debug)]
+pub struct MetricHandles {
+    /// Leaders, replicas, elections.
+    pub broker: BrokerMetrics,
+    /// Appends, reads, flushes.
+    pub partition: PartitionMetrics,
+    /// Connections to leaders.
+    pub transport: TransportMetrics,
+}
+
+/// The running broker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+/// What the tasks of a broker share. Everything in it is immutable or has its own single writer.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    node: NodeId,
+    options: BrokerOptions,
+    directory: Arc<DataDir>,
+    /// The partitions found on disk at the start.
+    found: Vec<PartitionId>,
+    cluster: Cluster,
+    shards: Arc<Shards>,
+    controllers: Arc<Controllers>,
+    images: watch::Receiver<Arc<Image>>,
+    /// The last image whose orders have left; written by `reconcile`.
+    reconciled: watch::Sender<Arc<Image>>,
+    /// The epoch of this life's registration; written by `lifecycle`.
+    epoch: watch::Sender<Option<BrokerEpoch>>,
+    /// Written by `lifecycle`.
+    life: watch::Sender<BrokerLife>,
+    producer_ids: producer_ids::ProducerIdBlock,
+    progress: Arc<Progress>,
+    beats: Arc<Beats>,
+    liveness: Arc<Liveness>,
+    reach: reach::Reach,
+    departed: departed::Departed,
+    metrics: MetricHandles,
+    clock: Arc<dyn Clock>,
+}
+
+impl Inner {
+    fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.images.borrow())
+    }
+
+    fn broker_epoch(&self) -> Option<BrokerEpoch> {
+        *self.epoch.borrow()
+    }
+}
+
+/// Ends the process: what it holds can no longer be trusted, and others can take over (rule S11).
+pub(crate) fn abort(why: &str) -> ! {
+    tracing::error!(why, "aborting");
+    std::process::abort();
+}
+
+/// What a produce waits for; resolved by the shard.
+#[derive(Debug)]
+pub struct PendingAppend {
+    state: Pending,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Waiting(oneshot::Receiver<Reply>),
+    Refused(AppendRefusal),
+}
+
+impl PendingAppend {
+    /// Waits until the append is as durable as asked, or has failed.
+    ///
+    /// # Errors
+    /// Why it is refused, or what became of it.
+    pub async fn outcome(self) -> Result<Acked, AppendRefusal> {
+        let reply = match self.state {
+            Pending::Waiting(reply) => reply,
+            Pending::Refused(refusal) => return Err(refusal),
+        };
+        match reply.await {
+            Ok(Reply::Append(outcome)) => outcome,
+            // The ticket was withdrawn: the shard has ended.
+            Ok(_) | Err(_) => Err(AppendRefusal::NotLeader),
+        }
+    }
+}
+
+impl Broker {
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// Its options.
+    #[must_use]
+    pub fn options(&self) -> &BrokerOptions {
+        &self.inner.options
+    }
+
+    /// What this node knows of the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// The present.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// Randomness for identifiers.
+    #[must_use]
+    pub fn seed(&self) -> &dyn Seed {
+        &*self.inner.cluster.seed
+    }
+
+    /// The configuration in force for a topic.
+    #[must_use]
+    pub fn topic_settings(&self, image: &Image, topic: TopicId) -> TopicSettings {
+        self.inner.cluster.topic_settings(image, topic)
+    }
+
+    /// What this node's own configuration sets of topic configurations.
+    #[must_use]
+    pub fn topic_defaults(&self) -> &TopicConfigs {
+        &self.inner.cluster.defaults.topic
+    }
+
+    /// The cluster's metadata, as far as this broker's shards have their orders for it: whom it shows as the leader here
+    /// leads here.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.inner.reconciled.borrow())
+    }
+
+    /// The epoch of this life's registration, once it is registered.
+    #[must_use]
+    pub fn epoch(&self) -> Option<BrokerEpoch> {
+        self.inner.broker_epoch()
+    }
+
+    /// Whether this broker is unfenced, as it knows.
+    #[must_use]
+    pub fn life(&self) -> BrokerLife {
+        *self.inner.life.borrow()
+    }
+
+    /// Whether a fenced broker is still to be named to clients.
+    #[must_use]
+    pub fn is_departing(&self, node: NodeId) -> bool {
+        self.inner.departed.is_shown(node, self.now().instant)
+    }
+
+    /// Where a broker is reached on a listener.
+    #[must_use]
+    pub fn endpoint<'a>(&self, image: &'a Image, node: NodeId, listener: &str) -> Option<&'a Listener> {
+        image.broker(node).filter(|broker| !broker.is_fenced())?.listener(listener)
+    }
+
+    /// Appends a checked batch. It is in the shard's inbox when this returns, so that two appends of one connection
+    /// keep their order. A full inbox refuses it as busy; a broker that the controller may have given up refuses what
+    /// only it would keep (rule R20).
+    #[must_use]
+    pub fn append(&self, partition: PartitionId, batch: Batch, acks: Acks, within: Duration) -> PendingAppend {
+        let shards = &self.inner.shards;
+        let now = self.now().instant;
+        if acks != Acks::All && !self.inner.progress.has_session(now) {
+            return PendingAppend { state: Pending::Refused(AppendRefusal::NotLeader) };
+        }
+        let deadline = now.plus(within);
+        let reply = shards.ask(shards.owner(partition), |ticket| Event::Append {
+            ticket,
+            partition,
+            leader_epoch: None,
+            batch,
+            acks,
+            deadline,
+        });
+        PendingAppend { state: reply.map_or(Pending::Refused(AppendRefusal::Busy), Pending::Waiting) }
+    }
+
+    /// ListOffsets for one partition.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn list_offset(
+        &self,
+        partition: PartitionId,
+        leader_epoch: Option<LeaderEpoch>,
+        reader: Reader,
+        query: OffsetQuery,
+    ) -> Result<Option<FoundOffset>, ListRefusal> {
+        let event = |ticket| Event::ListOffset { ticket, partition, leader_epoch, reader, query };
+        match self.ask_owner(partition, event).await {
+            Some(Reply::ListOffset(Ok(OffsetAnswer::Found(found)))) => Ok(found),
+            Some(Reply::ListOffset(Ok(OffsetAnswer::Look(lookup)))) => self.look_up(partition, lookup).await,
+            Some(Reply::ListOffset(Err(refusal))) => Err(refusal),
+            Some(_) | None => Err(ListRefusal::NotLeader),
+        }
+    }
+
+    /// Looks into a batch on a thread that may wait for the disk.
+    async fn look_up(&self, partition: PartitionId, lookup: OffsetLookup) -> Result<Option<FoundOffset>, ListRefusal> {
+        match tokio::task::spawn_blocking(move || lookup.resolve(LOOKUP_BYTES_MAX)).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(cause)) => {
+                tracing::warn!(%partition, %cause, "a batch cannot be looked into");
+                Err(ListRefusal::Offline)
+            }
+            Err(_) => Err(ListRefusal::Offline),
+        }
+    }
+
+    /// OffsetForLeaderEpoch for one partition.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn epoch_end(
+        &self,
+        partition: PartitionId,
+        leader_epoch: Option<LeaderEpoch>,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<EpochEnd>, ListRefusal> {
+        let event = |ticket| Event::EpochEnd { ticket, partition, leader_epoch, epoch };
+        match self.ask_owner(partition, event).await {
+            Some(Reply::EpochEnd(outcome)) => outcome,
+            Some(_) | None => Err(ListRefusal::NotLeader),
+        }
+    }
+
+    async fn ask_owner(
+        &self,
+        partition: PartitionId,
+        event: impl FnOnce(crate::machines::replication::Ticket) -> Event,
+    ) -> Option<Reply> {
+        let shards = &self.inner.shards;
+        shards.ask(shards.owner(partition), event).ok()?.await.ok()
+    }
+
+    /// Facts about every replica on this broker.
+    pub async fn describe_replicas(&self) -> Vec<PartitionDescription> {
+        let mut all = Vec::new();
+        for shard in 0..self.inner.shards.count() {
+            let reply = self.inner.shards.ask(shard, |ticket| Event::Describe { ticket, partition: None });
+            if let Ok(reply) = reply
+                && let Ok(Reply::Describe(descriptions)) = reply.await
+            {
+                all.extend(descriptions);
+            }
+        }
+        all
+    }
+
+    /// Creates topics; each is made or refused by itself. Returns when this broker shows what was made.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn create_topics(&self, request: CreateTopics, within: Duration) -> Result<CreatedTopics, NoController> {
+        let made = self.inner.cluster.create_topics(request, within).await?;
+        self.show_applied(within).await;
+        Ok(made)
+    }
+
+    /// Deletes topics. Returns when this broker shows it.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn delete_topics(&self, request: DeleteTopics, within: Duration) -> Result<DeletedTopics, NoController> {
+        let gone = self.inner.cluster.delete_topics(request, within).await?;
+        self.show_applied(within).await;
+        Ok(gone)
+    }
+
+    /// Waits until `image` shows all that this node has applied.
+    async fn show_applied(&self, within: Duration) {
+        let applied = self.inner.image().last_applied();
+        let mut reconciled = self.inner.reconciled.subscribe();
+        // A broker that is not registered reconciles nothing: its image stays as it is.
+        let _ = tokio::time::timeout(within, reconciled.wait_for(|image| image.last_applied() >= applied)).await;
+    }
+
+    /// A producer id that nobody else has.
+    ///
+    /// # Errors
+    /// When no controller gives a block.
+    pub async fn next_producer_id(&self) -> Result<ProducerId, NoController> {
+        self.inner.producer_ids.next(&self.inner).await
+    }
+}

@@ -19,6 +19,7 @@ pub enum OpenMode {
 }
 
 /// An open file. Reads and writes carry their position; there is no cursor.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: Send + Sync + Debug {
     /// Fills `buffer` from `position`; returns how much there was, less than the buffer only at the end of the file.
     ///

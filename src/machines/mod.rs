@@ -1,4 +1,5 @@
-//! Every decision the system makes, as pure functions over state, event and `now`.
+//! Every decision the system makes, as pure functions: no clock, no chance, no I/O, no sibling.
 
 pub mod metadata;
 pub mod controller;
+pub mod replication;

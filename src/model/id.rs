@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::number;
+use crate::codec::{DecodeError, Form, Kind, Reader, Wire, Writer};
 
 number! {
     /// `node.id`: names one process, controller or broker or both. Never negative; Kafka writes -1 for "none".
@@ -86,6 +87,20 @@ macro_rules! uuid {
                 let error = || IdError { text: text.to_owned() };
                 let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| error())?;
                 Ok(Self(bytes.try_into().map_err(|_| error())?))
+            }
+        }
+        impl Wire for $name {
+            fn kind() -> Kind {
+                Kind::Uuid
+            }
+            fn size_min(_form: Form) -> usize {
+                16
+            }
+            fn decode(reader: &mut Reader, _form: Form) -> Result<Self, DecodeError> {
+                reader.array().map(Self)
+            }
+            fn encode(&self, writer: &mut Writer, _form: Form) {
+                writer.put_slice(&self.0);
             }
         }
     };

@@ -5,6 +5,9 @@
 mod config;
 mod descriptors;
 mod options;
+mod parts;
+mod process;
+mod running;
 
 pub use config::{
     Config, ConfigError, FetchOptions, LivenessTimes, NetworkOptions, QuorumTimes, ReplicationOptions, Roles,
@@ -15,3 +18,4 @@ pub use options::{
     Key, Kind, ListenerConfig, ListenerError, Listeners, Section, Setting, Settings, SettingsError, Source, Sources,
     reference,
 };
+pub use process::{PARENT_VARIABLE, run};

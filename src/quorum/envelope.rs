@@ -16,7 +16,7 @@ const FRAME_BYTES: usize = HEADER_BYTES + 4;
 
 /// What a frame holds. Numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// An entry of the metadata log.
     Entry,
     /// The vote.
@@ -39,6 +39,10 @@ pub(crate) enum Kind {
     StoredRecord,
     /// The position of the metadata store.
     StoredPosition,
+    /// A question to the controller of another node.
+    ControllerRequest,
+    /// Its answer.
+    ControllerReply,
 }
 
 impl Kind {
@@ -55,6 +59,8 @@ impl Kind {
             Self::Response => 9,
             Self::StoredRecord => 10,
             Self::StoredPosition => 11,
+            Self::ControllerRequest => 12,
+            Self::ControllerReply => 13,
         }
     }
 
@@ -70,14 +76,14 @@ impl Kind {
             Self::Vote | Self::Committed | Self::Purged | Self::SnapshotTail | Self::StoredPosition => 64 * 1024,
             // A snapshot's head holds the membership: every node of the cluster.
             Self::SnapshotHead | Self::SnapshotRecords | Self::StoredRecord => 4 * 1024 * 1024,
-            Self::Request | Self::Response => 8 * 1024 * 1024,
+            Self::Request | Self::Response | Self::ControllerRequest | Self::ControllerReply => 8 * 1024 * 1024,
         }
     }
 }
 
 /// Why bytes are not the frame they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EnvelopeError {
+pub enum EnvelopeError {
     /// Fewer bytes than the frame claims, or than any frame has.
     #[error("the frame is cut: {have} of {need} bytes")]
     Cut {
@@ -140,7 +146,7 @@ fn codec() -> impl bincode::Options {
 ///
 /// # Errors
 /// When it exceeds what its kind may have.
-pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, EnvelopeError> {
+pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, EnvelopeError> {
     let body = |e: bincode::Error| EnvelopeError::Body { kind, reason: e.to_string() };
     let size = codec().serialized_size(value).map_err(body)?;
     let size = usize::try_from(size).unwrap_or(usize::MAX);
@@ -168,7 +174,7 @@ pub(crate) fn size<T: Serialize>(value: &T) -> usize {
 ///
 /// # Errors
 /// When it is not such a frame, whole and undamaged.
-pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, EnvelopeError> {
+pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, EnvelopeError> {
     let (value, rest) = decode_front(kind, bytes)?;
     if !rest.is_empty() {
         return Err(EnvelopeError::Body { kind, reason: "bytes behind the frame".to_owned() });

@@ -27,7 +27,7 @@ mod log_store;
 mod disk_log;
 mod entry_log;
 mod vote;
-mod envelope;
+pub mod envelope;
 mod types;
 
 #[cfg(test)]
@@ -274,6 +274,18 @@ impl Quorum {
     pub async fn handle(&self, request: Bytes) -> Bytes {
         let core = Arc::clone(&self.core);
         self.here(async move { rpc::handle(&core, &request).await }).await.unwrap_or_default()
+    }
+
+    /// Asks the best follower to lead instead, if leadership is here (rule S16).
+    pub async fn hand_over(&self) {
+        let core = Arc::clone(&self.core);
+        self.here(async move { hand_over(&core).await }).await;
+    }
+
+    /// The quorum's own threads, for the connections that serve it.
+    #[must_use]
+    pub fn runtime(&self) -> Handle {
+        self.threads.handle().clone()
     }
 
     /// Hands leadership over if it is here, then stops. Proposals that are under way get an answer first or `Stopped`.

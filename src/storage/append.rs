@@ -86,6 +86,11 @@ impl Log {
     /// See [`AppendError`].
     pub fn append_fetched(&mut self, batches: &[Batch], now: Now) -> Result<(), AppendError> {
         self.check_writable()?;
+        // An epoch in which this log was led and nothing was written is none to the leader that is followed now, and
+        // records of an earlier one may yet come.
+        if !batches.is_empty() && self.epochs.truncate_end(self.end) {
+            self.derived.epochs_changed = true;
+        }
         let mut rest = batches;
         while let Some(first) = rest.first() {
             self.start_within(first)?;

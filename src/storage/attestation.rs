@@ -26,6 +26,16 @@ pub struct Attested {
     pub derived: DerivedAt,
 }
 
+impl Attested {
+    /// This, said of the same log, where `before` was known: a retention may have moved the start since this was put
+    /// together, and the files before it are gone.
+    pub(super) fn after(self, before: Self) -> Self {
+        let is_behind = self.end.segment < before.end.segment && self.end.offset <= before.end.offset;
+        let end = if is_behind { before.end } else { self.end };
+        Self { start: self.start.max(before.start), end, ..self }
+    }
+}
+
 /// One statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Statement {

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::env::{FileLock, Files, Seed};
 use crate::model::{
@@ -17,7 +17,7 @@ use super::bytes_at::Cursor;
 use super::checkpoint::{SmallFile, read_small, replace, write_small};
 use super::error::DataDirError;
 use super::flush_log::{FlushLog, Found};
-use super::home::Home;
+use super::home::{Home, make_durable_directory};
 use super::segment::{Suffix, read_whole};
 
 const META: &str = "meta.properties";
@@ -28,7 +28,7 @@ const IDENTITY_KIND: [u8; 4] = *b"node";
 /// Directories that end so wait for their removal.
 const DELETE: &str = "-delete";
 /// Directories that end so were set aside.
-const STRAY: &str = "-stray";
+pub(super) const STRAY: &str = "-stray";
 /// The quorum's own directory, beside those of partitions.
 const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 /// The longest name that file systems take.
@@ -61,11 +61,18 @@ pub struct DataDir {
     _lock: Box<dyn FileLock>,
     node: NodeId,
     directory_id: DirectoryId,
-    cluster_id: Option<ClusterId>,
-    identity: Identity,
+    /// Guards what a registration writes down; held for one small file's write.
+    known: Mutex<Known>,
     was_clean: bool,
     partitions: Vec<FoundPartition>,
     set_aside: Vec<String>,
+}
+
+/// What changes while the node runs.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    cluster_id: Option<ClusterId>,
+    identity: Identity,
 }
 
 /// What is kept of this node from start to start.
@@ -98,7 +105,7 @@ impl DataDir {
         seed: &dyn Seed,
     ) -> Result<Self, DataDirError> {
         let failure = |source| DataDirError::Io { path: path.to_owned(), source };
-        files.create_dir_all(path).map_err(failure)?;
+        make_durable_directory(&*files, path).map_err(failure)?;
         let lock = lock(&*files, path)?;
         let meta = match read_meta(&*files, path)? {
             Some(meta) => meta,
@@ -126,13 +133,12 @@ impl DataDir {
             _lock: lock,
             node,
             directory_id,
-            cluster_id: meta.cluster_id,
-            identity,
+            known: Mutex::new(Known { cluster_id: meta.cluster_id, identity }),
             was_clean,
             partitions: Vec::new(),
             set_aside: Vec::new(),
         };
-        dir.write_identity().map_err(failure)?;
+        dir.write_identity(&identity).map_err(failure)?;
         dir.remove_deleted().map_err(failure)?;
         dir.find_partitions().map_err(failure)?;
         Ok(dir)
@@ -165,41 +171,43 @@ impl DataDir {
     /// The cluster it belongs to, once that is known.
     #[must_use]
     pub fn cluster_id(&self) -> Option<ClusterId> {
-        self.cluster_id
+        self.known().cluster_id
     }
 
     /// Binds the directory to a cluster, durably.
     ///
     /// # Errors
     /// What the system said.
-    pub fn set_cluster_id(&mut self, cluster: ClusterId) -> io::Result<()> {
+    pub fn set_cluster_id(&self, cluster: ClusterId) -> io::Result<()> {
+        let mut known = self.known();
         let meta =
             Meta { node: self.node.to_string(), directory_id: Some(self.directory_id), cluster_id: Some(cluster) };
         write_meta(&*self.home.files, &self.home.root, &meta)?;
-        self.cluster_id = Some(cluster);
+        known.cluster_id = Some(cluster);
         Ok(())
     }
 
     /// Which start this is; higher than every earlier one (rule S15).
     #[must_use]
     pub fn boot(&self) -> BootNumber {
-        self.identity.boot
+        self.known().identity.boot
     }
 
     /// The broker epoch of the last unfenced registration with this directory; `None` when there was none, or when the
     /// data cannot vouch for it (rules R12, S3).
     #[must_use]
     pub fn previous_broker_epoch(&self) -> Option<BrokerEpoch> {
-        self.identity.broker_epoch
+        self.known().identity.broker_epoch
     }
 
     /// Notes the broker epoch of a registration that is unfenced now, durably.
     ///
     /// # Errors
     /// What the system said.
-    pub fn set_broker_epoch(&mut self, epoch: BrokerEpoch) -> io::Result<()> {
-        self.identity.broker_epoch = Some(epoch);
-        self.write_identity()
+    pub fn set_broker_epoch(&self, epoch: BrokerEpoch) -> io::Result<()> {
+        let mut known = self.known();
+        known.identity.broker_epoch = Some(epoch);
+        self.write_identity(&known.identity)
     }
 
     /// Whether the last stop was an orderly one of the last registered life.
@@ -213,7 +221,7 @@ impl DataDir {
     /// # Errors
     /// What the system said.
     pub fn mark_clean(&self) -> io::Result<()> {
-        let epoch = self.identity.broker_epoch.map_or(-1, BrokerEpoch::get);
+        let epoch = self.previous_broker_epoch().map_or(-1, BrokerEpoch::get);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}");
         replace(&*self.home.files, &self.home.root.join(CLEAN), text.as_bytes())
     }
@@ -264,10 +272,14 @@ impl DataDir {
         Ok(deleted.len())
     }
 
-    fn write_identity(&self) -> io::Result<()> {
-        let mut content = self.identity.directory_id.get().to_vec();
-        content.extend_from_slice(&self.identity.boot.get().to_be_bytes());
-        content.extend_from_slice(&self.identity.broker_epoch.map_or(-1, BrokerEpoch::get).to_be_bytes());
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_identity(&self, identity: &Identity) -> io::Result<()> {
+        let mut content = identity.directory_id.get().to_vec();
+        content.extend_from_slice(&identity.boot.get().to_be_bytes());
+        content.extend_from_slice(&identity.broker_epoch.map_or(-1, BrokerEpoch::get).to_be_bytes());
         write_small(&*self.home.files, &self.home.root.join(IDENTITY), IDENTITY_KIND, &content)
     }
 
@@ -299,7 +311,7 @@ impl DataDir {
 }
 
 /// Renames a partition's directory to one with this suffix, as Kafka does: `name.<32 digits>-suffix`.
-fn rename_aside(home: &Home, directory: &Path, suffix: &str) -> io::Result<()> {
+pub(super) fn rename_aside(home: &Home, directory: &Path, suffix: &str) -> io::Result<()> {
     let name = directory.file_name().and_then(|name| name.to_str()).expect("a partition's directory has a name");
     for number in 0_u128.. {
         let tail = format!(".{number:032x}{suffix}");
@@ -362,9 +374,11 @@ fn parse_directory(name: &str) -> Option<(TopicName, PartitionIndex)> {
 }
 
 fn lock(files: &dyn Files, path: &Path) -> Result<Box<dyn FileLock>, DataDirError> {
-    files.lock(&path.join(LOCK)).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => DataDirError::Locked { path: path.to_owned() },
-        _ => DataDirError::Io { path: path.join(LOCK), source },
+    files.lock(&path.join(LOCK)).map_err(|source| {
+        if source.kind() == io::ErrorKind::WouldBlock {
+            return DataDirError::Locked { path: path.to_owned() };
+        }
+        DataDirError::Io { path: path.join(LOCK), source }
     })
 }
 

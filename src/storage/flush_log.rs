@@ -218,8 +218,18 @@ impl FlushLog {
         incarnation
     }
 
-    /// States something else of a log than its flushes would, durably, and starts a new life of it: the attested end
-    /// decreases legitimately before the log is cut (reliability 4.3 rule 11).
+    /// Lowers what is attested of a log that is about to be cut to this, durably, and starts a new life of it
+    /// (reliability 4.3 rule 11). What was not attested before is not now: it may never have been synced.
+    pub(super) fn lower(&self, partition: PartitionId, to: Attested) -> Result<u64, FlushError> {
+        // From here on no order that is under way can attest anything of this log.
+        let incarnation = self.enroll(partition);
+        match self.attested(partition) {
+            Some(attested) if attested.end.offset > to.end.offset => self.revise(partition, to),
+            Some(_) | None => Ok(incarnation),
+        }
+    }
+
+    /// States something else of a log than its flushes would, durably, and starts a new life of it.
     pub(super) fn revise(&self, partition: PartitionId, attested: Attested) -> Result<u64, FlushError> {
         let mut state = self.lock()?;
         state.incarnation += 1;
@@ -326,9 +336,7 @@ impl State {
         match self.known.get_mut(&order.partition) {
             Some(known) if known.incarnation == order.ticket.incarnation => {
                 assert_eq!(order.attested.end.offset, order.end, "an order attests the end that it makes durable");
-                // A retention may have moved the start since the order was made, and its files are gone.
-                let start = known.attested.map_or(order.attested.start, |now| now.start.max(order.attested.start));
-                attested = Attested { start, ..order.attested };
+                attested = known.attested.map_or(order.attested, |before| order.attested.after(before));
                 known.attested = Some(attested);
             }
             // Truncated or deleted while the group was being synced.

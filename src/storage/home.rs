@@ -1,5 +1,6 @@
 //! Where logs live: a directory with its flush log and its open files, shared by the logs in it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Home {
     pub(super) root: PathBuf,
     pub(super) flush_log: FlushLog,
     pub(super) handles: Handles,
+    /// Whether there was no flush log at open: the directory is new, or the log is lost.
+    pub(super) flush_log_was_lost: bool,
 }
 
 impl Home {
@@ -25,22 +28,30 @@ impl Home {
     /// What the system said.
     pub fn alone(files: Arc<dyn Files>, root: &Path) -> Result<Arc<Self>, FlushError> {
         let failure = |source| FlushError::Io { root: root.to_owned(), source };
-        files.create_dir_all(root).map_err(failure)?;
-        if let Some(parent) = root.parent() {
-            files.sync_dir(parent).map_err(failure)?;
-        }
+        make_durable_directory(&*files, root).map_err(failure)?;
         Ok(Arc::new(Self::open(files, root)?.0))
     }
 
     pub(super) fn open(files: Arc<dyn Files>, root: &Path) -> Result<(Self, Found), FlushError> {
         let (flush_log, found) = FlushLog::open(files.clone(), root)?;
         let handles = Handles::new(files.clone(), HANDLES_MAX);
-        Ok((Self { files, root: root.to_owned(), flush_log, handles }, found))
+        let flush_log_was_lost = found == Found::Nothing;
+        Ok((Self { files, root: root.to_owned(), flush_log, handles, flush_log_was_lost }, found))
     }
 
     /// The flush log, for the thread that flushes.
     #[must_use]
     pub fn flush_log(&self) -> &FlushLog {
         &self.flush_log
+    }
+}
+
+/// Makes a directory and its entry in the one above durable; one that is there may have been made just before a crash.
+pub(super) fn make_durable_directory(files: &dyn Files, path: &Path) -> io::Result<()> {
+    files.create_dir_all(path)?;
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => files.sync_dir(Path::new(".")),
+        Some(parent) => files.sync_dir(parent),
+        None => Ok(()),
     }
 }

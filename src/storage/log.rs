@@ -18,6 +18,7 @@ use super::data_dir::DataDir;
 use super::derive::Derived;
 use super::error::{LogError, OpenError};
 use super::flush::Unsynced;
+use super::flush_log::FlushLog;
 use super::home::Home;
 use super::options::LogOptions;
 use super::producer_state::Producers;
@@ -125,6 +126,12 @@ impl Log {
     #[must_use]
     pub fn partition(&self) -> PartitionId {
         self.id
+    }
+
+    /// The flush log of its home.
+    #[must_use]
+    pub fn flush_log(&self) -> &FlushLog {
+        &self.home.flush_log
     }
 
     /// Its directory, there or not.

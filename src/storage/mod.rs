@@ -60,3 +60,5 @@ pub use timestamps::BatchPlace;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod against_model;

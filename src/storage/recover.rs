@@ -4,6 +4,7 @@
 //! the attested end that are not valid are reported and stay; bytes at or above it are kept up to the first that is not
 //! valid, and cut there. A crash in here leaves what a second recovery treats alike.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::records::Batch;
 use super::append::{as_u64, marker_of, note_in_states};
 use super::attestation::Attested;
 use super::checkpoint::{beside, decode_epochs};
+use super::data_dir::{STRAY, rename_aside};
 use super::derive::{Derived, EPOCHS_FILE};
 use super::error::{Corruption, LogError, OpenError};
 use super::flush::Unsynced;
@@ -60,9 +62,16 @@ pub(super) fn open(
     let mut log = blank(home, id, directory, options);
     let attested = log.home.flush_log.attested(id);
     let mut survey = if log.has_directory { survey(&log)? } else { Survey::default() };
-    if let Some(attested) = attested {
-        remove_unreachable(&log, &mut survey, &attested)?;
-        check_present(&log, &survey, &attested)?;
+    match attested {
+        Some(attested) => {
+            remove_unreachable(&log, &mut survey, &attested)?;
+            check_present(&log, &survey, &attested)?;
+        }
+        None if is_headless(&log, &survey) => {
+            set_aside(&mut log, &survey)?;
+            survey = Survey::default();
+        }
+        None => {}
     }
     let first = survey.bases.first().copied();
     let floor = attested.map_or(first.unwrap_or(Offset::ZERO), |attested| attested.end.offset);
@@ -165,6 +174,26 @@ fn check_present(log: &Log, survey: &Survey, attested: &Attested) -> Result<(), 
     if holds_records && survey.bases.first().is_none_or(|first| *first > attested.start) {
         return Err(missing(attested.start));
     }
+    Ok(())
+}
+
+/// Whether the log has lost its front: it was never flushed, so it started at 0, and now it does not. (With the flush
+/// log itself lost nothing can be told; then it is taken as it is.)
+fn is_headless(log: &Log, survey: &Survey) -> bool {
+    !log.home.flush_log_was_lost && survey.bases.first().is_some_and(|first| *first > Offset::ZERO)
+}
+
+/// Puts the files of a headless log out of the way. Nothing of them was ever acknowledged, unless they were brought
+/// from elsewhere: so a partition's are kept.
+fn set_aside(log: &mut Log, survey: &Survey) -> Result<(), OpenError> {
+    if log.directory == log.home.root {
+        for base in survey.bases.iter().rev() {
+            log.remove_segment_files(*base)?;
+        }
+        return Ok(log.remove_snapshots_after(Offset::new(-1))?);
+    }
+    rename_aside(&log.home, &log.directory, STRAY).map_err(|e| Log::failure(&log.directory, e))?;
+    log.has_directory = false;
     Ok(())
 }
 
@@ -274,8 +303,8 @@ impl Scan<'_> {
         if base > attested_end || self.attested.is_none_or(|attested| base > attested.end.segment) {
             return Ok(false);
         }
-        if base > expected && self.log.options.cleanup.compact {
-            // Compaction empties the ends of segments.
+        if base > expected && (self.log.options.cleanup.compact || base <= self.log.start) {
+            // Compaction empties the ends of segments; and what lies below the start is of no consequence.
             return Ok(true);
         }
         Err(self.corruption(base, 0).into())
@@ -412,9 +441,26 @@ fn finish(log: &mut Log, attested: Option<Attested>, now: Now) -> Result<(), Log
             (log.unsynced.directory, log.unsynced.root) = (true, true);
         }
     }
+    if attested.is_none() && log.has_directory {
+        sync_identity(log)?;
+    }
     if log.unsynced.is_settled() {
         log.home.handles.forget_log(log.number);
         log.tail.shrink();
     }
+    Ok(())
+}
+
+/// No flush of this log is known of: an earlier process may have been killed before its first, and then not even the
+/// directory and what it belongs to are on the disk (rule S1).
+fn sync_identity(log: &mut Log) -> Result<(), LogError> {
+    let path = log.directory.join("partition.metadata");
+    match log.home.files.open(&path, OpenMode::Write) {
+        Ok(file) => log.unsynced.note_file(&file),
+        // The quorum's log has none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Log::failure(&path, error)),
+    }
+    (log.unsynced.directory, log.unsynced.root) = (true, true);
     Ok(())
 }

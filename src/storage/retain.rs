@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::model::{Instant, Now, Offset, Timestamp};
 
+use super::attestation::Attested;
 use super::error::LogError;
 use super::log::Log;
-use super::segment::Suffix;
+use super::segment::{Segment, Suffix};
 use super::truncate::remove_if_there;
 
 /// The end of a deleted file's name.
@@ -51,9 +52,6 @@ impl Log {
             return false;
         }
         self.start = to;
-        if self.epochs.truncate_start(to) {
-            self.derived.epochs_changed = true;
-        }
         self.unsynced.statement = true;
         true
     }
@@ -75,10 +73,10 @@ impl Log {
         if count == self.segments.len() {
             self.roll(self.end)?;
         }
-        let bytes = ages[..count].iter().map(|age| age.size).sum();
         self.advance_start(self.segments[count].base);
-        self.delete_oldest(count, now)?;
-        Ok(Retained { segments: count, bytes, producers })
+        let segments = self.delete_oldest(count, now)?;
+        let bytes = ages[..segments].iter().map(|age| age.size).sum();
+        Ok(Retained { segments, bytes, producers })
     }
 
     /// Deletes the segments that lie wholly below the log's start, files and all, without delay. For the quorum's log,
@@ -89,13 +87,11 @@ impl Log {
     pub fn purge(&mut self, now: Now) -> Result<usize, LogError> {
         self.check_writable()?;
         let count = self.segments.windows(2).take_while(|pair| pair[1].base <= self.start).count();
-        if count > 0 {
-            self.delete_oldest(count, now)?;
-            for doomed in self.doomed.drain(..) {
-                remove_if_there(&*self.home.files, &doomed.path).map_err(|e| Self::failure(&doomed.path, e))?;
-            }
+        let gone = if count > 0 { self.delete_oldest(count, now)? } else { 0 };
+        for doomed in self.doomed.drain(..) {
+            remove_if_there(&*self.home.files, &doomed.path).map_err(|e| Self::failure(&doomed.path, e))?;
         }
-        Ok(count)
+        Ok(gone)
     }
 
     fn ages(&mut self) -> Result<Vec<Age>, LogError> {
@@ -128,34 +124,32 @@ impl Log {
         }
     }
 
-    /// Renames the files of the oldest segments away, once the flush log durably says that the log starts behind them.
-    fn delete_oldest(&mut self, count: usize, now: Now) -> Result<(), LogError> {
-        let base = self.segments[count].base;
-        assert!(self.start >= base, "a segment that goes lies below the start");
-        if let Some(attested) = self.home.flush_log.attested(self.id) {
-            // All that is attested keeps standing; only the start moves.
-            let attested = super::attestation::Attested { start: self.start.min(attested.end.offset), ..attested };
-            self.home.flush_log.note(self.id, attested);
+    /// Renames the files of the oldest segments away, once the flush log durably says that the log starts behind them
+    /// and what is derived from them (the producers) stands on the disk too. What does not go now goes next time.
+    fn delete_oldest(&mut self, count: usize, now: Now) -> Result<usize, LogError> {
+        let Some(attested) = self.home.flush_log.attested(self.id) else { return Ok(0) };
+        let start = self.start.min(attested.end.offset).min(attested.derived.place.segment).max(attested.start);
+        let is_gone = |pair: &&[Segment]| pair[1].base <= start.min(attested.derived.place.segment);
+        let gone = self.segments[..=count].windows(2).take_while(is_gone).count();
+        if gone == 0 {
+            return Ok(0);
         }
+        self.home.flush_log.note(self.id, Attested { start, ..attested });
         self.home.flush_log.attest()?;
-        let durable = self.home.flush_log.attested(self.id).map_or(self.start, |attested| attested.start);
-        let mut gone = 0;
-        for segment in &self.segments[..count] {
-            let next = self.segments[gone + 1].base;
-            if next > durable {
-                // What replaces it is not flushed yet; next time.
-                break;
-            }
+        // Not before: their file must not begin behind the start that a crash would bring back.
+        if self.epochs.truncate_start(start) {
+            self.derived.epochs_changed = true;
+        }
+        for segment in &self.segments[..gone] {
             for suffix in Suffix::ALL {
                 let path = self.path_of(segment.base, suffix);
                 self.home.handles.forget((self.number, segment.base, suffix));
-                self.doom(&path, now).map_err(|e| Self::failure(&path, e)).map(|doomed| self.doomed.extend(doomed))?;
+                self.doomed.extend(self.doom(&path, now).map_err(|e| Self::failure(&path, e))?);
             }
-            gone += 1;
         }
         self.segments.drain(..gone);
         self.unsynced.directory = true;
-        Ok(())
+        Ok(gone)
     }
 
     fn doom(&self, path: &std::path::Path, now: Now) -> std::io::Result<Option<Doomed>> {

@@ -286,7 +286,7 @@ fn retention_deletes_old_segments_and_their_files_later() {
     });
     let end = log.end();
     assert_eq!(log.retain(now(0), Offset::ZERO).unwrap().segments, 0);
-    log.flush_now(now(0)).unwrap();
+    log.rest_now(now(0)).unwrap();
     let retained = log.retain(now(0), end).unwrap();
     assert!(retained.segments > 3 && log.size_bytes() >= 4000 && log.size_bytes() < 6000);
     let start = log.start();
@@ -305,7 +305,11 @@ fn retention_deletes_old_segments_and_their_files_later() {
     assert_eq!((log.start(), log.end()), (start, end));
     assert_eq!(bases(&log, start.get(), 100), (start.get()..end.get()).collect::<Vec<_>>());
     log.set_options(LogOptions { retention_bytes: Some(0), ..options });
+    // The last segment goes once the empty one that replaces it is on the disk.
     log.retain(now(0), end).unwrap();
+    assert!(log.size_bytes() > 0);
+    log.rest_now(now(0)).unwrap();
+    assert!(log.retain(now(0), end).unwrap().segments > 0);
     assert_eq!((log.size_bytes(), log.start(), log.end()), (0, end, end));
     assert_eq!(append(&mut log, &batch_of(1, 10, 0)), (end.get(), end.get() + 1));
 }
@@ -317,7 +321,7 @@ fn a_moved_start_is_durable_with_the_next_flush_and_purges_whole_segments() {
     (0..100).for_each(|_| {
         append(&mut log, &batch_of(1, 100, 0));
     });
-    log.flush_now(now(0)).unwrap();
+    log.rest_now(now(0)).unwrap();
     assert!(log.advance_start(Offset::new(50)));
     assert!(!log.advance_start(Offset::new(50)));
     assert_eq!(log.purge(now(0)).unwrap(), 4);
@@ -351,7 +355,7 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     let seed = crate::env::SystemSeed;
     let open = |rule| DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), rule, &seed);
     assert!(matches!(open(FormatRule::MustBeFormatted), Err(DataDirError::Empty { .. })));
-    let mut data = open(FormatRule::FormatEmpty).unwrap();
+    let data = open(FormatRule::FormatEmpty).unwrap();
     assert!(matches!(open(FormatRule::FormatEmpty), Err(DataDirError::Locked { .. })));
     let first = data.directory_id();
     let cluster = crate::model::ClusterId::new([5; 16]);
@@ -385,4 +389,88 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     drop(data);
     let other = DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(2), FormatRule::FormatEmpty, &seed);
     assert!(matches!(other, Err(DataDirError::OtherNode { .. })));
+}
+
+fn simulated() -> (crate::testing::SimulatedFiles, Log) {
+    let files = crate::testing::SimulatedFiles::default();
+    let home = Home::alone(Arc::new(files.clone()), Path::new("/log")).unwrap();
+    let log = Log::open_at(&home, small(), now(0)).unwrap().0;
+    (files, log)
+}
+
+#[test]
+fn a_failed_append_leaves_the_log_as_it_was() {
+    let (files, mut log) = simulated();
+    append(&mut log, &batch_of(2, 100, 0));
+    files.fail_writes_after(0);
+    let failed = log.append(&batch_of(2, 100, 0), LeaderEpoch::new(1), now(0));
+    assert!(matches!(failed, Err(AppendError::Log(LogError::Io { .. }))));
+    files.heal();
+    assert!(!log.is_poisoned());
+    assert_eq!(append(&mut log, &batch_of(1, 10, 0)), (2, 3));
+    assert_eq!(bases(&log, 0, 1000), [0, 2]);
+}
+
+#[test]
+fn a_failed_append_that_cannot_be_taken_back_poisons_the_log() {
+    let (files, mut log) = simulated();
+    append(&mut log, &batch_of(2, 100, 0));
+    files.fail_writes_after(0);
+    files.fail_syncs_after(0);
+    assert!(log.append(&batch_of(2, 100, 0), LeaderEpoch::new(1), now(0)).is_err());
+    files.heal();
+    let refused = log.append(&batch_of(2, 100, 0), LeaderEpoch::new(1), now(0));
+    assert!(matches!(refused, Err(AppendError::Log(LogError::Poisoned))));
+    assert!(log.pending_flush().is_none());
+}
+
+#[test]
+fn a_failed_sync_fences_the_directory_and_is_not_tried_again() {
+    let (files, mut log) = simulated();
+    append(&mut log, &batch_of(2, 100, 0));
+    let order = log.pending_flush().unwrap();
+    files.fail_syncs_after(0);
+    assert!(matches!(log.flush_log().flush(vec![order], now(0)), Err(FlushError::Io { .. })));
+    files.heal();
+    assert!(matches!(log.flush_log().flush(Vec::new(), now(0)), Err(FlushError::Fenced { .. })));
+    assert!(matches!(log.flush_log().attest(), Err(FlushError::Fenced { .. })));
+    assert_eq!(log.flushed_end(), Offset::ZERO);
+}
+
+#[test]
+fn a_file_with_unflushed_writes_keeps_the_descriptor_that_wrote_it() {
+    let (_, mut log) = simulated();
+    append(&mut log, &batch_of(1, 10, 0));
+    let writer = log.writer.clone().unwrap();
+    log.home.handles.forget_log(log.number);
+    append(&mut log, &batch_of(1, 10, 0));
+    let order = log.pending_flush().unwrap();
+    let is_writer =
+        |item: &crate::env::SyncItem| matches!(item, crate::env::SyncItem::File(f) if Arc::ptr_eq(f, &writer));
+    assert_eq!(order.items.iter().filter(|item| is_writer(item)).count(), 1);
+    let flushed = log.flush_log().flush(vec![order], now(0)).unwrap();
+    assert!(log.writer.is_some());
+    log.flush_done(&flushed[0]);
+    assert!(log.writer.is_none());
+}
+
+#[test]
+fn statements_ride_on_a_later_group_or_are_synced_when_due() {
+    let (files, mut log) = simulated();
+    append(&mut log, &batch_of(1, 10, 0));
+    log.flush_now(now(0)).unwrap();
+    let due = log.flush_log().attest_due().unwrap();
+    assert_eq!(due, now(50).instant);
+    let attested = |files: &crate::testing::SimulatedFiles| {
+        let point = files.crash_point();
+        let after = point.after(&vec![0; point.ways().len()]);
+        let home = Home::alone(Arc::new(after), Path::new("/log")).unwrap();
+        home.flush_log().all_attested().first().map(|(_, attested)| attested.end.offset.get())
+    };
+    assert_eq!(attested(&files), None);
+    append(&mut log, &batch_of(1, 10, 0));
+    log.flush_now(now(50)).unwrap();
+    assert_eq!(attested(&files), Some(1));
+    log.flush_log().attest().unwrap();
+    assert_eq!((attested(&files), log.flush_log().attest_due()), (Some(2), None));
 }

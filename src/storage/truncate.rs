@@ -16,6 +16,7 @@ use super::error::{LogError, OpenError};
 use super::log::Log;
 use super::producer_state::Producers;
 use super::resume::IndexEntries;
+use super::scan::Headers;
 use super::segment::{DerivedAt, Place, Suffix};
 use super::tail::Tail;
 
@@ -54,7 +55,7 @@ impl Log {
         let end = Place { segment, position: cut.position, offset: cut.end };
         self.poisoned = true;
         self.unsynced.incarnation =
-            self.home.flush_log.revise(self.id, Attested { start: self.start, end, epoch, derived })?;
+            self.home.flush_log.lower(self.id, Attested { start: self.start, end, epoch, derived })?;
         self.cut_files(&cut)?;
         self.resume_after(&cut)?;
         self.settle()?;
@@ -85,13 +86,26 @@ impl Log {
 
     fn place_cut(&self, to: Offset) -> Result<Cut, LogError> {
         let index = self.segments.partition_point(|segment| segment.base <= to).saturating_sub(1);
-        let located = self.locate(index, to);
-        let at = located.map_err(|e| Self::failure(&self.path_of(self.segments[index].base, Suffix::Log), e))?;
-        let was_active = self.is_active(index);
-        Ok(match at {
-            Some(at) => Cut { index, position: at.position, end: at.base.min(to), was_active },
-            None => Cut { index, position: self.segments[index].size, end: to, was_active },
-        })
+        let located = self.locate(index, to).and_then(|at| {
+            let position = at.map_or(self.segments[index].size, |at| at.position);
+            Ok((position, self.end_before(index, position, to)?))
+        });
+        let failure = |e| Self::failure(&self.path_of(self.segments[index].base, Suffix::Log), e);
+        let (position, end) = located.map_err(failure)?;
+        Ok(Cut { index, position, end: end.max(self.start), was_active: self.is_active(index) })
+    }
+
+    /// The end of the batch before a boundary: a log never ends in a gap that compaction left, where nothing on the
+    /// disk would tell its end.
+    fn end_before(&self, index: usize, position: u64, to: Offset) -> io::Result<Offset> {
+        let mut end = self.segments[index].base;
+        let start = self.floor(index, |entry| entry.last < to && entry.position < position)?;
+        let file = self.file(index, Suffix::Log, OpenMode::Write)?;
+        let mut headers = Headers::new(&*file, start, position);
+        while let Some((_, header)) = headers.step()? {
+            end = header.next_offset();
+        }
+        Ok(end)
     }
 
     fn cut_files(&mut self, cut: &Cut) -> Result<(), LogError> {
@@ -168,7 +182,8 @@ impl Log {
         self.segments.clear();
         self.tail = Tail::default();
         self.writer = None;
-        self.unsynced.directory = true;
+        // A log that was never written has no directory to sync.
+        self.unsynced.directory = self.has_directory;
         // Their content is of no interest any more; a sync of a removed file does no harm.
         Ok(())
     }

@@ -38,6 +38,8 @@ pub(super) struct Deadlines {
     pub(super) idle: Duration,
     /// From a request's first byte to its last.
     pub(super) receive: Duration,
+    /// For how long a peer that has closed its side is still answered.
+    pub(super) farewell: Duration,
 }
 
 /// Why a connection ended. The names are those of the metric.
@@ -112,6 +114,10 @@ struct Held {
 enum Event {
     Answer(std::thread::Result<Answer>),
     Frame(Result<Bytes, Ended>),
+    /// While nothing is wanted from it, the peer closed its side.
+    Left,
+    /// The peer is gone, or was waited for long enough after it closed its side.
+    Gone,
     Unmuted,
     Stopping,
 }
@@ -129,6 +135,7 @@ impl Connection {
             activity,
             muted_until: None,
             ending: None,
+            leaves_at: None,
         };
         session.run().await
     }
@@ -151,6 +158,8 @@ struct Session {
     muted_until: Option<Instant>,
     /// Set once no more is read; what is owed is still answered.
     ending: Option<Ended>,
+    /// Set once the peer has closed its side: until then what is owed is still answered.
+    leaves_at: Option<Instant>,
 }
 
 impl Session {
@@ -167,6 +176,8 @@ impl Session {
                 Event::Answer(answer) => self.settle(answer).await,
                 Event::Frame(Ok(frame)) => self.take(frame),
                 Event::Frame(Err(ended)) => self.stop_reading(ended),
+                Event::Left => self.bid_farewell(),
+                Event::Gone => return Ended::Peer,
                 Event::Unmuted => self.unmute(),
                 Event::Stopping => self.stop_reading(Ended::Stopped),
             };
@@ -183,7 +194,8 @@ impl Session {
             self.activity.frame_started = None;
         }
         let is_running = self.ending.is_none();
-        let muted_until = self.muted_until;
+        let may_leave = !may_read && is_running && self.leaves_at.is_none();
+        let (muted_until, leaves_at) = (self.muted_until, self.leaves_at);
         let Self { connection, owed, share, activity, .. } = self;
         let Connection { reader, deadlines, context, odd_peers, stop, .. } = connection;
         let is_waited_for = !owed.is_empty();
@@ -191,7 +203,8 @@ impl Session {
         tokio::select! {
             biased;
             answer = front(owed), if is_waited_for => Event::Answer(answer),
-            frame = receiving.frame(), if may_read => Event::Frame(frame),
+            event = receiving.event(may_read), if may_read || may_leave => event,
+            () = sleep_or_never(leaves_at), if leaves_at.is_some() => Event::Gone,
             () = sleep_or_never(muted_until), if muted_until.is_some() => Event::Unmuted,
             () = stopped(stop), if is_running => Event::Stopping,
             // All branches are off only while an answer is owed or a throttle runs, and both are branches.
@@ -329,9 +342,19 @@ impl Session {
         self.release_held()
     }
 
+    /// The peer closed its side. It may wait for its answers, but not for longer than we wait for it.
+    fn bid_farewell(&mut self) -> Result<(), Ended> {
+        let leaves_at = Instant::now() + self.connection.deadlines.farewell;
+        self.leaves_at.get_or_insert(leaves_at);
+        Ok(())
+    }
+
     /// Reads nothing more. What was handed over is answered; what the peer sent before is handed over.
     fn stop_reading(&mut self, ended: Ended) -> Result<(), Ended> {
         self.ending = Some(ended);
+        if ended == Ended::Peer {
+            self.bid_farewell()?;
+        }
         if matches!(ended, Ended::Handler | Ended::Panic | Ended::Stopped) {
             self.held = None;
         }
@@ -373,6 +396,17 @@ struct Receiving<'a> {
 }
 
 impl Receiving<'_> {
+    /// The next frame; or, when none is wanted, the peer's end. Cancel-safe.
+    async fn event(self, may_read: bool) -> Event {
+        if may_read {
+            return Event::Frame(self.frame().await);
+        }
+        match self.reader.ended().await {
+            ReceiveError::Ended | ReceiveError::Cut => Event::Left,
+            ReceiveError::Io(_) | ReceiveError::BadLength(_) => Event::Gone,
+        }
+    }
+
     /// The next frame, within the deadlines. Cancel-safe.
     async fn frame(self) -> Result<Bytes, Ended> {
         let Self { reader, share, activity, deadlines, context, odd_peers, is_waited_for } = self;

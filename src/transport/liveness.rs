@@ -230,6 +230,11 @@ impl Liveness {
         });
     }
 
+    /// Says farewell to every voter, so that none needs to find out; the thread then ends by itself.
+    pub fn farewell(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// Says farewell to every voter, so that none needs to find out, and ends the thread.
     pub fn stop(mut self) {
         self.end();

@@ -79,6 +79,22 @@ impl FrameReader {
         Ok(frame.freeze())
     }
 
+    /// Waits until the peer closes its side or breaks the connection, though nothing is wanted from it: without this a
+    /// peer that left would go unnoticed for as long as its last request may wait. What it sends meanwhile is kept, up
+    /// to the read-ahead; whoever sends more is noticed when it is answered. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> ReceiveError {
+        loop {
+            let room = READ_AHEAD_BYTES.saturating_sub(self.buffer.len());
+            if room == 0 {
+                std::future::pending::<()>().await;
+            }
+            self.buffer.reserve(room);
+            if let Err(error) = self.fill().await {
+                return error;
+            }
+        }
+    }
+
     /// The bytes that would be the next frame's length, once its frame was asked for.
     fn claimed(&self) -> Result<usize, ReceiveError> {
         let prefix = [self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]];

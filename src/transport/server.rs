@@ -49,6 +49,9 @@ pub struct ServerOptions {
     pub receive_deadline: Duration,
     /// Without the peer reading what it asked for.
     pub stall_deadline: Duration,
+    /// For how long a peer that has closed its side is still answered: it may have closed that side only, but most
+    /// have left, and a request of theirs may wait for as long as they pleased.
+    pub farewell: Duration,
 }
 
 impl ServerOptions {
@@ -63,6 +66,7 @@ impl ServerOptions {
             idle_max: Duration::from_secs(600),
             receive_deadline: Duration::from_secs(30),
             stall_deadline: Duration::from_secs(30),
+            farewell: Duration::from_secs(10),
         }
     }
 }
@@ -200,7 +204,11 @@ impl Accepting {
             },
             handler: Arc::clone(&self.handler),
             budget: self.budget.clone(),
-            deadlines: Deadlines { idle: self.options.idle_max, receive: self.options.receive_deadline },
+            deadlines: Deadlines {
+                idle: self.options.idle_max,
+                receive: self.options.receive_deadline,
+                farewell: self.options.farewell,
+            },
             metrics: self.metrics.clone(),
             odd_peers: Arc::clone(&self.odd_peers),
             stop: self.stopping.clone(),

@@ -102,6 +102,7 @@ pub(super) struct Verdict {
 /// Judges every broker that is not fenced.
 pub(super) fn judge(image: &Image, soft: &mut Soft, now: Now) -> Verdict {
     soft.sessions.retain(|node, _| image.broker(*node).is_some());
+    forget_closed(image, soft, now);
     for broker in image.brokers().iter() {
         soft.session(broker, now);
     }
@@ -145,6 +146,15 @@ pub(super) fn is_alive(broker: &Broker, soft: &Soft, now: Now) -> bool {
 /// Whether that start of the broker lost its connection and has not come back.
 pub(super) fn is_cut(broker: &Broker, soft: &Soft) -> bool {
     soft.connections.get(&(broker.node, broker.boot)).is_some_and(|connection| connection.closed.is_some())
+}
+
+/// A closed connection has told all it can once its broker is fenced or has started anew.
+fn forget_closed(image: &Image, soft: &mut Soft, now: Now) {
+    let timeout = soft.options.session_timeout;
+    soft.connections.retain(|(node, boot), connection| {
+        let counts = image.broker(*node).is_some_and(|broker| broker.boot == *boot && !broker.is_fenced());
+        counts || !connection.is_closed_since(now.instant, timeout)
+    });
 }
 
 /// A process that slept would find every session over: it gives them all their time again.

@@ -21,10 +21,13 @@ pub fn effective_min_isr(image: &Image, defaults: &Defaults, topic: TopicId) -> 
     image.topic(topic).map_or(configured, |topic| configured.min(topic.replication_factor.max(1)))
 }
 
-/// The cluster's default, written when the cluster is formed: were it left to each node's configuration, a restart
-/// with another value would turn replicas of the ELR into liars (rule R13, Kafka since 4.0).
-pub(super) fn fix_default(defaults: &Defaults) -> Record {
+/// The cluster's default, while a formed cluster has none: it is written before anything else. Were it left to each
+/// node's configuration, a restart with another value would turn replicas of the ELR into liars (rule R13, Kafka
+/// since 4.0).
+pub(super) fn owed_default(image: &Image, defaults: &Defaults) -> Option<Record> {
+    let is_due = image.cluster().is_some() && image.configs().get(ConfigResource::Cluster, MIN_ISR).is_none();
     let definition = TopicConfigDefinition::named(MIN_ISR).expect("the table holds min.insync.replicas");
     let value = defaults.topic.get(MIN_ISR).unwrap_or(definition.default).to_owned();
-    Record::ConfigSet { resource: ConfigResource::Cluster, name: MIN_ISR.to_owned(), value: Some(value) }
+    let record = Record::ConfigSet { resource: ConfigResource::Cluster, name: MIN_ISR.to_owned(), value: Some(value) };
+    is_due.then_some(record)
 }

@@ -6,6 +6,10 @@
 //! the host decides `rest`, whose reply is the reply. [`tick`] does what is due: fences the dead, elects where a
 //! leader is owed. It is called when [`Soft::next_deadline`] has come and after every accepted proposal.
 //!
+//! The host keeps one proposal in flight: it decides on the image last published, or, for several events in one
+//! proposal, on [`Image::with`] the records decided before, within the proposal's bound ([`Record::size_max`]). It
+//! begins a term with [`Soft::begin`] and a tick, and drops what it decided when a proposal is dropped.
+//!
 //! Hard state is the image and changes only by replay. [`Soft`] is sessions, connections and progress: a new
 //! controller begins without it and loses nothing but time. No safety rests on a clock (decision 8).
 
@@ -19,6 +23,7 @@ mod fence;
 mod elect;
 mod owed;
 mod unreachable;
+mod preferred;
 mod alter_isr;
 mod create_topics;
 mod create_partitions;
@@ -189,7 +194,7 @@ impl Decision {
 #[must_use]
 pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decision {
     match event {
-        Event::Form { cluster } => form(image, soft, cluster),
+        Event::Form { cluster } => form(image, cluster),
         Event::Register(registration) => register::decide(image, soft, now, &registration),
         Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
         Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
@@ -208,6 +213,7 @@ pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decisio
 pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decision {
     let verdict = liveness::judge(image, soft, now);
     let mut batch = Batch::new(image, bytes_max);
+    min_isr::owed_default(image, &soft.options.defaults).into_iter().for_each(|record| batch.add(record));
     for broker in verdict.fence.iter().filter_map(|node| image.broker(*node)) {
         if let Some(record) = fence::fence(broker) {
             batch.add(record);
@@ -215,15 +221,15 @@ pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decis
     }
     let is_full = owed::settle(&mut batch, &soft.options.defaults) || unreachable::settle(&mut batch, soft, now);
     soft.is_owing = is_full;
+    if verdict.effects.is_empty() {
+        preferred::settle(&mut batch, soft, now);
+    }
     Decision { effects: verdict.effects, ..Decision::new(batch.into_records(), Reply::Nothing) }
 }
 
 /// The identity is the first fact of the log and never changes (rule S9).
-fn form(image: &Image, soft: &Soft, cluster: ClusterId) -> Decision {
-    if image.cluster().is_some() {
-        return Decision::reply(Reply::Nothing);
-    }
-    let records = vec![Record::ClusterFormed { cluster }, min_isr::fix_default(&soft.options.defaults)];
+fn form(image: &Image, cluster: ClusterId) -> Decision {
+    let records = if image.cluster().is_none() { vec![Record::ClusterFormed { cluster }] } else { Vec::new() };
     Decision::new(records, Reply::Nothing)
 }
 

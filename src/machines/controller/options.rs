@@ -18,6 +18,12 @@ pub struct Options {
     /// How long after one leader was found unreachable no other is moved for that (rule S12): where nobody reaches
     /// anybody, leaderships must not go round in circles.
     pub unreachable_hold: Duration,
+    /// How often some leaderships return to preferred replicas.
+    pub preferred_interval: Duration,
+    /// How long a broker must have been well before leaderships return to it.
+    pub preferred_calm: Duration,
+    /// How many return at once.
+    pub preferred_moves_max: usize,
     /// How many bytes of records a proposal may hold (rule S14).
     pub proposal_bytes_max: usize,
     /// How many partitions one request may create.
@@ -45,6 +51,9 @@ impl Default for Options {
             reconnect_grace: Duration::from_millis(150),
             stall_max: Duration::from_secs(3),
             unreachable_hold: Duration::from_secs(5),
+            preferred_interval: Duration::from_secs(5),
+            preferred_calm: Duration::from_secs(60),
+            preferred_moves_max: 50,
             proposal_bytes_max: 128 * 1024,
             request_partitions_max: 10_000,
             defaults: Defaults::default(),

@@ -198,6 +198,6 @@ fn is_proven(before: &Broker, registration: &Registration) -> bool {
     last.directories.iter().all(|directory| {
         let claim = registration.directories.iter().find(|claim| claim.id == *directory);
         let epoch = claim.and_then(|claim| claim.previous_epoch);
-        epoch == Some(last.broker_epoch) || epoch == Some(before.broker_epoch)
+        epoch.is_some_and(|epoch| (last.broker_epoch..=before.broker_epoch).contains(&epoch))
     })
 }

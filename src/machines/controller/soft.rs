@@ -25,6 +25,8 @@ pub struct Soft {
     pub(super) is_owing: bool,
     /// The leader that was last moved for being unreachable, and when (rule S12).
     pub(super) unreachable: Option<(NodeId, Instant)>,
+    /// When leaderships were last returned to preferred replicas.
+    pub(super) preferred: Option<Instant>,
 }
 
 /// What is known of a broker by what it says.
@@ -32,6 +34,8 @@ pub struct Soft {
 pub(super) struct Session {
     /// The life it is of.
     pub(super) broker_epoch: BrokerEpoch,
+    /// When this controller first knew of it.
+    pub(super) begun: Instant,
     /// When it was last heard.
     pub(super) contact: Instant,
     /// How it gets on.
@@ -67,6 +71,7 @@ impl Soft {
             ticked: None,
             is_owing: true,
             unreachable: None,
+            preferred: None,
         }
     }
 
@@ -142,6 +147,7 @@ impl Soft {
     pub(super) fn session(&mut self, broker: &Broker, now: Now) -> &mut Session {
         let fresh = || Session {
             broker_epoch: broker.broker_epoch,
+            begun: now.instant,
             contact: now.instant,
             progress: Progress::default(),
             behind: None,

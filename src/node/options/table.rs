@@ -220,7 +220,7 @@ const PROCESS: &[Key] = &[
     number("num.network.threads", "0", (0, 1024), "Threads that serve connections; 0 for one for each core."),
     text(
         "logging.filter",
-        "info",
+        "info,openraft=warn",
         "What is logged, as tracing's directives: info, or info,ottla::quorum=debug. OTTLA_LOG sets it too.",
     ),
     word("logging.format", "human", &["human", "json"], "How a line of the log looks."),

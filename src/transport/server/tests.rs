@@ -63,7 +63,7 @@ impl RequestHandler for Scripted {
             _ => {}
         }
         let answer = async move {
-            if what == b'p' {
+            if matches!(what, b'p' | b'w') {
                 let mut opened = script.opened.subscribe();
                 opened.wait_for(|tags| tags.contains(&tag)).await.expect("the script lives");
             }
@@ -242,6 +242,37 @@ async fn an_idle_connection_is_closed_but_not_one_that_waits_for_its_answer() {
     assert!(is_closed_by_server(&mut idle).await);
     fixture.script.open(1);
     answer.await.expect("no panic").expect("it was not idle");
+}
+
+#[tokio::test]
+async fn a_peer_that_left_while_it_was_waited_for_frees_its_connection() {
+    for what in [b'w', b'p'] {
+        let mut fixture = start(|options| options.farewell = Duration::from_millis(50), 256 * MIB);
+        let mut socket = fixture.connect_raw().await;
+        // A second request stands behind the one that waits, so the end is not the next thing to be read.
+        for tag in [1, 2] {
+            let frame = [&10_u32.to_be_bytes()[..], &[0, 0, 0, 1, what, tag, 0, 0, 0, 0]].concat();
+            socket.stream_mut().write_all(&frame).await.expect("sent");
+        }
+        fixture.script.wait_for("start 1").await;
+        drop(socket);
+        fixture.until_connections(0).await;
+        assert!(!fixture.script.log().contains(&"end 1".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_only_its_side_is_answered() {
+    let mut fixture = start_plain();
+    let mut socket = fixture.connect_raw().await;
+    let frame = [&10_u32.to_be_bytes()[..], &[0, 0, 0, 1, b'w', 1, 0, 0, 0, 0]].concat();
+    socket.stream_mut().write_all(&frame).await.expect("sent");
+    socket.stream_mut().shutdown().await.expect("half closed");
+    fixture.script.wait_for("start 1").await;
+    fixture.script.open(1);
+    let mut answer = Vec::new();
+    socket.stream_mut().read_to_end(&mut answer).await.expect("an answer and the end");
+    assert_eq!(answer, frame);
 }
 
 #[tokio::test]

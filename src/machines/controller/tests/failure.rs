@@ -2,20 +2,10 @@
 
 use super::*;
 
-/// Lets `millis` pass in which these brokers alone speak and the controller ticks as it should.
-fn live(world: &mut World, millis: u64, speak: &[i32]) {
-    for _ in 0..millis / 250 {
-        assert!(world.tick().is_empty());
-        world.pass(250);
-        world.all_serve(speak);
-    }
-    world.pass(millis % 250);
-}
-
 #[test]
 fn a_silent_broker_is_fenced_after_its_session_and_its_partitions_get_leaders_at_once() {
     let mut world = World::with_topic();
-    live(&mut world, 1999, &[2, 3]);
+    world.live(1999, &[2, 3]);
     assert!(world.tick().is_empty());
     world.pass(1);
     assert_eq!(world.tick(), ["fenced 1", "0 leader 2 isr [2,3] elr [] epoch 1"]);
@@ -53,6 +43,21 @@ fn a_closed_connection_has_its_grace_to_come_back() {
     assert_eq!(deadline, world.now.instant.plus(Duration::from_millis(150)));
     world.pass(150);
     assert_eq!(world.tick()[0], "fenced 1");
+}
+
+#[test]
+fn a_broker_that_lost_its_connection_serves_again_when_it_is_back() {
+    let mut world = World::with_topic();
+    world.connect(1);
+    world.close(1);
+    world.tick();
+    world.pass(150);
+    assert_eq!(world.tick()[0], "fenced 1");
+    world.serve(1);
+    assert!(world.image.broker(NodeId::new(1)).unwrap().is_fenced(), "it is still cut off");
+    world.connect(1);
+    world.serve(1);
+    assert!(world.image.broker(NodeId::new(1)).unwrap().is_active());
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn a_controller_that_slept_blames_nobody() {
     world.tick();
     world.pass(10_000);
     assert!(world.tick().is_empty());
-    live(&mut world, 1999, &[1, 3]);
+    world.live(1999, &[1, 3]);
     world.pass(1);
     assert_eq!(world.tick()[0], "fenced 2");
 }
@@ -251,9 +256,8 @@ fn a_fence_too_large_for_one_proposal_is_finished_by_the_next_controller() {
     let assignment: Vec<&[i32]> = vec![&[1, 2, 3]; 3000];
     world.create("large", &assignment);
     assert_eq!(world.image.topics().partition_count(), 3000);
-    world.soft.sessions.get_mut(&NodeId::new(1)).unwrap().contact = Instant::ZERO;
-    world.pass(2000);
-    world.all_serve(&[2, 3]);
+    world.live(1999, &[2, 3]);
+    world.pass(1);
     let first = world.tick();
     assert_eq!(first[0], "fenced 1");
     assert!(first.len() < 1500, "{} records", first.len());
@@ -277,4 +281,33 @@ fn a_claim_too_large_for_one_proposal_is_given_up_before_the_registration() {
     assert!(world.log.len() - before >= 3);
     assert_eq!(world.image.topics().in_isr_of(NodeId::new(1)).count(), 0);
     assert_eq!(world.image.topics().in_elr_of(NodeId::new(1)).count(), 0);
+}
+
+#[test]
+fn leadership_returns_to_the_preferred_replica_once_that_has_been_well_for_a_minute() {
+    let mut world = World::with_topic();
+    let again = restart(&world, 1, 2);
+    world.event(Event::Register(again));
+    world.serve(1);
+    let (id, partition) = world.partition("t", 0);
+    assert_eq!(partition.leader, Some(NodeId::new(2)));
+    world.live(61_000, &[1, 2, 3]);
+    assert!(world.tick().is_empty(), "it is not in the isr");
+    let member = |node| IsrMember { node: NodeId::new(node), broker_epoch: world.epoch(node) };
+    let change = IsrChange {
+        partition: id,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        isr: [1, 2, 3].map(member).to_vec(),
+        recovery: Recovery::Recovered,
+    };
+    let request = AlterIsr { node: NodeId::new(2), broker_epoch: world.epoch(2), changes: vec![change] };
+    world.event(Event::AlterIsr(request));
+    let mut told = Vec::new();
+    for _ in 0..21 {
+        told.extend(world.tick());
+        world.pass(250);
+        world.all_serve(&[1, 2, 3]);
+    }
+    assert_eq!(told, ["0 leader 1 isr [1,2,3] elr [] epoch 2"]);
 }

@@ -39,6 +39,7 @@ impl World {
         };
         world.soft.begin(&world.image, world.now);
         world.event(Event::Form { cluster: cluster() });
+        assert_eq!(world.tick(), ["config set"], "the cluster's minimum isr is fixed before anything else");
         world
     }
 
@@ -127,6 +128,16 @@ impl World {
         for node in nodes {
             self.serve(*node);
         }
+    }
+
+    /// Lets `millis` pass in which these brokers alone speak and the controller ticks as it should.
+    fn live(&mut self, millis: u64, speak: &[i32]) {
+        for _ in 0..millis / 250 {
+            assert!(self.tick().is_empty());
+            self.pass(250);
+            self.all_serve(speak);
+        }
+        self.pass(millis % 250);
     }
 
     fn connect(&mut self, node: i32) {

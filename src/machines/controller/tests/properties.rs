@@ -183,8 +183,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_leaves_a_sound_image(history in vec(happening(), 1..80)) {
+    fn any_history_leaves_a_sound_image(
+        proposal_bytes_max in prop_oneof![Just(450), Just(128 * 1024)],
+        history in vec(happening(), 1..80),
+    ) {
         let mut world = World::with_brokers(4);
+        world.soft.options.proposal_bytes_max = proposal_bytes_max;
         let mut topics = 0;
         for happening in history {
             let logged = world.log.len();

@@ -1,0 +1,61 @@
+//! One request on its way to its handler, and its response on the way back.
+//!
+//! Invariant: a response is encoded in the version of its request and carries its correlation id.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures_util::future::BoxFuture;
+
+use super::context::Context;
+use crate::codec::DecodeError;
+use crate::protocol::frame::PREFIX_SIZE;
+use crate::protocol::{Request, Response, decode_request, encode_response};
+use crate::transport::Answer;
+
+/// The rest of the work on a request.
+pub(super) type Answering = BoxFuture<'static, Answer>;
+
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// The version of the API; one that its row serves.
+    pub(super) version: i16,
+    /// The listener that the request came in on.
+    pub(super) listener: Arc<str>,
+    /// What the client calls itself; not fit for a log.
+    pub(super) client_id: Option<String>,
+}
+
+/// A request, cut into header and body.
+pub(super) struct Call {
+    pub(super) context: Context,
+    pub(super) caller: Caller,
+    pub(super) correlation_id: i32,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    /// Reads the body and hands it to a handler that always answers.
+    pub(super) fn serve<R, F, Fut>(self, handler: F) -> Result<Answering, DecodeError>
+    where
+        R: Request,
+        F: FnOnce(Context, Caller, R) -> Fut,
+        Fut: Future<Output = R::Response> + Send + 'static,
+    {
+        let version = self.caller.version;
+        let request = decode_request::<R>(version, self.body)?;
+        let response = handler(self.context, self.caller, request);
+        let correlation_id = self.correlation_id;
+        Ok(Box::pin(async move { answer(version, correlation_id, &response.await) }))
+    }
+}
+
+/// Encodes a response.
+pub(super) fn answer<R: Response>(version: i16, correlation_id: i32, response: &R) -> Answer {
+    let mut frame = encode_response(version, correlation_id, response);
+    // The transport writes the size itself.
+    frame.advance(PREFIX_SIZE);
+    Answer::send(frame.chunks().cloned().collect())
+}

@@ -1,0 +1,117 @@
+//! DeleteTopics: by name, or from version 6 on by id; the controller decides.
+//!
+//! Invariant: every topic of the request is answered once, named as the request named it.
+
+use super::call::Caller;
+use super::context::Context;
+use super::error;
+use crate::broker::NoController;
+use crate::machines::controller::{DeleteRefusal, DeleteTopics, DeletedTopic, TopicReference};
+use crate::model::TopicId;
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::delete_topics::{
+    DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
+
+/// From this version on topics are given as states, by name or id.
+const STATES_FROM: i16 = 6;
+/// From this version on clients know TOPIC_DELETION_DISABLED.
+const DISABLED_FROM: i16 = 3;
+
+/// Serves the request.
+pub(super) async fn delete_topics(
+    context: Context,
+    caller: Caller,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let within = context.change_wait(request.timeout_ms);
+    let states = states(request, caller.version);
+    let responses = if !context.options().delete_topics {
+        let disabled = caller.version >= DISABLED_FROM;
+        let code = if disabled { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
+        states.into_iter().map(|state| refused(state, code, "delete.topic.enable is false")).collect()
+    } else {
+        match states.iter().map(reference).collect::<Option<Vec<_>>>() {
+            Some(topics) => delete(&context, topics, within).await,
+            None => {
+                let message = "a topic is given by its name or by its id, and by one of them only";
+                states.into_iter().map(|state| refused(state, ErrorCode::InvalidRequest, message)).collect()
+            }
+        }
+    };
+    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+}
+
+fn states(request: DeleteTopicsRequest, version: i16) -> Vec<DeleteTopicState> {
+    if version >= STATES_FROM {
+        return request.topics;
+    }
+    let named = |name| DeleteTopicState { name: Some(name), topic_id: TopicId::ZERO };
+    request.topic_names.into_iter().map(named).collect()
+}
+
+/// `None` when it is named twice over or not at all.
+fn reference(state: &DeleteTopicState) -> Option<TopicReference> {
+    match (&state.name, state.topic_id) {
+        (Some(name), TopicId::ZERO) => Some(TopicReference::Name(name.clone())),
+        (None, id) if id != TopicId::ZERO => Some(TopicReference::Id(id)),
+        (Some(_) | None, _) => None,
+    }
+}
+
+async fn delete(
+    context: &Context,
+    topics: Vec<TopicReference>,
+    within: std::time::Duration,
+) -> Vec<DeletableTopicResult> {
+    if topics.is_empty() {
+        return Vec::new();
+    }
+    let order = DeleteTopics { topics: topics.clone(), settled: Vec::new() };
+    match context.broker().delete_topics(order, within).await {
+        Ok(outcomes) => outcomes.into_iter().map(|(topic, outcome)| result(topic, outcome)).collect(),
+        Err(cause) => topics.into_iter().map(|topic| unanswered(topic, cause)).collect(),
+    }
+}
+
+fn result(topic: TopicReference, outcome: Result<DeletedTopic, DeleteRefusal>) -> DeletableTopicResult {
+    match outcome {
+        Ok(gone) => DeletableTopicResult {
+            name: Some(gone.name.as_str().to_owned()),
+            topic_id: gone.id,
+            ..DeletableTopicResult::default()
+        },
+        Err(refusal) => refused(state(topic), error::of_deletion(refusal), &refusal.to_string()),
+    }
+}
+
+fn unanswered(topic: TopicReference, cause: NoController) -> DeletableTopicResult {
+    refused(state(topic), error::of_no_controller(cause), &cause.to_string())
+}
+
+fn state(topic: TopicReference) -> DeleteTopicState {
+    match topic {
+        TopicReference::Name(name) => DeleteTopicState { name: Some(name), topic_id: TopicId::ZERO },
+        TopicReference::Id(topic_id) => DeleteTopicState { name: None, topic_id },
+    }
+}
+
+fn refused(state: DeleteTopicState, error_code: ErrorCode, message: &str) -> DeletableTopicResult {
+    let DeleteTopicState { name, topic_id } = state;
+    DeletableTopicResult { name, topic_id, error_code, error_message: Some(message.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_named_in_exactly_one_way() {
+        let id = TopicId::new([7; 16]);
+        let state = |name: Option<&str>, topic_id| DeleteTopicState { name: name.map(str::to_owned), topic_id };
+        assert_eq!(reference(&state(Some("a"), TopicId::ZERO)), Some(TopicReference::Name("a".to_owned())));
+        assert_eq!(reference(&state(None, id)), Some(TopicReference::Id(id)));
+        assert_eq!(reference(&state(Some("a"), id)), None);
+        assert_eq!(reference(&state(None, TopicId::ZERO)), None);
+    }
+}

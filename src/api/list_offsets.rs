@@ -1,0 +1,168 @@
+//! ListOffsets: the offset of a timestamp, or of one of the special timestamps (kafka-compat 2.4, 2.5).
+//!
+//! Invariant: every partition is answered by itself; one that is named twice is refused both times.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::call::Caller;
+use super::context::{Context, TopicNamed, find_partition, known_epoch};
+use super::error;
+use crate::broker::Broker;
+use crate::machines::metadata::Image;
+use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp};
+use crate::partition::{ConsumerIsolation, FoundOffset, OffsetQuery, Reader};
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+
+/// From this version on clients know OFFSET_NOT_AVAILABLE.
+const NOT_AVAILABLE_FROM: i16 = 5;
+/// A replica id of somebody who wants this very broker's answer, whoever leads.
+const DEBUGGING_REPLICA: i32 = -2;
+
+/// What a timestamp asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// This, of the shard.
+    Query(OffsetQuery),
+    /// Something of tiered storage, which there is none of: no offset.
+    Nothing,
+    /// What the version does not know.
+    Unsupported,
+}
+
+/// Serves the request.
+pub(super) async fn list_offsets(context: Context, caller: Caller, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let image = context.image();
+    let twice = named_twice(&request);
+    let reader = reader(&request);
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|asked| {
+            let is_twice = twice.contains(&(topic.name.clone(), asked.partition_index));
+            let found = if is_twice { Err(ErrorCode::InvalidRequest) } else { find(&image, &topic.name, &asked) };
+            partition(context.broker(), reader, caller.version, found, asked)
+        });
+        let (name, partitions) = (topic.name.clone(), join_all(partitions.collect::<Vec<_>>()));
+        async move { ListOffsetsTopicResponse { name, partitions: partitions.await } }
+    });
+    let topics = join_all(topics.collect::<Vec<_>>()).await;
+    ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
+}
+
+fn named_twice(request: &ListOffsetsRequest) -> BTreeSet<(String, i32)> {
+    let mut seen = BTreeSet::new();
+    let partitions = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| (&topic.name, p)));
+    let again = partitions.filter(|(name, p)| !seen.insert((*name, p.partition_index)));
+    again.map(|(name, p)| (name.clone(), p.partition_index)).collect()
+}
+
+fn reader(request: &ListOffsetsRequest) -> Reader {
+    if request.replica_id >= 0 {
+        return Reader::Follower { node: NodeId::new(request.replica_id), broker_epoch: None };
+    }
+    let isolation = if request.isolation_level == 1 {
+        ConsumerIsolation::ReadCommitted
+    } else {
+        ConsumerIsolation::ReadUncommitted
+    };
+    Reader::Consumer { isolation, from_follower: request.replica_id == DEBUGGING_REPLICA }
+}
+
+fn find(image: &Arc<Image>, name: &str, asked: &ListOffsetsPartition) -> Result<PartitionId, ErrorCode> {
+    find_partition(image, TopicNamed::Name(name).find(image)?.id, asked.partition_index)
+}
+
+async fn partition(
+    broker: &Broker,
+    reader: Reader,
+    version: i16,
+    found: Result<PartitionId, ErrorCode>,
+    asked: ListOffsetsPartition,
+) -> ListOffsetsPartitionResponse {
+    let outcome = look_up(broker, reader, version, found, &asked).await;
+    let response = ListOffsetsPartitionResponse { partition_index: asked.partition_index, ..Default::default() };
+    match outcome {
+        Ok(None) => response,
+        Ok(Some(found)) => ListOffsetsPartitionResponse {
+            timestamp: found.timestamp.get(),
+            offset: found.offset.get(),
+            leader_epoch: found.leader_epoch.map_or(LeaderEpoch::NONE, |epoch| epoch).get(),
+            ..response
+        },
+        Err(error_code) => ListOffsetsPartitionResponse { error_code, ..response },
+    }
+}
+
+async fn look_up(
+    broker: &Broker,
+    reader: Reader,
+    version: i16,
+    found: Result<PartitionId, ErrorCode>,
+    asked: &ListOffsetsPartition,
+) -> Result<Option<FoundOffset>, ErrorCode> {
+    // Kafka refuses the timestamp before it looks for the partition, but after it has looked for repeats.
+    let query = match query(asked.timestamp, version) {
+        Asked::Unsupported if found != Err(ErrorCode::InvalidRequest) => return Err(ErrorCode::UnsupportedVersion),
+        Asked::Nothing if found.is_ok() => return Ok(None),
+        Asked::Query(query) => query,
+        Asked::Unsupported | Asked::Nothing => return found.map(|_| None),
+    };
+    let outcome = broker.list_offset(found?, known_epoch(asked.current_leader_epoch), reader, query).await;
+    outcome.map_err(|refusal| {
+        let code = error::of_list(&refusal);
+        let is_unknown = code == ErrorCode::OffsetNotAvailable && version < NOT_AVAILABLE_FROM;
+        if is_unknown { ErrorCode::LeaderNotAvailable } else { code }
+    })
+}
+
+/// Special timestamps are negative, each known from some version on.
+fn query(timestamp: i64, version: i16) -> Asked {
+    match timestamp {
+        -1 => Asked::Query(OffsetQuery::Latest),
+        -2 => Asked::Query(OffsetQuery::Earliest),
+        -3 if version >= 7 => Asked::Query(OffsetQuery::MaxTimestamp),
+        // The earliest that is kept here: all of it is.
+        -4 if version >= 8 => Asked::Query(OffsetQuery::Earliest),
+        -5 if version >= 9 => Asked::Nothing,
+        -6 if version >= 11 => Asked::Nothing,
+        0.. => Asked::Query(OffsetQuery::Timestamp(Timestamp::new(timestamp))),
+        _ => Asked::Unsupported,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::messages::list_offsets::ListOffsetsTopic;
+
+    #[test]
+    fn each_special_timestamp_is_known_from_its_version_on() {
+        for (timestamp, since) in [(-1, 1), (-2, 1), (-3, 7), (-4, 8), (-5, 9), (-6, 11)] {
+            for version in 1..=11 {
+                let is_known = query(timestamp, version) != Asked::Unsupported;
+                assert_eq!(is_known, version >= since, "{timestamp} in version {version}");
+            }
+        }
+        assert_eq!([-7, -100, i64::MIN].map(|timestamp| query(timestamp, 11)), [Asked::Unsupported; 3]);
+        assert_eq!(query(i64::MAX, 1), Asked::Query(OffsetQuery::Timestamp(Timestamp::new(i64::MAX))));
+    }
+
+    #[test]
+    fn a_partition_named_twice_is_found_across_topics_of_one_name() {
+        let topic = |name: &str, indexes: &[i32]| ListOffsetsTopic {
+            name: name.to_owned(),
+            partitions: indexes
+                .iter()
+                .map(|i| ListOffsetsPartition { partition_index: *i, ..Default::default() })
+                .collect(),
+        };
+        let topics = vec![topic("a", &[0, 1]), topic("b", &[1]), topic("a", &[1])];
+        let request = ListOffsetsRequest { topics, ..Default::default() };
+        assert_eq!(named_twice(&request), BTreeSet::from([("a".to_owned(), 1)]));
+    }
+}

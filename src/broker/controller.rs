@@ -1,0 +1,276 @@
+//! The host of the controller: gathers events, decides them on the image, proposes, answers once accepted.
+//!
+//! Runs on every voter; active only while this node leads the quorum. Called through `ControllerHandle` by the
+//! dispatch of the controller listener and by this node's own broker.
+//! Invariant: one proposal is in flight; a reply leaves only when the records that it saw are accepted (rule S5); after
+//! an outcome that is not known the host decides nothing before it has been made active anew.
+
+mod connections;
+mod effects;
+mod round;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use self::connections::Connections;
+use super::calls;
+use crate::env::{Clock, Seed};
+use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
+use crate::machines::metadata::Image;
+use crate::model::{BootNumber, ClusterId, Instant as Moment, NodeId, Now};
+use crate::quorum::{Leadership, Quorum};
+use crate::telemetry::BrokerMetrics;
+use crate::transport::{LivenessEvent, VoterEvents};
+
+/// Events that may wait for the host. At the bound the asker is told to try again.
+const EVENTS_WAITING_MAX: usize = 4_096;
+/// Events decided for one proposal.
+const EVENTS_PER_ROUND_MAX: usize = 512;
+
+/// This node is not the active controller, or cannot say what became of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this node is not the active controller")]
+pub struct NotController;
+
+/// The way to this node's controller.
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// An event and who waits for its reply.
+#[derive(Debug)]
+struct Ask {
+    event: Event,
+    reply: oneshot::Sender<Result<Reply, NotController>>,
+}
+
+/// What the host learns from what it has started.
+#[derive(Debug)]
+enum Finding {
+    Dialed { node: NodeId, boot: BootNumber, outcome: DialOutcome },
+    BarrierPassed { asked: Moment },
+}
+
+/// What the host works with.
+pub struct ControllerWorld {
+    /// The metadata log.
+    pub quorum: Quorum,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for the cluster's identity.
+    pub seed: Arc<dyn Seed>,
+    /// What the liveness connections tell.
+    pub liveness: VoterEvents,
+    /// The listener on which brokers are dialled when their liveness connection has closed.
+    pub dial_listener: String,
+    /// Where the host counts.
+    pub metrics: BrokerMetrics,
+}
+
+struct Host {
+    world: ControllerWorld,
+    soft: Soft,
+    asks: mpsc::Receiver<Ask>,
+    /// Taken from `asks` and not decided yet, and the rests of large requests.
+    waiting: VecDeque<Ask>,
+    findings: mpsc::UnboundedReceiver<Finding>,
+    found: mpsc::UnboundedSender<Finding>,
+    images: watch::Receiver<Arc<Image>>,
+    /// From where each broker last connected: with the port of its listener, where it is dialled.
+    seen_at: BTreeMap<NodeId, IpAddr>,
+    connections: Connections,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl ControllerHandle {
+    /// Starts the host on the current runtime.
+    #[must_use]
+    pub fn start(world: ControllerWorld, options: Options) -> Self {
+        let (asks, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (found, findings) = mpsc::unbounded_channel();
+        let images = world.quorum.images();
+        let leadership = world.quorum.leadership();
+        let soft = Soft::new(options);
+        let host = Host {
+            world,
+            soft,
+            asks: receiver,
+            waiting: VecDeque::new(),
+            findings,
+            found,
+            images,
+            seen_at: BTreeMap::new(),
+            connections: Connections::default(),
+            leadership,
+        };
+        tokio::spawn(host.run());
+        Self { asks }
+    }
+
+    /// Asks; returns when the controller's answer is final.
+    ///
+    /// # Errors
+    /// When this node is not the active controller, or stops being it before the outcome is known.
+    pub async fn ask(&self, event: Event) -> Result<Reply, NotController> {
+        let (reply, receiver) = oneshot::channel();
+        self.asks.try_send(Ask { event, reply }).map_err(|_| NotController)?;
+        receiver.await.map_err(|_| NotController)?
+    }
+}
+
+impl Host {
+    async fn run(mut self) {
+        loop {
+            let leadership = *self.leadership.borrow_and_update();
+            self.world.metrics.active_controller.set(i64::from(leadership.active));
+            if leadership.active {
+                info!(term = %leadership.term, "this node is the active controller");
+                self.serve(leadership).await;
+                info!(term = %leadership.term, "this node is no longer the active controller");
+                self.refuse_all();
+                continue;
+            }
+            tokio::select! {
+                changed = self.leadership.changed() => if changed.is_err() { return },
+                Some(event) = self.world.liveness.next() => self.note(event),
+                Some(_) = self.findings.recv() => {}
+                ask = self.asks.recv() => match ask {
+                    // The asker may have given up.
+                    Some(ask) => _ = ask.reply.send(Err(NotController)),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn refuse_all(&mut self) {
+        for ask in self.waiting.drain(..) {
+            let _ = ask.reply.send(Err(NotController));
+        }
+    }
+
+    fn note(&mut self, event: LivenessEvent) {
+        let now = self.world.clock.now();
+        match event {
+            LivenessEvent::Opened { hello, from, at } => {
+                debug!(node = %hello.node, boot = %hello.boot, %from, "a broker's liveness connection is open");
+                self.seen_at.insert(hello.node, from.ip());
+                if self.connections.opened(hello.node, hello.boot) {
+                    self.soft.connected(Now { instant: at, ..now }, hello.node, hello.boot);
+                }
+            }
+            LivenessEvent::Beat { payload, .. } => self.note_beat(&payload),
+            LivenessEvent::Closed { node, boot, reason, at, .. } => {
+                info!(%node, %boot, ?reason, "a broker's liveness connection has closed");
+                if self.connections.closed(node, boot, reason) {
+                    self.soft.closed(Now { instant: at, ..now }, node, boot);
+                }
+            }
+        }
+    }
+
+    /// A beat is a heartbeat that wants no answer: it tells the broker's progress even while its other paths are stuck
+    /// (rule S11).
+    fn note_beat(&mut self, payload: &Bytes) {
+        if !self.leadership.borrow().active || payload.is_empty() {
+            return;
+        }
+        if let Some(event) = calls::unpack_event(payload) {
+            let (reply, _) = oneshot::channel();
+            self.waiting.push_back(Ask { event, reply });
+        }
+    }
+
+    /// Decides until this node is no longer the active controller of that term.
+    async fn serve(&mut self, leadership: Leadership) {
+        let image = Arc::clone(&self.images.borrow());
+        self.soft.begin(&image, self.world.clock.now());
+        if image.cluster().is_none() {
+            let (reply, _) = oneshot::channel();
+            let cluster = ClusterId::new(self.world.seed.uuid());
+            self.waiting.push_back(Ask { event: Event::Form { cluster }, reply });
+        }
+        loop {
+            if !self.still(leadership) {
+                return;
+            }
+            if self.round(leadership).await.is_err() {
+                warn!(term = %leadership.term, "the outcome of a proposal is not known");
+                // Whatever became of it is in the image once this node, or another, is made active anew.
+                self.refuse_all();
+                self.await_change(leadership).await;
+                return;
+            }
+            if self.waiting.is_empty() && !self.await_work(leadership).await {
+                return;
+            }
+        }
+    }
+
+    fn still(&self, leadership: Leadership) -> bool {
+        let current = *self.leadership.borrow();
+        current.active && current.term == leadership.term
+    }
+
+    /// Waits until there is something to decide; `false` when the leadership has changed.
+    async fn await_work(&mut self, leadership: Leadership) -> bool {
+        let now = self.world.clock.now();
+        let due = Instant::now() + self.soft.next_deadline(now).since(now.instant);
+        tokio::select! {
+            biased;
+            changed = self.leadership.changed() => return changed.is_ok() && self.still(leadership),
+            Some(event) = self.world.liveness.next() => self.note(event),
+            Some(finding) = self.findings.recv() => self.learn(finding),
+            ask = self.asks.recv() => match ask {
+                Some(ask) => self.waiting.push_back(ask),
+                None => return false,
+            },
+            () = tokio::time::sleep_until(due) => {}
+        }
+        self.gather();
+        true
+    }
+
+    /// Takes all that has come meanwhile, so that it is decided together.
+    fn gather(&mut self) {
+        while let Some(event) = self.world.liveness.next().now_or_never().flatten() {
+            self.note(event);
+        }
+        while let Ok(finding) = self.findings.try_recv() {
+            self.learn(finding);
+        }
+        while self.waiting.len() < EVENTS_PER_ROUND_MAX
+            && let Ok(ask) = self.asks.try_recv()
+        {
+            self.waiting.push_back(ask);
+        }
+    }
+
+    fn learn(&mut self, finding: Finding) {
+        match finding {
+            Finding::Dialed { node, boot, outcome } => {
+                info!(%node, %boot, ?outcome, "dialled a broker whose connection had closed");
+                self.soft.dialed(node, boot, outcome);
+            }
+            Finding::BarrierPassed { asked } => self.soft.barrier_passed(asked),
+        }
+    }
+
+    async fn await_change(&mut self, leadership: Leadership) {
+        /// With no change of leadership for this long, the host tries again in the same term: the proposal's outcome
+        /// is in the image by then, or the quorum has lost its majority and says so.
+        const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+        let _ = tokio::time::timeout(RETRY, async {
+            while self.still(leadership) && self.leadership.changed().await.is_ok() {}
+        })
+        .await;
+    }
+}

@@ -1,0 +1,154 @@
+//! One round of the controller: decide what waits, propose it as one entry, answer.
+
+use std::mem;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::{debug, info};
+
+use super::{Ask, EVENTS_PER_ROUND_MAX, Host, NotController};
+use crate::machines::controller::{Decision, Event, Reply, decide, tick};
+use crate::machines::metadata::{Image, Proposal, Record};
+use crate::model::{LogIndex, Now};
+use crate::quorum::{Leadership, PROPOSAL_BYTES_MAX};
+
+/// Room that is left in a proposal for its own framing (rule S14).
+const PROPOSAL_FRAME_BYTES: usize = 1_024;
+/// What the records of one round may take.
+const RECORD_BYTES_MAX: usize = PROPOSAL_BYTES_MAX - PROPOSAL_FRAME_BYTES;
+
+/// The outcome of a proposal is not known; the round's askers have been told to try again.
+pub(super) struct Unsettled;
+
+/// What one round adds up to.
+struct Draft {
+    image: Image,
+    records: Vec<Record>,
+    bytes: usize,
+    owed: Vec<Owed>,
+}
+
+/// An answer that waits for the round's records.
+struct Owed {
+    to: oneshot::Sender<Result<Reply, NotController>>,
+    reply: Reply,
+    rest: Option<Box<Event>>,
+}
+
+impl Draft {
+    /// Takes a decision in; gives it back when the proposal would become too large.
+    fn take(&mut self, records: Vec<Record>) -> Result<(), Vec<Record>> {
+        let bytes: usize = records.iter().map(Record::size_max).sum();
+        if !self.records.is_empty() && self.bytes + bytes > RECORD_BYTES_MAX {
+            return Err(records);
+        }
+        if !records.is_empty() {
+            self.image = self.image.with(&records);
+        }
+        self.bytes += bytes;
+        self.records.extend(records);
+        Ok(())
+    }
+}
+
+impl Host {
+    /// Decides what waits and what is due. Without records the answers leave at once.
+    pub(super) async fn round(&mut self, leadership: Leadership) -> Result<(), Unsettled> {
+        let base = Arc::clone(&self.images.borrow_and_update());
+        let now = self.world.clock.now();
+        let mut draft = Draft { image: Image::clone(&base), records: Vec::new(), bytes: 0, owed: Vec::new() };
+        self.decide_waiting(&mut draft, now);
+        self.decide_due(&mut draft, now);
+        if draft.records.is_empty() {
+            settle(&mut self.waiting, draft.owed, None);
+            return Ok(());
+        }
+        let proposal =
+            Proposal { term: leadership.term, base: base.last_accepted(), records: mem::take(&mut draft.records) };
+        log(&proposal);
+        self.propose(proposal, draft.owed).await
+    }
+
+    fn decide_waiting(&mut self, draft: &mut Draft, now: Now) {
+        for _ in 0..EVENTS_PER_ROUND_MAX {
+            let Some(Ask { event, reply: to }) = self.waiting.pop_front() else { return };
+            let decision = decide(&draft.image, &mut self.soft, now, event.clone());
+            let Decision { records, reply, rest, effects } = decision;
+            if draft.take(records).is_err() {
+                // It goes first in the next round, decided anew.
+                self.waiting.push_front(Ask { event, reply: to });
+                return;
+            }
+            effects.into_iter().for_each(|effect| self.carry_out(effect));
+            draft.owed.push(Owed { to, reply, rest });
+        }
+    }
+
+    fn decide_due(&mut self, draft: &mut Draft, now: Now) {
+        let room = RECORD_BYTES_MAX.saturating_sub(draft.bytes);
+        let decision = tick(&draft.image, &mut self.soft, now, room);
+        decision.effects.into_iter().for_each(|effect| self.carry_out(effect));
+        // What does not fit is owed again at the next tick (rule S10).
+        let _ = draft.take(decision.records);
+    }
+
+    async fn propose(&mut self, proposal: Proposal, owed: Vec<Owed>) -> Result<(), Unsettled> {
+        match self.world.quorum.propose(proposal).await {
+            Ok(accepted) => {
+                // The next round decides on an image that holds this one.
+                let reached = self.images.wait_for(|image| image.last_accepted() >= accepted.index).await.is_ok();
+                if !reached {
+                    return Err(Unsettled);
+                }
+                settle(&mut self.waiting, owed, Some(accepted.index));
+                Ok(())
+            }
+            Err(cause) => {
+                info!(%cause, "a proposal was not accepted");
+                for Owed { to, .. } in owed {
+                    let _ = to.send(Err(NotController));
+                }
+                Err(Unsettled)
+            }
+        }
+    }
+}
+
+fn settle(waiting: &mut std::collections::VecDeque<Ask>, owed: Vec<Owed>, accepted: Option<LogIndex>) {
+    for Owed { to, reply, rest } in owed {
+        if let Some(rest) = rest {
+            waiting.push_back(Ask { event: *rest, reply: to });
+            continue;
+        }
+        let reply = match accepted {
+            Some(index) => reply.at(index),
+            None => reply,
+        };
+        // The asker may have given up.
+        let _ = to.send(Ok(reply));
+    }
+}
+
+fn log(proposal: &Proposal) {
+    for record in &proposal.records {
+        match record {
+            Record::PartitionChanged { partition, state } => debug!(
+                %partition, leader = ?state.leader, isr = ?state.isr, elr = ?state.elr,
+                leader_epoch = %state.leader_epoch, partition_epoch = %state.partition_epoch, "proposing partition changed"
+            ),
+            Record::PartitionsCreated { .. } | Record::PartitionCreated { .. } | Record::ConfigSet { .. } => {
+                debug!(?record, "proposing")
+            }
+            Record::ClusterFormed { .. }
+            | Record::FeatureLevelSet { .. }
+            | Record::BrokerRegistered(_)
+            | Record::BrokerFenced { .. }
+            | Record::BrokerUnfenced { .. }
+            | Record::BrokerShuttingDown { .. }
+            | Record::BrokerUnregistered { .. }
+            | Record::TopicCreated { .. }
+            | Record::TopicDeleted { .. }
+            | Record::ProducerIdsAllocated { .. } => info!(?record, "proposing"),
+        }
+    }
+}

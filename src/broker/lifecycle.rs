@@ -1,0 +1,291 @@
+//! The life of this broker in the cluster: recovery, registration, heartbeats, controlled shutdown.
+//!
+//! Invariant: the broker asks to be unfenced only after every log is recovered and every suspect partition is named
+//! (rule S3), and only after the epoch of the registration is on disk (rule R12).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use super::Inner;
+use crate::machines::controller::{
+    DirectoryClaim, Event, Heartbeat, HeartbeatAnswer, Progress, RegisterRefusal, Registration, Reply, Wish,
+};
+use crate::model::{BrokerEpoch, PartitionId};
+use crate::partition::{BrokenPartition, OpenedPartition};
+use crate::transport::Hello;
+
+/// How long one registration or heartbeat may look for a controller.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries to register.
+const REGISTER_PAUSE: Duration = Duration::from_millis(50);
+/// Between two heartbeats while fenced or stopping: the state is about to change.
+const HURRY_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a controlled shutdown may take before the broker goes anyway.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the shards report of the logs on disk.
+#[derive(Debug)]
+pub(super) enum Recovered {
+    Opened(OpenedPartition),
+    Broken(BrokenPartition),
+}
+
+/// What stands on the façade about this broker's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct BrokerLife {
+    /// The controller has unfenced it.
+    pub unfenced: bool,
+    /// It may stop: nothing depends on it any more.
+    pub may_stop: bool,
+}
+
+pub(super) struct Lifecycle {
+    inner: Arc<Inner>,
+    recovered: mpsc::UnboundedReceiver<Recovered>,
+    stop: watch::Receiver<bool>,
+    suspects: BTreeSet<PartitionId>,
+}
+
+impl Lifecycle {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        recovered: mpsc::UnboundedReceiver<Recovered>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self { inner, recovered, stop, suspects: BTreeSet::new() }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.greet(None);
+        self.recover().await;
+        loop {
+            let Some(epoch) = self.register().await else { return };
+            self.greet(Some(epoch));
+            let ended = self.live(epoch).await;
+            self.inner.beats.say(None);
+            if ended == Ended::Stopped {
+                return;
+            }
+            warn!("the controller knows another life of this broker: registering again (rule S15)");
+        }
+    }
+
+    /// Says on the liveness connections who this is (rule S15).
+    fn greet(&self, broker_epoch: Option<BrokerEpoch>) {
+        let inner = &self.inner;
+        inner.liveness.set_hello(Hello { node: inner.node, boot: inner.directory.boot(), broker_epoch });
+    }
+
+    /// Waits until every log found on disk is open, and notes those that cannot be vouched for (rule S3).
+    async fn recover(&mut self) {
+        let mut outstanding: BTreeSet<PartitionId> = self.inner.found.iter().copied().collect();
+        let count = outstanding.len();
+        while !outstanding.is_empty() {
+            let Some(report) = self.recovered.recv().await else { return };
+            outstanding.remove(&self.note(report));
+        }
+        info!(logs = count, suspects = self.suspects.len(), "recovered");
+    }
+
+    fn note(&mut self, report: Recovered) -> PartitionId {
+        match report {
+            Recovered::Opened(log) => {
+                if log.end < log.attested_end {
+                    error!(partition = %log.partition, end = %log.end, attested = %log.attested_end, "a log has lost what it vouched for");
+                    self.suspects.insert(log.partition);
+                }
+                log.partition
+            }
+            Recovered::Broken(log) => {
+                error!(partition = %log.partition, topic = %log.name, cause = %log.message, "a log cannot be served");
+                self.suspects.insert(log.partition);
+                log.partition
+            }
+        }
+    }
+
+    fn note_arrived(&mut self) {
+        while let Ok(report) = self.recovered.try_recv() {
+            self.note(report);
+        }
+    }
+
+    async fn register(&mut self) -> Option<BrokerEpoch> {
+        loop {
+            if *self.stop.borrow() {
+                self.inner.life.send_replace(BrokerLife { unfenced: false, may_stop: true });
+                return None;
+            }
+            let registration = self.registration();
+            match self.inner.controllers.ask(Event::Register(registration), ASK_TIMEOUT).await {
+                Ok(Reply::Register(Ok(registered))) => {
+                    if let Some(epoch) = registered.broker_epoch {
+                        info!(broker_epoch = %epoch, "registered");
+                        self.inner.epoch.send_replace(Some(epoch));
+                        return Some(epoch);
+                    }
+                }
+                Ok(Reply::Register(Err(refusal))) => refused(&refusal),
+                Ok(other) => warn!(?other, "an answer that is none to a registration"),
+                Err(cause) => info!(%cause, "waiting for a controller to register with"),
+            }
+            tokio::time::sleep(REGISTER_PAUSE).await;
+        }
+    }
+
+    fn registration(&self) -> Registration {
+        let inner = &self.inner;
+        Registration {
+            node: inner.node,
+            boot: inner.directory.boot(),
+            cluster: inner.directory.cluster_id(),
+            directories: vec![DirectoryClaim {
+                id: inner.directory.directory_id(),
+                previous_epoch: inner.directory.previous_broker_epoch(),
+            }],
+            clean: inner.directory.was_clean(),
+            listeners: inner.options.advertised.clone(),
+            rack: inner.options.rack.clone(),
+            suspects: self.suspects.iter().copied().collect(),
+        }
+    }
+
+    /// Heartbeats until the controller says that this life is over, or the node stops.
+    async fn live(&mut self, epoch: BrokerEpoch) -> Ended {
+        let mut epoch_is_stored = false;
+        let mut stopping_since = None;
+        loop {
+            self.note_arrived();
+            if *self.stop.borrow() && stopping_since.is_none() {
+                info!("asking the controller to move the leaderships away (rule R16)");
+                stopping_since = Some(Instant::now());
+            }
+            if !epoch_is_stored && self.has_applied(epoch) {
+                epoch_is_stored = self.store(epoch);
+            }
+            let wish = match (stopping_since, epoch_is_stored) {
+                (Some(_), _) => Wish::ShutDown,
+                (None, true) => Wish::Serve,
+                (None, false) => Wish::StayFenced,
+            };
+            let answer = match self.beat(epoch, wish).await {
+                Beat::Answer(answer) => Some(answer),
+                Beat::Stale => return Ended::Stale,
+                Beat::None => None,
+            };
+            let life = BrokerLife {
+                unfenced: answer.map_or(self.inner.life.borrow().unfenced, |a| !a.is_fenced),
+                may_stop: answer.is_some_and(|a| a.should_shut_down),
+            };
+            self.tell(life);
+            let overdue = stopping_since.is_some_and(|since: Instant| since.elapsed() > SHUTDOWN_TIMEOUT);
+            if life.may_stop || overdue {
+                self.tell(BrokerLife { unfenced: false, may_stop: true });
+                return Ended::Stopped;
+            }
+            let hurry = stopping_since.is_some() || !life.unfenced;
+            self.pause(
+                if hurry { HURRY_INTERVAL } else { self.inner.options.heartbeat_interval },
+                stopping_since.is_some(),
+            )
+            .await;
+        }
+    }
+
+    fn tell(&self, life: BrokerLife) {
+        let before = self.inner.life.send_replace(life);
+        if before.unfenced != life.unfenced {
+            info!(unfenced = life.unfenced, "the controller changed its mind about this broker");
+        }
+    }
+
+    fn has_applied(&self, epoch: BrokerEpoch) -> bool {
+        self.inner.image().broker(self.inner.node).is_some_and(|broker| broker.broker_epoch == epoch)
+    }
+
+    /// Writes down under which registration this broker is about to serve, and to which cluster its disk belongs.
+    fn store(&self, epoch: BrokerEpoch) -> bool {
+        let directory = &self.inner.directory;
+        let cluster = self.inner.image().cluster();
+        let stored = match cluster {
+            Some(cluster) => directory.set_cluster_id(cluster).and_then(|()| directory.set_broker_epoch(epoch)),
+            None => return false,
+        };
+        if let Err(cause) = stored {
+            super::abort(&format!("the registration cannot be written to {}: {cause}", directory.path().display()));
+        }
+        true
+    }
+
+    async fn beat(&self, epoch: BrokerEpoch, wish: Wish) -> Beat {
+        let inner = &self.inner;
+        let now = inner.clock.now().instant;
+        let heartbeat = Heartbeat {
+            node: inner.node,
+            boot: inner.directory.boot(),
+            broker_epoch: epoch,
+            wish,
+            progress: Progress {
+                applied: inner.reconciled.borrow().last_applied(),
+                oldest_flush: inner.progress.flush_age(now),
+                oldest_turn: inner.progress.turn_age(now),
+                oldest_apply: Duration::ZERO,
+            },
+            suspects: self.suspects.iter().copied().collect(),
+            unfetchable: inner.reach.unfetchable(now),
+        };
+        inner.beats.say(Some(heartbeat.clone()));
+        match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
+            Ok(Reply::Heartbeat(Ok(answer))) => {
+                inner.progress.session_until(now.plus(inner.options.session_timeout));
+                Beat::Answer(answer)
+            }
+            Ok(Reply::Heartbeat(Err(stale))) => {
+                warn!(%stale, "a heartbeat was refused");
+                Beat::Stale
+            }
+            Ok(other) => {
+                warn!(?other, "an answer that is none to a heartbeat");
+                Beat::None
+            }
+            Err(_) => Beat::None,
+        }
+    }
+
+    async fn pause(&mut self, span: Duration, stopping: bool) {
+        if stopping {
+            sleep_until(Instant::now() + span).await;
+        } else {
+            // A request to stop is heard at once.
+            let _ = timeout(span, self.stop.changed()).await;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    Stale,
+}
+
+enum Beat {
+    Answer(HeartbeatAnswer),
+    Stale,
+    None,
+}
+
+fn refused(refusal: &RegisterRefusal) {
+    match refusal {
+        RegisterRefusal::Unformed => info!(%refusal, "waiting to register"),
+        RegisterRefusal::Duplicate { .. } => warn!(%refusal, "waiting to register"),
+        RegisterRefusal::Cluster { .. }
+        | RegisterRefusal::OldBoot { .. }
+        | RegisterRefusal::Directories
+        | RegisterRefusal::DirectoryOwned { .. } => error!(%refusal, "the controller refuses this broker"),
+    }
+}

@@ -1,0 +1,220 @@
+//! Fetches: plans from the shards, waiting for more, bytes from the files.
+//!
+//! Called by `api/fetch.rs` for consumers and followers alike. The bytes are read here, outside the shards, so that a
+//! cold read delays no append.
+//! Invariant: a fetch gives whole batches in the order of its partitions, and always at least one batch if the first
+//! partition that has any holds one larger than the bounds; what it parks in the shards is taken back when it ends,
+//! however it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::replies::Watch;
+use super::shards::Shards;
+use super::{Broker, Inner};
+use crate::machines::replication::EpochEnd;
+use crate::model::{Offset, PartitionId};
+use crate::partition::{
+    AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching,
+};
+use crate::storage::{ReadPlan, Slice};
+
+/// A fetch of several partitions.
+#[derive(Clone, Debug)]
+pub struct FetchPlan {
+    /// Who reads.
+    pub reader: Reader,
+    /// What, in the order in which bytes are to be given.
+    pub reads: Vec<ReadRequest>,
+    /// What all together may give.
+    pub bytes_max: usize,
+    /// Below this, and without an error, the fetch waits.
+    pub bytes_min: usize,
+    /// How long at most.
+    pub wait: Duration,
+}
+
+/// One partition's part of the answer.
+#[derive(Debug)]
+pub struct ReadOutcome {
+    /// The partition.
+    pub partition: PartitionId,
+    /// What there is.
+    pub outcome: Result<Read, ReadRefusal>,
+}
+
+/// What was read from one partition.
+#[derive(Debug)]
+pub struct Read {
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// Below it, every transaction is decided.
+    pub last_stable: Offset,
+    /// The start of the log.
+    pub log_start: Offset,
+    /// Whole batches; empty when there is nothing.
+    pub records: Bytes,
+    /// Where the follower's log parts from this one (rule R3).
+    pub diverging: Option<EpochEnd>,
+    /// Aborted transactions among the records.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// A watch and the shards that hold it.
+struct Parked {
+    watch: Watch,
+    shards: Arc<Shards>,
+    held_by: Vec<usize>,
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        for shard in &self.held_by {
+            self.shards.tell_shard(*shard, Event::Unwatch(self.watch.id));
+        }
+    }
+}
+
+impl Broker {
+    /// Reads; waits while there is too little.
+    pub async fn read(&self, plan: FetchPlan) -> Vec<ReadOutcome> {
+        let inner = &self.inner;
+        let deadline = Instant::now() + plan.wait;
+        let mut again = false;
+        loop {
+            let may_wait = !plan.wait.is_zero() && Instant::now() < deadline;
+            let (replies, parked) = ask(inner, &plan, may_wait, again).await;
+            let is_enough = has_news(&replies) || bytes_of(&replies) >= plan.bytes_min;
+            // A shard that left no watch though there is too little wants the answer now.
+            let Some(parked) = parked.filter(|parked| !is_enough && !parked.held_by.is_empty()) else {
+                return collect(replies, plan.bytes_max, inner).await;
+            };
+            // Woken or not, the answer is whatever there is then.
+            let _ = timeout_at(deadline, parked.watch.woken()).await;
+            again = true;
+        }
+    }
+}
+
+/// Asks every shard concerned; the replies are in the order of the plan's reads.
+async fn ask(inner: &Inner, plan: &FetchPlan, park: bool, again: bool) -> (Vec<ReadReply>, Option<Parked>) {
+    let shards = &inner.shards;
+    let mut by_shard: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, read) in plan.reads.iter().enumerate() {
+        by_shard.entry(shards.owner(read.partition)).or_default().push(place);
+    }
+    let mut parked =
+        park.then(|| Parked { watch: shards.watches().open(), shards: Arc::clone(shards), held_by: Vec::new() });
+    let mut pending = Vec::new();
+    for (shard, places) in by_shard {
+        let reads: Vec<ReadRequest> = places.iter().map(|place| plan.reads[*place]).collect();
+        let watch = parked.as_ref().map(|p| p.watch.id);
+        let reply = shards.ask(shard, |ticket| {
+            Event::Read(ReadEvent {
+                ticket,
+                reader: plan.reader,
+                reads,
+                bytes_max: plan.bytes_max,
+                bytes_min: plan.bytes_min,
+                whole_first: true,
+                watch,
+                again,
+            })
+        });
+        pending.push((shard, places, reply));
+    }
+    let mut ordered: Vec<Option<ReadReply>> = plan.reads.iter().map(|_| None).collect();
+    for (shard, places, reply) in pending {
+        let replies = match reply {
+            Ok(reply) => reply.await.ok(),
+            Err(_) => None,
+        };
+        if let Some(Reply::Read { reads, watching }) = replies {
+            // Refused for its bound: the fetch is answered at its deadline.
+            if let (Watching::Yes | Watching::Refused, Some(parked)) = (watching, &mut parked) {
+                parked.held_by.push(shard);
+            }
+            for (place, read) in places.into_iter().zip(reads) {
+                ordered[place] = Some(read);
+            }
+        }
+    }
+    let missing = |read: &ReadRequest| ReadReply { partition: read.partition, outcome: Err(ReadRefusal::NotLeader) };
+    let replies = ordered.into_iter().zip(&plan.reads).map(|(reply, read)| reply.unwrap_or_else(|| missing(read)));
+    (replies.collect(), parked)
+}
+
+/// Whether something must be told at once.
+fn has_news(replies: &[ReadReply]) -> bool {
+    replies.iter().any(|reply| match &reply.outcome {
+        Ok(answer) => answer.diverging.is_some(),
+        Err(_) => true,
+    })
+}
+
+fn bytes_of(replies: &[ReadReply]) -> usize {
+    replies.iter().filter_map(|reply| reply.outcome.as_ref().ok()?.plan.as_ref()).map(ReadPlan::len).sum()
+}
+
+/// Reads the bytes, in order, until the bound; the first batch may pass it.
+async fn collect(replies: Vec<ReadReply>, bytes_max: usize, inner: &Inner) -> Vec<ReadOutcome> {
+    let mut given = 0;
+    let mut outcomes = Vec::with_capacity(replies.len());
+    for ReadReply { partition, outcome } in replies {
+        let outcome = match outcome {
+            Ok(answer) => {
+                let fits = answer.plan.as_ref().is_some_and(|plan| given == 0 || given + plan.len() <= bytes_max);
+                let read = fill(partition, answer, fits).await;
+                given += read.as_ref().map_or(0, |read| read.records.len());
+                read
+            }
+            Err(refusal) => Err(refusal),
+        };
+        outcomes.push(ReadOutcome { partition, outcome });
+    }
+    inner.metrics.partition.read_bytes.inc_by(u64::try_from(given).unwrap_or(u64::MAX));
+    outcomes
+}
+
+async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool) -> Result<Read, ReadRefusal> {
+    let ReadAnswer { high_watermark, last_stable, log_start, plan, diverging, aborted } = answer;
+    let records = match plan.filter(|plan| fits && !plan.is_empty()) {
+        Some(plan) => read_plan(plan).await.map_err(|cause| {
+            // A truncation has overtaken the reader: this broker leads no more. Anything else is the disk.
+            warn!(%partition, %cause, "records cannot be read");
+            if cause.kind() == std::io::ErrorKind::UnexpectedEof {
+                ReadRefusal::NotLeader
+            } else {
+                ReadRefusal::Offline
+            }
+        })?,
+        None => Bytes::new(),
+    };
+    Ok(Read { high_watermark, last_stable, log_start, records, diverging, aborted })
+}
+
+async fn read_plan(plan: ReadPlan) -> std::io::Result<Bytes> {
+    let mut pieces = Vec::with_capacity(plan.slices.len());
+    for slice in plan.slices {
+        pieces.push(read_slice(slice).await?);
+    }
+    if pieces.len() == 1 {
+        return Ok(pieces.remove(0));
+    }
+    let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+    Ok(all.freeze())
+}
+
+/// From the page cache here, from the disk on a thread that may wait.
+async fn read_slice(slice: Slice) -> std::io::Result<Bytes> {
+    if let Some(bytes) = slice.read_cached()? {
+        return Ok(bytes);
+    }
+    tokio::task::spawn_blocking(move || slice.read()).await.map_err(std::io::Error::other)?
+}

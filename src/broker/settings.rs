@@ -1,0 +1,62 @@
+//! Topic configurations as the shards, the produce checks and the controller want them.
+//!
+//! Invariant: precedence is topic override, then cluster-wide override, then this node's configuration, then the
+//! built-in default (kafka-compat 8.3).
+
+use std::time::Duration;
+
+use crate::machines::controller::{Defaults, effective_min_isr};
+use crate::machines::metadata::Image;
+use crate::model::{FlushMode as TopicFlushMode, TopicId, TopicSettings};
+use crate::partition::FlushMode;
+use crate::storage::{Cleanup, LogOptions};
+
+/// What a shard needs to know of a partition's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PartitionSettings {
+    pub(super) log: LogOptions,
+    pub(super) flush: FlushMode,
+    pub(super) isr_min: usize,
+}
+
+/// The configuration in force for a topic.
+#[must_use]
+pub fn topic_settings(image: &Image, defaults: &Defaults, topic: TopicId) -> TopicSettings {
+    image.configs().topic_settings(topic, &defaults.topic)
+}
+
+pub(super) fn partition_settings(
+    image: &Image,
+    defaults: &Defaults,
+    producer_expiration: Duration,
+    topic: TopicId,
+) -> PartitionSettings {
+    let settings = topic_settings(image, defaults, topic);
+    PartitionSettings {
+        log: LogOptions { producer_expiration, ..log_options(&settings) },
+        flush: match settings.flush_mode {
+            TopicFlushMode::Durable => FlushMode::Durable,
+            TopicFlushMode::Kafka => FlushMode::Kafka,
+        },
+        isr_min: effective_min_isr(image, defaults, topic),
+    }
+}
+
+fn log_options(settings: &TopicSettings) -> LogOptions {
+    LogOptions {
+        segment_bytes: settings.segment_bytes,
+        segment_span: span(settings.segment_ms),
+        segment_jitter: span(settings.segment_jitter_ms),
+        segment_index_bytes: settings.segment_index_bytes,
+        index_interval_bytes: settings.index_interval_bytes,
+        retention_bytes: settings.retention_bytes,
+        retention_span: settings.retention_ms.map(Duration::from_millis),
+        cleanup: Cleanup { delete: settings.cleanup_policy.delete, compact: settings.cleanup_policy.compact },
+        file_delete_delay: span(settings.file_delete_delay_ms),
+        ..LogOptions::default()
+    }
+}
+
+fn span(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,209 @@
+//! The shards on their threads: events in by partition, effects out to whoever they concern.
+//!
+//! Called by the façade, reconcile, the fetchers, the ISR task and the flusher.
+//! Invariant: one thread per shard, nothing else in this process calls `Shard::turn`. A shard that panics ends the
+//! process (rule S11): its partitions would otherwise be led by nobody who can tell.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use super::flusher::{FlushJob, Flusher};
+use super::inbox::{Full, Inbox, Taken};
+use super::progress::Progress;
+use super::replies::{Replies, Watches};
+use crate::env::Clock;
+use crate::machines::replication::Ticket;
+use crate::model::PartitionId;
+use crate::partition::{Effect, Event, FetchPosition, PartitionProposal, Reply, Shard};
+
+/// Requests that may wait for one shard. At the bound a request is refused as "busy, try again".
+const INBOX_ENTRIES_MAX: usize = 16_384;
+/// The longest that a shard sleeps without a tick.
+const TICK_INTERVAL_MAX: Duration = Duration::from_millis(500);
+
+/// What shards tell the rest of the broker.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// Another ISR is wanted.
+    ProposeIsr(PartitionProposal),
+    /// Fetch from here.
+    FetchFrom(FetchPosition),
+    /// Fetch no more.
+    StopFetching(PartitionId),
+    /// A partition found on disk is open.
+    Opened(crate::partition::OpenedPartition),
+    /// A partition cannot be served.
+    Broken(crate::partition::BrokenPartition),
+}
+
+/// All shards of this broker.
+#[derive(Debug)]
+pub(super) struct Shards {
+    lanes: Vec<Lane>,
+    watches: Arc<Watches>,
+}
+
+/// The way to one shard.
+#[derive(Clone, Debug)]
+struct Lane {
+    inbox: Arc<Inbox<Event>>,
+    replies: Arc<Replies>,
+}
+
+/// The threads to wait for at the end.
+pub(super) struct ShardThreads {
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a shard's thread works with.
+struct Worker {
+    number: usize,
+    shard: Shard,
+    lane: Lane,
+    watches: Arc<Watches>,
+    flusher: Flusher,
+    notices: mpsc::UnboundedSender<Notice>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+}
+
+impl Shards {
+    /// Gives each shard its thread.
+    pub(super) fn start(
+        shards: Vec<Shard>,
+        flusher: &Flusher,
+        notices: &mpsc::UnboundedSender<Notice>,
+        clock: &Arc<dyn Clock>,
+        progress: &Arc<Progress>,
+    ) -> std::io::Result<(Arc<Self>, ShardThreads)> {
+        let watches = Arc::new(Watches::default());
+        let mut lanes = Vec::new();
+        let mut threads = Vec::new();
+        for (number, shard) in shards.into_iter().enumerate() {
+            let lane = Lane { inbox: Arc::new(Inbox::new(INBOX_ENTRIES_MAX)), replies: Arc::default() };
+            flusher.register(number, Arc::clone(&lane.inbox));
+            let worker = Worker {
+                number,
+                shard,
+                lane: lane.clone(),
+                watches: Arc::clone(&watches),
+                flusher: flusher.clone(),
+                notices: notices.clone(),
+                clock: Arc::clone(clock),
+                progress: Arc::clone(progress),
+            };
+            threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(move || worker.run())?);
+            lanes.push(lane);
+        }
+        Ok((Arc::new(Self { lanes, watches }), ShardThreads { threads }))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Which shard owns a partition: neighbours of one topic go to different shards.
+    pub(super) fn owner(&self, partition: PartitionId) -> usize {
+        let topic = crc32c::crc32c(&partition.topic.get());
+        let index = partition.index.get().unsigned_abs();
+        usize::try_from(topic.wrapping_add(index)).expect("32 bits fit in a usize") % self.lanes.len()
+    }
+
+    /// The parked reads.
+    pub(super) fn watches(&self) -> &Arc<Watches> {
+        &self.watches
+    }
+
+    /// Tells something that must arrive.
+    pub(super) fn tell(&self, partition: PartitionId, event: Event) {
+        self.lanes[self.owner(partition)].inbox.push(event);
+    }
+
+    /// Tells one shard something that must arrive.
+    pub(super) fn tell_shard(&self, shard: usize, event: Event) {
+        self.lanes[shard].inbox.push(event);
+    }
+
+    /// Asks a shard; the event is in its inbox when this returns, so that two calls keep their order.
+    pub(super) fn ask(
+        &self,
+        shard: usize,
+        event: impl FnOnce(Ticket) -> Event,
+    ) -> Result<oneshot::Receiver<Reply>, Full> {
+        let lane = &self.lanes[shard];
+        let (ticket, reply) = lane.replies.open();
+        if let Err(full) = lane.inbox.offer(event(ticket)) {
+            lane.replies.withdraw(ticket);
+            return Err(full);
+        }
+        Ok(reply)
+    }
+
+    /// Lets every shard finish what it has and end.
+    pub(super) fn close(&self) {
+        for lane in &self.lanes {
+            lane.inbox.close();
+        }
+    }
+}
+
+impl ShardThreads {
+    /// Waits until every shard has ended.
+    pub(super) fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                error!("a shard ended by a panic");
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut events = Vec::new();
+        let mut effects = Vec::new();
+        loop {
+            let now = self.clock.now().instant;
+            let wait =
+                self.shard.next_deadline().map_or(TICK_INTERVAL_MAX, |due| due.since(now).min(TICK_INTERVAL_MAX));
+            let taken = self.lane.inbox.take(&mut events, wait);
+            let now = self.clock.now();
+            if events.is_empty() || self.shard.next_deadline().is_some_and(|due| due <= now.instant) {
+                events.push(Event::Tick);
+            }
+            self.progress.turn_begins(self.number, now.instant);
+            self.shard.turn(now, &mut events, &mut effects);
+            for effect in effects.drain(..) {
+                self.hand_out(effect);
+            }
+            self.progress.turn_ends(self.number);
+            if taken == Taken::Closed {
+                return;
+            }
+        }
+    }
+
+    fn hand_out(&self, effect: Effect) {
+        match effect {
+            Effect::Reply { ticket, reply } => self.lane.replies.resolve(ticket, reply),
+            Effect::Wake(watch) => self.watches.wake(watch),
+            Effect::Flush(orders) => self.flusher.order(FlushJob { shard: self.number, orders }),
+            Effect::ProposeIsr(proposal) => self.notice(Notice::ProposeIsr(proposal)),
+            Effect::FetchFrom(position) => self.notice(Notice::FetchFrom(position)),
+            Effect::StopFetching(partition) => self.notice(Notice::StopFetching(partition)),
+            Effect::Opened(opened) => self.notice(Notice::Opened(opened)),
+            Effect::Broken(broken) => self.notice(Notice::Broken(broken)),
+            Effect::Fatal { cause } => super::abort(&format!("the data directory failed: {cause}")),
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        // The receiver is gone only while the broker stops; then nobody needs to know.
+        let _ = self.notices.send(notice);
+    }
+}

@@ -1,0 +1,198 @@
+//! Starts the broker's threads and tasks in their order, and stops them in the opposite one.
+//!
+//! Invariant: the flusher outlives the shards, so that what they have written last is flushed and attested before the
+//! mark of a clean stop is set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::fetcher::FetchOptions;
+use super::flusher::{Flusher, FlusherThread};
+use super::lifecycle::{BrokerLife, Lifecycle};
+use super::producer_ids::ProducerIdBlock;
+use super::progress::Progress;
+use super::shards::{ShardThreads, Shards};
+use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
+use crate::machines::metadata::{Image, Listener};
+use crate::model::NodeId;
+use crate::partition::{Event, Shard, ShardOptions};
+use crate::storage::DataDir;
+use crate::transport::Liveness;
+
+/// How this broker is configured.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Where others reach it, by listener name.
+    pub advertised: Vec<Listener>,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `inter.broker.listener.name`.
+    pub inter_broker_listener: String,
+    /// The listener of controllers; not for clients.
+    pub controller_listener: String,
+    /// `broker.heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout: Duration,
+    /// `num.shards`.
+    pub shards: usize,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
+    /// `log.retention.check.interval.ms`.
+    pub retention_interval: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration: Duration,
+    /// `replica.fetch.*`.
+    pub fetch: FetchOptions,
+}
+
+/// What a broker needs of the world.
+pub struct BrokerWorld {
+    /// Its data directory, opened.
+    pub directory: Arc<DataDir>,
+    /// What this node knows of the cluster.
+    pub cluster: Cluster,
+    /// Says on the liveness connections how this broker is.
+    pub beats: Arc<Beats>,
+    /// The liveness connections.
+    pub liveness: Arc<Liveness>,
+    /// Where it counts.
+    pub metrics: MetricHandles,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A thread cannot be made.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+/// How long the shards may take to flush and close their logs at a stop.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Produces that may wait on one partition.
+const WAITERS_MAX: usize = 10_000;
+/// Reads that may wait on one shard.
+const WATCHES_MAX: usize = 100_000;
+
+/// What has to be stopped.
+pub struct RunningBroker {
+    /// The façade.
+    pub broker: Broker,
+    stop: watch::Sender<bool>,
+    flusher: Flusher,
+    shard_threads: ShardThreads,
+    flusher_thread: FlusherThread,
+}
+
+impl Broker {
+    /// Starts everything on the current runtime. The broker recovers, registers and is unfenced by itself.
+    ///
+    /// # Errors
+    /// When a thread cannot be made.
+    pub fn start(node: NodeId, options: BrokerOptions, world: BrokerWorld) -> Result<RunningBroker, StartError> {
+        let BrokerWorld { directory, cluster, beats, liveness, metrics } = world;
+        let clock = Arc::clone(&cluster.clock);
+        let progress = Arc::new(Progress::new(options.shards));
+        beats.begin(&progress, &clock);
+        let (flusher, flusher_thread) =
+            Flusher::start(directory.flush_log().clone(), &clock, &progress, &metrics.partition)?;
+        let (notices_in, notices_out) = mpsc::unbounded_channel();
+        let shard_options = ShardOptions {
+            node,
+            lag_max: options.lag_max,
+            retention_interval: options.retention_interval,
+            waiters_max: WAITERS_MAX,
+            watches_max: WATCHES_MAX,
+        };
+        let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
+        let (shards, shard_threads) = Shards::start(shards, &flusher, &notices_in, &clock, &progress)?;
+        let found = directory.partitions().to_vec();
+        let images = cluster.images();
+        let controllers = Arc::clone(&cluster.controllers);
+        let inner = Arc::new(Inner {
+            node,
+            options,
+            directory,
+            found: found.iter().map(|f| f.id).collect(),
+            cluster,
+            shards,
+            controllers,
+            images,
+            reconciled: watch::channel(Arc::new(Image::default())).0,
+            epoch: watch::channel(None).0,
+            life: watch::channel(BrokerLife::default()).0,
+            producer_ids: ProducerIdBlock::default(),
+            progress,
+            beats,
+            liveness,
+            reach: super::reach::Reach::default(),
+            departed: super::departed::Departed::default(),
+            metrics,
+            clock,
+        });
+        for found in found {
+            inner.shards.tell(found.id, Event::Open { partition: found.id, name: found.name });
+        }
+        let (stop, stopping) = watch::channel(false);
+        spawn_tasks(&inner, notices_out, stopping);
+        Ok(RunningBroker { broker: Broker { inner }, stop, flusher, shard_threads, flusher_thread })
+    }
+}
+
+fn spawn_tasks(
+    inner: &Arc<Inner>,
+    notices_out: mpsc::UnboundedReceiver<super::shards::Notice>,
+    stopping: watch::Receiver<bool>,
+) {
+    // Each channel is bounded by what feeds it: one proposal per partition is under way, one report per log on disk.
+    let (proposals_in, proposals_out) = mpsc::unbounded_channel();
+    let (recovered_in, recovered_out) = mpsc::unbounded_channel();
+    tokio::spawn(notices::route(Arc::clone(inner), notices_out, proposals_in, recovered_in));
+    tokio::spawn(upkeep::run(Arc::clone(inner)));
+    tokio::spawn(isr::run(Arc::clone(inner), proposals_out));
+    tokio::spawn(reconcile::follow(Arc::clone(inner), inner.images.clone(), inner.epoch.subscribe()));
+    tokio::spawn(Lifecycle::new(Arc::clone(inner), recovered_out, stopping).run());
+}
+
+impl RunningBroker {
+    /// Moves the leaderships away (rule R16). Clients are still served meanwhile.
+    pub async fn leave(&self) {
+        let mut life = self.broker.inner.life.subscribe();
+        self.stop.send_replace(true);
+        if life.wait_for(|life| life.may_stop).await.is_err() {
+            warn!("the broker's life ended without an answer");
+        }
+    }
+
+    /// Closes every log, stops the threads, marks the directory as stopped cleanly.
+    pub async fn stop(self) {
+        let Self { broker, stop: _, flusher, shard_threads, flusher_thread } = self;
+        let shards = &broker.inner.shards;
+        let closing: Vec<_> =
+            (0..shards.count()).filter_map(|shard| shards.ask(shard, |ticket| Event::Close { ticket }).ok()).collect();
+        for closed in closing {
+            if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+                warn!("a shard does not close its logs: the next start will recover");
+                return;
+            }
+        }
+        shards.close();
+        flusher.close();
+        let joined = tokio::task::spawn_blocking(move || {
+            shard_threads.join();
+            flusher_thread.join();
+        });
+        if joined.await.is_err() {
+            warn!("a thread of the data plane ended by a panic");
+            return;
+        }
+        match broker.inner.directory.mark_clean() {
+            Ok(()) => info!("stopped cleanly"),
+            Err(cause) => warn!(%cause, "the mark of a clean stop cannot be written: the next start will recover"),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A follower's work: positions out, answers in, cuts where the logs part.
+//!
+//! Part of `Replica`. Invariant: a position is handed out only when the log is flushed to its end (rule S1), and each
+//! answer is taken once, for the position that is out (rule R5).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::machines::replication::{Answer, FollowerStep};
+use crate::model::{LeaderEpoch, Offset};
+use crate::records::{Batch, split};
+use crate::storage::{AppendError, LogError};
+
+use super::effect::{Effect, FetchPosition};
+use super::event::{FetchedOutcome, FetchedPartition, FlushMode};
+use super::replica::{Replica, Role, Turn};
+
+/// How long to rest after an answer that cannot be used (`replica.fetch.backoff.ms`).
+const UNUSABLE_REST: Duration = Duration::from_secs(1);
+
+/// The bytes of an answer, checked.
+struct Received {
+    batches: Vec<Batch>,
+    /// Whether all of it could be used.
+    sound: bool,
+}
+
+impl Replica {
+    /// Takes the leader's answer.
+    pub(super) fn fetched(&mut self, fetched: FetchedPartition, turn: &mut Turn<'_>) {
+        if self.position != Some(fetched.position) {
+            return;
+        }
+        let (Some(log), Role::Follower(follower)) = (&self.log, &self.role) else { return };
+        self.position = None;
+        let (answer, payload) = match fetched.outcome {
+            FetchedOutcome::Records { bytes, high_watermark, log_start } => {
+                (Answer::Records { high_watermark }, Some((bytes, high_watermark, log_start)))
+            }
+            FetchedOutcome::Diverging(theirs) => (Answer::Diverging(theirs), None),
+            FetchedOutcome::OutOfRange { start, end } => (Answer::OutOfRange { start, end }, None),
+        };
+        let done = match (follower.judge(answer, log.epochs(), log.start()), payload) {
+            (FollowerStep::Append { epoch_max }, Some((bytes, high_watermark, log_start))) => {
+                self.take_records(bytes, epoch_max, turn).inspect(|_| self.note_leader(high_watermark, log_start))
+            }
+            (FollowerStep::Append { .. }, None) => unreachable!("only records are appended"),
+            (FollowerStep::Truncate(to), _) => self.cut(to, turn),
+            (FollowerStep::Reset(start), _) => self.start_anew(start, turn),
+            // The bounds have moved meanwhile, or nothing can be done: not in a tight loop.
+            (FollowerStep::Again, _) => Some(Soundness::Unusable),
+        };
+        match done {
+            // The log is gone.
+            None => {}
+            Some(Soundness::Sound) => self.hand_out_position(turn.effects),
+            Some(Soundness::Unusable) => self.resume_at = Some(turn.now.instant.plus(UNUSABLE_REST)),
+        }
+    }
+
+    /// Tells the fetcher where to go on, if the log is flushed to its end and nothing is out yet.
+    pub(super) fn hand_out_position(&mut self, out: &mut Vec<Effect>) {
+        let (Some(log), Role::Follower(follower)) = (&self.log, &self.role) else { return };
+        if self.position.is_some() || self.resume_at.is_some() {
+            return;
+        }
+        let Some((leader, offset)) = follower.position() else { return };
+        assert_eq!(offset, log.end(), "the machine knows the end of the log");
+        self.positions += 1;
+        let position = FetchPosition {
+            partition: self.id,
+            leader,
+            leader_epoch: follower.epoch(),
+            number: self.positions,
+            offset,
+            last_fetched_epoch: last_epoch(log.start(), offset, log.epochs()),
+            log_start: log.start(),
+        };
+        self.position = Some(position);
+        out.push(Effect::FetchFrom(position));
+    }
+
+    /// The fetcher has nothing to do here any more.
+    pub(super) fn stop_fetching(&mut self, out: &mut Vec<Effect>) {
+        self.resume_at = None;
+        if self.position.take().is_some() {
+            out.push(Effect::StopFetching(self.id));
+        }
+    }
+
+    fn take_records(&mut self, bytes: Bytes, epoch_max: LeaderEpoch, turn: &mut Turn<'_>) -> Option<Soundness> {
+        let log = self.log.as_ref()?;
+        let (end, is_empty) = (log.end(), log.start() == log.end());
+        let received = receive(bytes, End { end, is_empty }, epoch_max);
+        if received.batches.is_empty() {
+            return Some(if received.sound { Soundness::Sound } else { Soundness::Unusable });
+        }
+        let log = self.log.as_mut()?;
+        let appended = log.append_fetched(&received.batches, turn.now);
+        self.dirty = true;
+        self.written_at = turn.now.instant;
+        self.at_rest = false;
+        match appended {
+            Ok(()) => Some(Soundness::Sound),
+            Err(AppendError::Log(error)) => self.on_disk_error(&error, turn),
+            // What stands before the batch that does not fit was taken.
+            Err(
+                AppendError::Producer(_)
+                | AppendError::TooLarge { .. }
+                | AppendError::StaleEpoch { .. }
+                | AppendError::NotContiguous { .. }
+                | AppendError::Control { .. },
+            ) if log.end() == end => Some(Soundness::Unusable),
+            Err(_) => Some(Soundness::Sound),
+        }
+    }
+
+    fn note_leader(&mut self, high_watermark: Offset, log_start: Offset) {
+        let (Some(log), Role::Follower(follower)) = (&mut self.log, &mut self.role) else { return };
+        follower.on_appended(log.end(), high_watermark);
+        if self.flush == FlushMode::Kafka {
+            follower.on_flushed(log.end());
+        }
+        let start = log_start.min(follower.high_watermark());
+        if start > log.start() && log.advance_start(start) {
+            self.dirty = true;
+        }
+    }
+
+    fn on_disk_error(&mut self, error: &LogError, turn: &mut Turn<'_>) -> Option<Soundness> {
+        self.on_log_error(error, turn);
+        self.log.is_some().then_some(Soundness::Unusable)
+    }
+
+    fn cut(&mut self, to: Offset, turn: &mut Turn<'_>) -> Option<Soundness> {
+        if let Err(error) = self.log.as_mut()?.truncate(to) {
+            return self.on_disk_error(&error, turn);
+        }
+        self.dirty = true;
+        self.generation += 1;
+        let ends = self.ends();
+        assert!(ends.end <= to, "the log was cut");
+        if let Role::Follower(follower) = &mut self.role {
+            follower.on_truncated(ends);
+        }
+        Some(Soundness::Sound)
+    }
+
+    fn start_anew(&mut self, start: Offset, turn: &mut Turn<'_>) -> Option<Soundness> {
+        if let Err(error) = self.log.as_mut()?.reset(start) {
+            return self.on_disk_error(&error, turn);
+        }
+        self.dirty = true;
+        self.generation += 1;
+        let ends = self.ends();
+        assert_eq!(ends.end, start, "the log starts anew");
+        if let Role::Follower(follower) = &mut self.role {
+            follower.on_reset(ends);
+        }
+        Some(Soundness::Sound)
+    }
+}
+
+/// Whether an answer brought the log on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Soundness {
+    Sound,
+    Unusable,
+}
+
+/// Where a copy ends, and whether it holds anything.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    end: Offset,
+    is_empty: bool,
+}
+
+/// The batches that continue a log, or hold the start of an empty one, up to the first that is damaged or of an epoch
+/// above `epoch_max`: such a one was written by a leader that is not followed yet (rule R5).
+fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
+    let mut batches = Vec::new();
+    let mut next = log.end;
+    for batch in split(bytes) {
+        let continues = |batch: &Batch| {
+            let covers = log.is_empty && batches.is_empty() && batch.next_offset() > next;
+            batch.base_offset() >= next || covers
+        };
+        let usable = batch
+            .ok()
+            .filter(|batch| continues(batch) && batch.header().leader_epoch <= epoch_max && batch.crc_is_valid());
+        let Some(batch) = usable else { return Received { batches, sound: false } };
+        next = batch.next_offset();
+        batches.push(batch);
+    }
+    Received { batches, sound: true }
+}
+
+/// The epoch of the last record; kept over empty answers, as it is read from the log (rule R5).
+fn last_epoch(start: Offset, end: Offset, history: &crate::model::EpochHistory) -> Option<LeaderEpoch> {
+    if end == start {
+        return None;
+    }
+    history.epoch_at(end.plus(-1))
+}

@@ -1,0 +1,396 @@
+//! One partition's copy on this broker: its log, its role, and who waits on it.
+//!
+//! Used by `shard.rs` only, which hands it every event of the partition; `append.rs`, `follow.rs` and `read.rs` hold
+//! the rest of its verbs. Invariant: what the role machine was told is what the log has done: told after the write, and of
+//! a flush only after the sync.
+
+use std::collections::BTreeMap;
+
+use crate::machines::replication::{Ending, Follower, Leader, LeaderEffect, Leadership, LogEnds, Ticket};
+use crate::model::{Instant, LeaderEpoch, Now, Offset, PartitionEpoch, PartitionId, TopicName};
+use crate::storage::{FlushOrder, Log, LogError, LogOptions};
+
+use super::effect::{
+    Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription, PartitionProposal,
+    Reply, RoleDescription,
+};
+use super::event::{FlushMode, FollowOrder, LeadOrder};
+use super::shard::ShardOptions;
+
+/// What every verb of a turn needs.
+pub(super) struct Turn<'a> {
+    pub(super) now: Now,
+    pub(super) options: &'a ShardOptions,
+    pub(super) effects: &'a mut Vec<Effect>,
+}
+
+/// What this broker is for a partition.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Opened, without an order yet: it neither leads nor follows (safety.md, test 1).
+    Idle,
+    Leader(Box<Leader>),
+    Follower(Follower),
+}
+
+/// What readers look at; when it changes, their watches may fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Changes with role, epoch, truncation, trimming and failure: every watch fires.
+    pub(super) generation: u64,
+    pub(super) high_watermark: Offset,
+    pub(super) end: Offset,
+}
+
+/// One partition's copy.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) id: PartitionId,
+    pub(super) name: TopicName,
+    /// `None` when it cannot be served (rule S3).
+    pub(super) log: Option<Log>,
+    pub(super) role: Role,
+    pub(super) flush: FlushMode,
+    /// The epochs of the last order.
+    pub(super) leader_epoch: LeaderEpoch,
+    pub(super) partition_epoch: PartitionEpoch,
+    /// What to say when a parked produce ends well.
+    pub(super) parked: BTreeMap<Ticket, Acked>,
+    /// The position handed to the fetcher and not answered yet.
+    pub(super) position: Option<FetchPosition>,
+    /// How many positions were handed out.
+    pub(super) positions: u64,
+    /// After an unusable answer: when to fetch again.
+    pub(super) resume_at: Option<Instant>,
+    pub(super) generation: u64,
+    /// Whether something was written that no flush was asked for.
+    pub(super) dirty: bool,
+    /// When it was last written, for closing idle logs.
+    pub(super) written_at: Instant,
+    /// Whether it was put to rest since it was last written.
+    pub(super) at_rest: bool,
+    /// When retention is due.
+    pub(super) retain_at: Instant,
+}
+
+impl Replica {
+    /// A copy without an order. A recovered tail is not flushed: a flush is asked for at once (rule S1).
+    pub(super) fn new(id: PartitionId, name: TopicName, log: Option<Log>, turn: &Turn<'_>) -> Self {
+        let now = turn.now.instant;
+        Self {
+            id,
+            name,
+            log,
+            role: Role::Idle,
+            flush: FlushMode::Durable,
+            leader_epoch: LeaderEpoch::NONE,
+            partition_epoch: PartitionEpoch::new(-1),
+            parked: BTreeMap::new(),
+            position: None,
+            positions: 0,
+            resume_at: None,
+            generation: 0,
+            dirty: true,
+            written_at: now,
+            at_rest: false,
+            retain_at: now.plus(turn.options.retention_interval),
+        }
+    }
+
+    /// This broker leads.
+    pub(super) fn lead(&mut self, order: LeadOrder, turn: &mut Turn<'_>) {
+        if !self.take_level(order.leader_epoch, order.partition_epoch) {
+            return;
+        }
+        self.configure(order.options, order.flush);
+        let ends = self.ends();
+        let high_watermark = self.high_watermark();
+        let Some(log) = &mut self.log else { return };
+        let now = turn.now.instant;
+        let leadership = leadership(&order);
+        let mut effects = Vec::new();
+        match &mut self.role {
+            Role::Leader(leader) => {
+                if order.leader_epoch > leader.epoch() {
+                    log.begin_epoch(order.leader_epoch);
+                    self.dirty = true;
+                    self.generation += 1;
+                }
+                leader.on_order(&leadership, now, &mut effects);
+            }
+            Role::Follower(follower) if follower.epoch() >= order.leader_epoch => return,
+            Role::Idle | Role::Follower(_) => {
+                // Recorded with the next group flush, before any record of the epoch can be acknowledged (rule R2).
+                log.begin_epoch(order.leader_epoch);
+                let lag_max = turn.options.lag_max;
+                let own = turn.options.node;
+                let leader = Leader::take_over(own, lag_max, &leadership, ends, high_watermark, now, &mut effects);
+                self.role = Role::Leader(Box::new(leader));
+                self.dirty = true;
+                self.generation += 1;
+                self.stop_fetching(turn.effects);
+            }
+        }
+        self.deliver(effects, turn.effects);
+    }
+
+    /// Another broker leads, or nobody.
+    pub(super) fn follow(&mut self, order: FollowOrder, turn: &mut Turn<'_>) {
+        if !self.take_level(order.leader_epoch, order.partition_epoch) {
+            return;
+        }
+        self.configure(order.options, order.flush);
+        let ends = self.ends();
+        let high_watermark = self.high_watermark();
+        match &mut self.role {
+            Role::Leader(leader) if leader.epoch() >= order.leader_epoch => return,
+            Role::Follower(follower) if follower.epoch() == order.leader_epoch && follower.leader() == order.leader => {
+                follower.set_partition_epoch(order.partition_epoch);
+                return;
+            }
+            Role::Leader(_) | Role::Follower(_) | Role::Idle => {}
+        }
+        self.resign(Ending::NotLeader, turn.effects);
+        self.stop_fetching(turn.effects);
+        self.generation += 1;
+        if self.log.is_none() {
+            return;
+        }
+        let epochs = (order.leader_epoch, order.partition_epoch);
+        self.role = Role::Follower(Follower::new(order.leader, epochs.0, epochs.1, ends, high_watermark));
+        self.resume_at = None;
+        self.hand_out_position(turn.effects);
+    }
+
+    /// The topic's configuration.
+    pub(super) fn configure(&mut self, options: LogOptions, flush: FlushMode) {
+        let Some(log) = &mut self.log else { return };
+        log.set_options(options);
+        if self.flush == flush {
+            return;
+        }
+        self.flush = flush;
+        // What was only in the page cache is to be flushed now; a follower counts from what really is.
+        self.dirty = true;
+        let ends = self.ends();
+        let high_watermark = self.high_watermark();
+        if let Role::Follower(follower) = &self.role {
+            let (leader, epochs) = (follower.leader(), (follower.epoch(), follower.partition_epoch()));
+            self.role = Role::Follower(Follower::new(leader, epochs.0, epochs.1, ends, high_watermark));
+            self.position = None;
+        }
+    }
+
+    /// `min.insync.replicas` changed.
+    pub(super) fn set_isr_min(&mut self, isr_min: usize, turn: &mut Turn<'_>) {
+        let mut effects = Vec::new();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.set_isr_min(isr_min, turn.now.instant, &mut effects);
+        }
+        self.deliver(effects, turn.effects);
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        let mut effects = Vec::new();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_tick(now, &mut effects);
+        }
+        self.deliver(effects, turn.effects);
+        if self.resume_at.is_some_and(|at| at <= now) {
+            self.resume_at = None;
+            self.hand_out_position(turn.effects);
+        }
+    }
+
+    /// Deletes old segments.
+    pub(super) fn retain(&mut self, turn: &mut Turn<'_>) {
+        self.retain_at = turn.now.instant.plus(turn.options.retention_interval);
+        let high_watermark = self.high_watermark();
+        let Some(log) = &mut self.log else { return };
+        let before = log.start();
+        let retained = log.retain(turn.now, high_watermark);
+        if log.start() != before {
+            self.generation += 1;
+        }
+        self.dirty = true;
+        if let Err(error) = retained {
+            self.on_log_error(&error, turn);
+        }
+    }
+
+    /// When `tick` has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let leader = match &self.role {
+            Role::Leader(leader) => leader.deadline(),
+            Role::Follower(_) | Role::Idle => None,
+        };
+        [leader, self.resume_at].into_iter().flatten().min()
+    }
+
+    /// What is to be flushed now. In Kafka's mode that is left to the sweep.
+    pub(super) fn take_flush(&mut self, pace: FlushPace) -> Option<FlushOrder> {
+        if !self.dirty || (self.flush == FlushMode::Kafka && pace == FlushPace::Turn) {
+            return None;
+        }
+        self.dirty = false;
+        self.log.as_mut()?.pending_flush()
+    }
+
+    /// Ends every waiting produce.
+    pub(super) fn resign(&mut self, ending: Ending, out: &mut Vec<Effect>) {
+        let mut effects = Vec::new();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.resign(ending, &mut effects);
+        }
+        self.deliver(effects, out);
+        assert!(self.parked.is_empty(), "every parked produce was known to the leader");
+    }
+
+    /// The broker stops: this copy neither leads nor follows any more.
+    pub(super) fn retire(&mut self, out: &mut Vec<Effect>) {
+        self.resign(Ending::NotLeader, out);
+        self.stop_fetching(out);
+        self.role = Role::Idle;
+        self.generation += 1;
+    }
+
+    /// The log is not to be trusted or not readable: nothing is served any more (rule S3).
+    pub(super) fn give_up(&mut self, out: &mut Vec<Effect>) {
+        self.resign(Ending::Offline, out);
+        self.stop_fetching(out);
+        self.role = Role::Idle;
+        self.generation += 1;
+        self.log = None;
+    }
+
+    /// As `give_up`, and named to the broker.
+    pub(super) fn report_broken(&mut self, message: String, out: &mut Vec<Effect>) {
+        self.give_up(out);
+        out.push(Effect::Broken(BrokenPartition { partition: self.id, name: self.name.clone(), message }));
+    }
+
+    /// A write failed. A log that says it is as it was may be tried again; a poisoned one takes its directory along.
+    pub(super) fn on_log_error(&mut self, error: &LogError, turn: &mut Turn<'_>) {
+        let poisoned = self.log.as_ref().is_none_or(Log::is_poisoned);
+        if !poisoned {
+            return;
+        }
+        self.give_up(turn.effects);
+        turn.effects
+            .push(Effect::Fatal { cause: FatalCause::Write { partition: self.id, message: error.to_string() } });
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        Marks { generation: self.generation, high_watermark: self.high_watermark(), end: self.ends().end }
+    }
+
+    /// Where the log ends; in Kafka's mode what is written counts as flushed.
+    pub(super) fn ends(&self) -> LogEnds {
+        let Some(log) = &self.log else { return LogEnds { end: Offset::ZERO, flushed_end: Offset::ZERO } };
+        let flushed_end = match self.flush {
+            FlushMode::Durable => log.flushed_end(),
+            FlushMode::Kafka => log.end(),
+        };
+        assert!(flushed_end <= log.end(), "what is flushed was written");
+        LogEnds { end: log.end(), flushed_end }
+    }
+
+    pub(super) fn high_watermark(&self) -> Offset {
+        match &self.role {
+            Role::Leader(leader) => leader.high_watermark(),
+            Role::Follower(follower) => follower.high_watermark(),
+            // What was deleted had been committed.
+            Role::Idle => self.log.as_ref().map_or(Offset::ZERO, Log::start).min(self.ends().flushed_end),
+        }
+    }
+
+    /// Carries out what the leader decided, in its order.
+    pub(super) fn deliver(&mut self, effects: Vec<LeaderEffect>, out: &mut Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                // Readers are woken by the shard, which compares the marks.
+                LeaderEffect::HighWatermark(_) => {}
+                LeaderEffect::Complete(ticket, ending) => {
+                    let acked = self.parked.remove(&ticket).expect("a produce is parked before it ends");
+                    out.push(Effect::Reply { ticket, reply: Reply::Append(outcome(acked, ending)) });
+                }
+                LeaderEffect::Propose(proposal) => {
+                    out.push(Effect::ProposeIsr(PartitionProposal { partition: self.id, proposal }));
+                }
+            }
+        }
+    }
+
+    pub(super) fn describe(&self) -> PartitionDescription {
+        let role = match &self.role {
+            Role::Idle if self.log.is_none() => RoleDescription::Offline,
+            Role::Idle => RoleDescription::Idle,
+            Role::Leader(leader) => RoleDescription::Leader {
+                isr: leader.isr(),
+                proposing: leader.is_proposing(),
+                waiting: leader.waiting(),
+                followers: leader.followers(),
+            },
+            Role::Follower(follower) => RoleDescription::Follower { leader: follower.leader() },
+        };
+        PartitionDescription {
+            partition: self.id,
+            name: self.name.clone(),
+            role,
+            leader_epoch: self.leader_epoch,
+            partition_epoch: self.partition_epoch,
+            start: self.log.as_ref().map_or(Offset::ZERO, Log::start),
+            high_watermark: self.high_watermark(),
+            flushed_end: self.ends().flushed_end,
+            end: self.ends().end,
+            size_bytes: self.log.as_ref().map_or(0, Log::size_bytes),
+        }
+    }
+
+    /// Whether an order is not below what is known; then its epochs are known. Orders are levels: an equal one may
+    /// bring news of registrations or options.
+    fn take_level(&mut self, leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch) -> bool {
+        if let Role::Leader(leader) = &self.role {
+            // An accepted proposal is news that the image has yet to bring.
+            self.partition_epoch = self.partition_epoch.max(leader.partition_epoch());
+        }
+        if leader_epoch < self.leader_epoch || partition_epoch < self.partition_epoch {
+            return false;
+        }
+        self.leader_epoch = leader_epoch;
+        self.partition_epoch = partition_epoch;
+        true
+    }
+}
+
+/// How soon a flush is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlushPace {
+    /// At the end of every turn.
+    Turn,
+    /// Now and then.
+    Sweep,
+}
+
+fn leadership(order: &LeadOrder) -> Leadership {
+    Leadership {
+        leader_epoch: order.leader_epoch,
+        partition_epoch: order.partition_epoch,
+        isr: order.isr.clone(),
+        replicas: order.replicas.clone(),
+        isr_min: order.isr_min,
+        recovering: order.recovering,
+    }
+}
+
+fn outcome(acked: Acked, ending: Ending) -> Result<Acked, AppendRefusal> {
+    match ending {
+        Ending::Done => Ok(acked),
+        Ending::NotEnoughReplicas => Err(AppendRefusal::NotEnoughReplicasAfterAppend),
+        Ending::TimedOut => Err(AppendRefusal::TimedOut),
+        Ending::NotLeader => Err(AppendRefusal::NotLeader),
+        Ending::Offline => Err(AppendRefusal::Offline),
+    }
+}

@@ -1,0 +1,65 @@
+//! The messages, one file per API, each a table that reads like the protocol guide (kafka-compat, appendix A).
+//!
+//! A nullable field is an `Option` whose default is `None`, also where Kafka's default is empty.
+//!
+//! Invariant: every request and response is listed below, with the key that its header carries.
+
+pub mod api_versions;
+pub mod produce;
+pub mod fetch;
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;
+pub mod init_producer_id;
+pub mod find_coordinator;
+pub mod metadata;
+pub mod describe_topic_partitions;
+pub mod describe_cluster;
+pub mod describe_quorum;
+pub mod describe_configs;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod leader_hint;
+
+use super::{ApiKey, Request, Response};
+use crate::codec::Message;
+
+/// Ties each request and response to its API.
+macro_rules! apis {
+    ($($key:ident: $module:ident, $request:ident => $response:ident;)*) => {
+        $(
+            impl Request for $module::$request {
+                const KEY: ApiKey = ApiKey::$key;
+                type Response = $module::$response;
+            }
+            impl Response for $module::$response {
+                const KEY: ApiKey = ApiKey::$key;
+            }
+            const _: () = {
+                type Asked = $module::$request;
+                type Answered = $module::$response;
+                assert!(Asked::FLEXIBLE_FROM == ApiKey::$key.flexible_from());
+                assert!(Answered::FLEXIBLE_FROM == ApiKey::$key.flexible_from());
+                assert!(Asked::VERSIONS.min == Answered::VERSIONS.min);
+                assert!(Asked::VERSIONS.max == Answered::VERSIONS.max);
+            };
+        )*
+    };
+}
+
+apis! {
+    Produce: produce, ProduceRequest => ProduceResponse;
+    Fetch: fetch, FetchRequest => FetchResponse;
+    ListOffsets: list_offsets, ListOffsetsRequest => ListOffsetsResponse;
+    Metadata: metadata, MetadataRequest => MetadataResponse;
+    FindCoordinator: find_coordinator, FindCoordinatorRequest => FindCoordinatorResponse;
+    ApiVersions: api_versions, ApiVersionsRequest => ApiVersionsResponse;
+    CreateTopics: create_topics, CreateTopicsRequest => CreateTopicsResponse;
+    DeleteTopics: delete_topics, DeleteTopicsRequest => DeleteTopicsResponse;
+    InitProducerId: init_producer_id, InitProducerIdRequest => InitProducerIdResponse;
+    OffsetForLeaderEpoch: offset_for_leader_epoch, OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse;
+    DescribeConfigs: describe_configs, DescribeConfigsRequest => DescribeConfigsResponse;
+    DescribeQuorum: describe_quorum, DescribeQuorumRequest => DescribeQuorumResponse;
+    DescribeCluster: describe_cluster, DescribeClusterRequest => DescribeClusterResponse;
+    DescribeTopicPartitions: describe_topic_partitions,
+        DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
+}

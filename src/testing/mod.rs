@@ -1,0 +1,7 @@
+//! A simulated world for tests: never in a release build.
+//!
+//! Invariant: what a simulated part allows, some real one may do; it forgets and tears as much as is legal.
+
+mod files;
+
+pub use files::{CrashPoint, SimulatedFiles};

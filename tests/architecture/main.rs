@@ -1,0 +1,6 @@
+//! The rules of ARCHITECTURE.md and docs/STYLE.md that a machine can check, as tests.
+
+mod layers;
+mod purity;
+mod source;
+mod tidy;

@@ -1,0 +1,167 @@
+//! Takes from an attack what would be lawful: without an authorizer, whoever asks may create a thousand topics and
+//! delete the good client's.
+//!
+//! Judged by the node's own decoder, so a mutation cannot hide from it. Only what would succeed is changed.
+
+use bytes::{Buf, Bytes};
+use ottla::model::{TopicId, TopicName};
+use ottla::protocol::messages::create_topics::CreateTopicsRequest;
+use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
+use ottla::protocol::messages::fetch::FetchRequest;
+use ottla::protocol::messages::metadata::MetadataRequest;
+use ottla::protocol::messages::produce::ProduceRequest;
+use ottla::protocol::{ApiKey, Request, RequestHeader, decode_request, encode_request, split_request};
+
+use crate::draft::PREFIX;
+use crate::world::{COMING_AND_GOING, STANDING, World};
+
+/// The longest poll that an attacker waits out; those that it abandons are longer.
+const WAIT_MS_MAX: i32 = 50;
+/// The most partitions that an attacker's topic has, unless it asks for more than any node would make.
+const PARTITIONS_MAX: i32 = 4;
+/// A node refuses this many partitions at once.
+const PARTITIONS_REFUSED: i32 = 100_000;
+
+/// Changes a frame, its size in front, that would do what attackers may not.
+pub(crate) fn tame(frame: &mut Vec<u8>, world: &World) {
+    let whole = Bytes::copy_from_slice(&frame[PREFIX..]);
+    let Ok((header, body)) = split_request(whole) else { return };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few of the 89 APIs change or wait")]
+    let tamed = match header.api_key {
+        ApiKey::CreateTopics => rewrite(&header, body, create_topics),
+        ApiKey::Metadata => rewrite(&header, body, metadata),
+        ApiKey::DeleteTopics => rewrite(&header, body, |request| delete_topics(request, world)),
+        ApiKey::Produce => rewrite(&header, body, |request| produce(request, world)),
+        ApiKey::Fetch => rewrite(&header, body, fetch),
+        _ => None,
+    };
+    if let Some(tamed) = tamed {
+        *frame = tamed;
+    }
+}
+
+fn rewrite<R: Request>(header: &RequestHeader, body: Bytes, change: impl FnOnce(&mut R) -> bool) -> Option<Vec<u8>> {
+    let mut request = decode_request::<R>(header.api_version, body).ok()?;
+    if !change(&mut request) {
+        return None;
+    }
+    let mut frame = encode_request(header.api_version, header.correlation_id, "tamed", &request);
+    Some(frame.copy_to_bytes(frame.remaining()).to_vec())
+}
+
+/// Whether a topic of that name could be made, and must not be.
+fn is_foreign(name: &str) -> bool {
+    TopicName::new(name).is_ok() && !World::may_exist(name)
+}
+
+/// One of the few names, the same one each time.
+fn instead(name: &str) -> String {
+    COMING_AND_GOING[name.len() % COMING_AND_GOING.len()].to_owned()
+}
+
+fn create_topics(request: &mut CreateTopicsRequest) -> bool {
+    let mut changed = false;
+    for topic in &mut request.topics {
+        if is_foreign(&topic.name) {
+            topic.name = instead(&topic.name);
+            changed = true;
+        }
+        if topic.num_partitions > PARTITIONS_MAX && topic.num_partitions < PARTITIONS_REFUSED {
+            topic.num_partitions %= PARTITIONS_MAX;
+            changed = true;
+        }
+        if topic.assignments.len() > 16 {
+            topic.assignments.truncate(16);
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn metadata(request: &mut MetadataRequest) -> bool {
+    let names = request.topics.iter_mut().flatten().filter_map(|topic| topic.name.as_mut());
+    let mut changed = false;
+    for name in names.filter(|name| is_foreign(name)) {
+        *name = instead(name);
+        changed = true;
+    }
+    changed
+}
+
+fn delete_topics(request: &mut DeleteTopicsRequest, world: &World) -> bool {
+    let is_standing = |name: &str| STANDING.iter().any(|(standing, _)| *standing == name);
+    let is_kept = |name: &str| world.is_protected(name, TopicId::ZERO) || is_standing(name);
+    let mut changed = false;
+    for name in request.topic_names.iter_mut().filter(|name| is_kept(name)) {
+        *name = instead(name);
+        changed = true;
+    }
+    for topic in &mut request.topics {
+        if let Some(name) = topic.name.as_mut().filter(|name| is_kept(name)) {
+            *name = instead(name);
+            changed = true;
+        }
+        let id = topic.topic_id;
+        if world.is_protected("", id) || world.standing.iter().any(|topic| topic.id == id) {
+            topic.topic_id = TopicId::new([1; 16]);
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn produce(request: &mut ProduceRequest, world: &World) -> bool {
+    let mut changed = false;
+    for topic in &mut request.topic_data {
+        if world.is_protected(&topic.name, topic.topic_id) {
+            topic.name = instead("");
+            topic.topic_id = TopicId::new([1; 16]);
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn fetch(request: &mut FetchRequest) -> bool {
+    let is_long = request.max_wait_ms > WAIT_MS_MAX;
+    request.max_wait_ms = request.max_wait_ms.min(WAIT_MS_MAX);
+    is_long
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla::protocol::messages::create_topics::CreatableTopic;
+    use ottla::protocol::messages::delete_topics::DeleteTopicState;
+
+    use super::*;
+    use crate::world::GOOD_TOPIC;
+
+    fn tamed<R: Request>(version: i16, request: &R) -> R {
+        let mut frame = encode_request(version, 1, "me", request);
+        let mut frame = frame.copy_to_bytes(frame.remaining()).to_vec();
+        tame(&mut frame, &World::imagined());
+        let (_, body) = split_request(Bytes::from(frame[PREFIX..].to_vec())).expect("a request");
+        decode_request(version, body).expect("a request")
+    }
+
+    #[test]
+    fn a_topic_outside_the_set_is_renamed_and_an_invalid_name_is_left() {
+        let topic = |name: &str| CreatableTopic { name: name.to_owned(), num_partitions: 9_999, ..Default::default() };
+        let request = CreateTopicsRequest { topics: vec![topic("other"), topic("../x")], ..Default::default() };
+        let topics = tamed(5, &request).topics;
+        assert!(World::may_exist(&topics[0].name));
+        assert_eq!(topics[1].name, "../x");
+        assert!(topics[0].num_partitions <= PARTITIONS_MAX);
+    }
+
+    #[test]
+    fn the_good_topic_cannot_be_deleted() {
+        let world = World::imagined();
+        let by_name = DeleteTopicState { name: Some(GOOD_TOPIC.to_owned()), topic_id: TopicId::ZERO };
+        let by_id = DeleteTopicState { name: None, topic_id: world.good.id };
+        let request = DeleteTopicsRequest { topics: vec![by_name, by_id], ..Default::default() };
+        let topics = tamed(6, &request).topics;
+        assert_ne!(topics[0].name.as_deref(), Some(GOOD_TOPIC));
+        assert_ne!(topics[1].topic_id, world.good.id);
+    }
+}

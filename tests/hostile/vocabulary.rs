@@ -1,0 +1,63 @@
+//! Plausible and extreme values for the fields of requests, by the names of the fields (reliability P5, P7 to P12).
+//!
+//! Waits are short: a test has better things to do than to wait for what it asked for.
+
+use ottla::protocol::ApiKey;
+
+use crate::draft::Place;
+use crate::random::Random;
+use crate::world::World;
+
+const EXTREMES: [i64; 8] =
+    [0, -1, i64::MAX, i64::MIN, 0x7fff_ffff_7fff_ffff, 0x8000_0000_8000, 0x7ff8_0000_0000_0000, 0x7fff];
+
+/// A number for a field. The lower bytes are taken where the field is narrower.
+pub(crate) fn number(place: Place<'_>, random: &mut Random) -> i64 {
+    let sane: &[i64] = match place.name {
+        "partition" | "partition_index" | "index" | "partitions" => &[0, 0, 0, 1, 1, 2],
+        "max_wait_ms" => &[0, 1, 5, 20],
+        "timeout_ms" | "transaction_timeout_ms" => &[0, 100, 1_000, 30_000],
+        "min_bytes" => &[0, 1, 1_000],
+        "max_bytes" | "partition_max_bytes" => &[0, 1, 1_024, 1 << 16],
+        "fetch_offset" => &[0, 1, 5, 100, 1_000],
+        "log_start_offset" | "current_leader_epoch" | "last_fetched_epoch" | "leader_epoch" => &[-1, -1, 0, 1],
+        "session_id" => &[0, 0, 0, 1, 2],
+        "session_epoch" => &[-1, 0, 0, 1, 2],
+        "acks" => &[-1, -1, -1, 1, 1, 0, 2],
+        "timestamp" => &[-1, -2, -3, -4, -5, -6, -100, 0, 1_700_000_000_000],
+        "replica_id" => &[-1, -1, -1, -1, -2, 0, 1, 5],
+        "replica_epoch" | "producer_id" | "producer_epoch" => &[-1, 0, 1],
+        "num_partitions" => &[1, 1, 2, 3, -1],
+        "replication_factor" => &[1, 1, -1, 2],
+        "broker_ids" => &[1, 1, 1, 2, 0],
+        "isolation_level" | "key_type" | "endpoint_type" => &[0, 1, 2],
+        "resource_type" => &[2, 2, 4, 8, 16, 0],
+        "response_partition_limit" => &[0, 1, 2_000],
+        _ => &[0, 1, 2, 100],
+    };
+    random.mostly(sane, &EXTREMES)
+}
+
+/// A text for a field.
+pub(crate) fn text(api: ApiKey, place: Place<'_>, world: &World, random: &mut Random) -> String {
+    match (place.parent, place.name) {
+        ("configs", "name") | (_, "configuration_keys") => {
+            let names = ["retention.ms", "retention.bytes", "max.message.bytes", "compression.type", "cleanup.policy"];
+            let odd = ["", "no.such.config", "min.insync.replicas", "message.timestamp.type", "log.dirs"];
+            let names = if random.chance(4) { odd } else { names };
+            (*random.pick(&names)).to_owned()
+        }
+        ("configs", "value") => {
+            let values =
+                ["1000000", "zstd", "gzip", "compact", "delete", "-1", "", "NaN", "1e308", "-0", "file:///etc"];
+            (*random.pick(&values)).to_owned()
+        }
+        (_, "name" | "topic" | "topic_name" | "topic_names") => world.name(random),
+        (_, "resource_name") if random.chance(3) => (*random.pick(&["1", "0", "-1", "99", ""])).to_owned(),
+        (_, "resource_name") => world.name(random),
+        (_, "client_software_name" | "client_software_version") if api == ApiKey::ApiVersions => {
+            (*random.pick(&["hostile", "1.0", "", "-", "a b", "\u{7f}"])).to_owned()
+        }
+        _ => (*random.pick(&["", "group", "transaction", "\u{202e}", "漢字", "nul\0"])).to_owned(),
+    }
+}
