@@ -264,12 +264,6 @@ impl Quorum {
         describe::describe(&self.core)
     }
 
-    /// The quorum's own runtime: what serves its frames should live there, out of reach of client load.
-    #[must_use]
-    pub fn runtime(&self) -> Handle {
-        self.threads.handle().clone()
-    }
-
     /// Answers one request frame of another node's quorum. May be dropped at any point.
     pub async fn handle(&self, request: Bytes) -> Bytes {
         let core = Arc::clone(&self.core);

@@ -147,7 +147,9 @@ fn check_loss(log: LogBounds, snapshot: Option<u64>, committed: Option<LogId>) -
 /// run out wherever our own clock says that no leader was heard for an election timeout.
 fn config(options: &QuorumOptions) -> Result<Config, StartError> {
     let lease = millis(options.election_timeout_min).saturating_mul(9) / 10;
-    let append_timeout = (lease / 2).max(millis(options.heartbeat));
+    // As long as openraft admits: on a starved machine a round trip takes hundreds of milliseconds, and an append that
+    // times out is sent again and again.
+    let append_timeout = lease - 2;
     let config = Config {
         cluster_name: "ottla".to_owned(),
         heartbeat_interval: append_timeout,

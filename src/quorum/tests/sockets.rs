@@ -1,18 +1,22 @@
 //! The quorum over real sockets.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
 use super::world::{eventually, n, proposal};
 use crate::env::{Clock, SystemClock, SystemFiles, SystemSeed};
 use crate::model::{DirectoryId, NodeId};
-use crate::quorum::{Quorum, QuorumOptions, QuorumWorld, Voter};
+use crate::quorum::{CallError, PeerCaller, Quorum, QuorumOptions, QuorumWorld, Voter};
 use crate::telemetry::TransportMetrics;
 use crate::transport::{
-    BeatSource, HostPort, Listener, Liveness, LivenessOptions, PeerRoute, Peers, PeersOptions, Service,
+    self, BeatSource, HostPort, Listener, Liveness, LivenessOptions, PeerRoute, PeerService, Peers, PeersOptions,
+    Service,
 };
 
 struct NoBeats;
@@ -20,6 +24,45 @@ struct NoBeats;
 impl BeatSource for NoBeats {
     fn beat(&self) -> Bytes {
         Bytes::new()
+    }
+}
+
+/// The way to other nodes, as `node` has it.
+#[derive(Debug)]
+struct Caller(Peers);
+
+impl PeerCaller for Caller {
+    fn call<'a>(
+        &'a self,
+        node: NodeId,
+        address: &'a str,
+        request: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Bytes, CallError>> {
+        Box::pin(async move {
+            let address: HostPort = address.parse().unwrap();
+            let answer = self.0.call(node, &address, Service::QUORUM, request, timeout).await;
+            answer.map_err(|error| match error {
+                transport::CallError::Refused => CallError::Refused,
+                transport::CallError::Closed => CallError::Lost,
+                transport::CallError::TimedOut => CallError::TimedOut,
+                transport::CallError::Unreachable
+                | transport::CallError::Unresolved
+                | transport::CallError::WrongNode { .. }
+                | transport::CallError::Rejected
+                | transport::CallError::Overloaded
+                | transport::CallError::TooLarge { .. } => CallError::Unreachable,
+            })
+        })
+    }
+}
+
+struct Answerer(Quorum);
+
+impl PeerService for Answerer {
+    fn call(&self, _: Service, _: SocketAddr, payload: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+        let quorum = self.0.clone();
+        Box::pin(async move { Some(quorum.handle(payload).await) })
     }
 }
 
@@ -40,10 +83,11 @@ async fn start(node: NodeId, listener: Listener, voters: Vec<Voter>) -> Node {
         files: Arc::new(SystemFiles::default()),
         clock: Arc::<SystemClock>::clone(&clock),
         seed: Arc::new(SystemSeed),
-        peers: Arc::new(Peers::new(PeersOptions::new(node), TransportMetrics::unregistered())),
+        peers: Arc::new(Caller(Peers::new(PeersOptions::new(node), TransportMetrics::unregistered()))),
     };
     let quorum = Quorum::start(options, world, Box::new(|_| {})).await.unwrap();
-    let route = PeerRoute { service: Service::QUORUM, runtime: quorum.runtime(), handler: Arc::new(quorum.clone()) };
+    let route =
+        PeerRoute { service: Service::QUORUM, runtime: quorum.runtime(), handler: Arc::new(Answerer(quorum.clone())) };
     let metrics = TransportMetrics::unregistered();
     let started = Liveness::start(LivenessOptions::new(node), listener, vec![route], Arc::new(NoBeats), clock, metrics);
     Node { quorum, liveness: started.unwrap().0, _dir: dir }
