@@ -264,9 +264,9 @@ impl PeerCaller for QuorumPeers {
 fn quorum_error(error: CallError) -> QuorumCallError {
     match error {
         CallError::Refused => QuorumCallError::Refused,
-        CallError::Unreachable | CallError::Unresolved | CallError::WrongNode { .. } | CallError::Overloaded => {
-            QuorumCallError::Unreachable
-        }
+        // A container that is gone has no name any more: as good a proof of its death as a refused connection.
+        CallError::Unresolved => QuorumCallError::Unresolved,
+        CallError::Unreachable | CallError::WrongNode { .. } | CallError::Overloaded => QuorumCallError::Unreachable,
         CallError::TimedOut => QuorumCallError::TimedOut,
         CallError::Closed | CallError::Rejected => QuorumCallError::Lost,
         CallError::TooLarge { .. } => QuorumCallError::Malformed,

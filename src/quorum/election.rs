@@ -105,17 +105,16 @@ pub(crate) async fn probe_leader(core: &Core) {
 
 /// Asks the other voters; ends as soon as the outcome is certain. Of those without a leader the one with the longest
 /// log and then the highest id is the best, so that two that lost their leader together do not depose each other.
-pub(crate) async fn poll(core: &Core, metrics: &Metrics) -> Poll {
+pub(crate) async fn poll(core: &Core, metrics: &Metrics, patience: Duration) -> Poll {
     let configs = configs(metrics);
     let mine = last_log(core);
     let mut leaderless = BTreeSet::from([core.links.id()]);
     let mut no_better = leaderless.clone();
     let heard = core.links.contacts.heard();
     let ask = PreVote { last_log: mine, refused: heard.refused };
-    let options = &core.links.options;
     // The silent leader is asked as well, for it may only have stepped down, but hardly waited for.
     let silent = heard.leader.map(|leader| leader.node_id);
-    let timeout = |id: u64| if Some(id) == silent { options.heartbeat } else { options.election_timeout_min / 2 };
+    let timeout = |id: u64| if Some(id) == silent { core.links.options.heartbeat } else { patience };
     let peers = other_voters(metrics, &core.links);
     let mut answers: FuturesUnordered<_> = peers
         .iter()
@@ -139,10 +138,9 @@ pub(crate) async fn poll(core: &Core, metrics: &Metrics) -> Poll {
 
 /// Campaigns; once more if another's released lease was ahead by the order of node ids. Returns when a leader is
 /// known, another has this node's vote, or time is up.
-pub(crate) async fn campaign(core: &Core) {
+pub(crate) async fn campaign(core: &Core, patience: Duration) {
     const ATTEMPTS: u32 = 3;
     let me = core.links.id();
-    let timeout = core.links.options.election_timeout_min / 2;
     for _ in 0..ATTEMPTS {
         let before = core.metrics().current_term;
         if core.raft.trigger().elect().await.is_err() {
@@ -150,7 +148,7 @@ pub(crate) async fn campaign(core: &Core) {
         }
         let overtaken = |m: &Metrics| m.vote.leader_id.node_id != me && m.vote.leader_id.term == m.current_term;
         let decided = |m: &Metrics| m.current_term > before && (m.current_leader.is_some() || overtaken(m));
-        let waited = core.raft.wait(Some(timeout)).metrics(decided, "an election is decided").await;
+        let waited = core.raft.wait(Some(patience)).metrics(decided, "an election is decided").await;
         let Ok(metrics) = waited else { return };
         // Overtaken by a vote that is asked of this node: its candidate may win. By one that was only heard of: it is a
         // released lease, whose candidate has failed.

@@ -71,6 +71,18 @@ pub enum StartError {
         /// The last that is known otherwise.
         covered: Option<u64>,
     },
+    /// The log ends before what this node knows to be committed: it has lost what it acknowledged.
+    #[error(
+        "the metadata log ends at {log_end}, but entry {committed} was committed on this node: the disk has lost what \
+         it acknowledged. Move the quorum's directory aside and start with an empty one under a new directory id; the \
+         quorum takes the node in anew (a voter must be replaced first)"
+    )]
+    Lost {
+        /// The entry known to be committed.
+        committed: u64,
+        /// One past the last there is.
+        log_end: u64,
+    },
     /// openraft did not start.
     #[error("the raft core: {reason}")]
     Raft {

@@ -164,8 +164,9 @@ pub(crate) async fn form(core: Arc<Core>, seed: Arc<dyn Seed>) {
             let cluster = ClusterId::new(seed.uuid());
             let records = vec![Record::ClusterFormed { cluster }];
             let proposal = Proposal { term: seen.term, base: LogIndex::new(0), records };
-            let written = core.raft.client_write(Payload(Arc::new(proposal))).await;
-            if written.is_ok() {
+            let written = core.raft.client_write(Payload(Arc::new(proposal)));
+            // A stranded write (trap 9) must not keep the cluster without an id.
+            if matches!(tokio::time::timeout(core.links.options.proposal_timeout, written).await, Ok(Ok(_))) {
                 continue;
             }
         }

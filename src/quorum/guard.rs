@@ -27,6 +27,8 @@ struct Guard {
     pause: Duration,
     /// How long a silence it bears.
     patience: Duration,
+    /// Campaigns since a leader was heard.
+    failures: u32,
     /// The sign of life since which the leader was probed.
     probed: Option<Instant>,
 }
@@ -43,6 +45,7 @@ pub(crate) async fn run(core: Arc<Core>, seed: Arc<dyn Seed>) {
         asked: Instant::ZERO,
         pause: Duration::ZERO,
         patience,
+        failures: 0,
         probed: None,
     };
     loop {
@@ -94,30 +97,42 @@ impl Guard {
         if is_alone {
             if metrics.vote.leader_id.node_id != self.core.links.id() || self.is_rested() {
                 self.asked = self.core.now();
-                election::campaign(&self.core).await;
+                election::campaign(&self.core, self.vote_patience()).await;
             }
             return;
         }
         self.probe().await;
         let heard = self.core.links.contacts.heard();
-        let is_due =
-            heard.refused && self.is_rested() || self.core.now().since(heard.at.max(self.asked)) >= self.patience;
+        if heard.at > self.asked {
+            self.failures = 0;
+        }
+        let is_leaderless = heard.refused || self.core.now().since(heard.at) >= self.patience;
+        // A worse candidate that yields to this one waits for it.
+        let is_nudged = self.core.nudged.swap(false, Ordering::Relaxed) && election::is_leaderless(&self.core);
+        let is_due = is_nudged || is_leaderless && self.is_rested();
         if !is_due {
             return;
         }
-        let options = &self.core.links.options;
-        self.pause = options.election_timeout_min / 2;
-        match election::poll(&self.core, metrics).await {
+        self.pause = self.core.links.options.election_timeout_min / 2;
+        let patience = self.vote_patience();
+        match election::poll(&self.core, metrics, patience).await {
             Poll::Campaign => {
                 tracing::info!(term = metrics.current_term, "no leader heard by a majority, campaigning");
-                election::campaign(&self.core).await;
+                self.failures = self.failures.saturating_add(1);
+                election::campaign(&self.core, patience).await;
             }
             Poll::Yield => tracing::info!("no leader heard by a majority, a better candidate goes first"),
             // The others may have heard the leader a heartbeat later than this node: ask again soon.
-            Poll::Stay => self.pause = options.heartbeat,
+            Poll::Stay => self.pause = self.core.links.options.heartbeat,
         }
         self.asked = self.core.now();
         self.patience = election::patience(&self.core, self.seed.number());
+    }
+
+    /// How long to wait for the others' votes: longer after each campaign that failed, for on a starved machine a round
+    /// trip can take longer than any timeout that suits a healthy one.
+    fn vote_patience(&self) -> Duration {
+        self.core.links.options.election_timeout_min / 2 * (1 + self.failures.min(7))
     }
 
     /// Whether it is long enough since this voter asked last.

@@ -233,7 +233,8 @@ impl Quorum {
         self.change(async move |core| members::replace_voter(&core, Identity { node, directory }, address).await).await
     }
 
-    /// Takes a node, voter or observer, out of the quorum; only on the leader.
+    /// Takes a node, voter or observer, out of the quorum; only on the leader. A node that still runs asks to be taken
+    /// in again, as an observer: stop it first, or follow with nothing when only its vote was to go.
     ///
     /// # Errors
     /// See [`MembershipError`].

@@ -21,7 +21,7 @@ use super::network::Network;
 use super::options::QuorumOptions;
 use super::snapshot::SnapshotDir;
 use super::state_machine::{Outlets, StateMachine};
-use super::types::{RaftNode, raft_id};
+use super::types::{LogId, RaftNode, raft_id};
 use super::vote::SmallFiles;
 use super::{Leadership, OpenLog, QuorumWorld};
 
@@ -99,6 +99,7 @@ fn recover(options: &QuorumOptions, world: &QuorumWorld, open_log: OpenLog) -> R
         small.save_vote(&vote)?;
     }
     files.sync_dir(dir).map_err(StartError::Dir)?;
+    let committed = small.read_committed();
     let log = open_log(options, world).map_err(LogStoreError::from)?;
     let (log, bounds) = LogStore::start(log, small)?;
     let snapshots = SnapshotDir::open(Arc::clone(files), dir.join("snapshots"))?;
@@ -117,6 +118,7 @@ fn recover(options: &QuorumOptions, world: &QuorumWorld, open_log: OpenLog) -> R
         };
     }
     check_gap(bounds, &state)?;
+    check_loss(bounds, trusted, committed)?;
     Ok(Recovered { log, store, state, snapshots })
 }
 
@@ -128,12 +130,26 @@ fn check_gap(log: LogBounds, state: &State) -> Result<(), StartError> {
     Ok(())
 }
 
+/// What is committed here was appended and flushed here first: a log that ends before has lost what it acknowledged,
+/// and whoever acknowledged may not vote (reliability.md 4.5, rule 17).
+fn check_loss(log: LogBounds, snapshot: Option<u64>, committed: Option<LogId>) -> Result<(), StartError> {
+    let held = log.end.max(snapshot.map_or(0, |index| index + 1));
+    match committed {
+        Some(committed) if committed.index >= held => {
+            Err(StartError::Lost { committed: committed.index, log_end: log.end })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// openraft's settings. Elections and heartbeats are the guard's, so openraft's own are off, and of its times two
 /// matter: the append timeout (`heartbeat_interval`, trap 2) and the lease (`election_timeout_max`), which must have
 /// run out wherever our own clock says that no leader was heard for an election timeout.
 fn config(options: &QuorumOptions) -> Result<Config, StartError> {
     let lease = millis(options.election_timeout_min).saturating_mul(9) / 10;
-    let append_timeout = (lease / 2).max(millis(options.heartbeat));
+    // As long as openraft admits: on a starved machine a round trip takes hundreds of milliseconds, and an append that
+    // times out is sent again and again.
+    let append_timeout = lease - 2;
     let config = Config {
         cluster_name: "ottla".to_owned(),
         heartbeat_interval: append_timeout,

@@ -86,19 +86,19 @@ const QUORUM: &[Key] = &[
     .example("1@localhost:9093"),
     number(
         "controller.quorum.heartbeat.interval.ms",
-        "60",
+        "75",
         (1, 60_000),
         "How often the quorum's leader is heard by the others. Must exceed a round trip and a disk flush.",
     ),
     number(
         "controller.quorum.election.timeout.ms",
-        "300",
+        "400",
         (2, 600_000),
         "For how long a voter that hears no leader still counts on it.",
     ),
     number(
         "controller.quorum.election.timeout.max.ms",
-        "400",
+        "500",
         (2, 600_000),
         "A voter stands for election after a random time between the two.",
     ),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::world::{World, eventually, n, proposal};
 use crate::model::LogIndex;
-use crate::quorum::{MembershipError, ProposeError, QuorumOptions};
+use crate::quorum::{MembershipError, ProposeError, QuorumOptions, StartError};
 
 fn plain(_: &mut QuorumOptions) {}
 
@@ -139,6 +139,18 @@ async fn all_nodes_restart_from_disk_with_what_they_had() {
     world.all_have("r59").await;
     assert_eq!(world.image(n(2)).cluster(), cluster);
     eventually(|| world.image(n(1)) == world.image(n(2)) && world.image(n(1)) == world.image(n(3))).await;
+}
+
+#[tokio::test]
+async fn a_node_that_lost_committed_entries_does_not_start() {
+    let mut world = World::running(&[1], plain).await;
+    world.write("a").await;
+    world.kill(n(1));
+    let log = world.disks[&n(1)].path().join("log");
+    eventually(|| world.is_closed(n(1))).await;
+    std::fs::remove_dir_all(&log).unwrap();
+    let refused = world.try_start(n(1)).await;
+    assert!(matches!(refused, Err(StartError::Lost { .. })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -5,5 +5,6 @@ mod conformance;
 mod golden;
 mod logs;
 mod recovery;
+mod sockets;
 mod timing;
 mod world;

@@ -223,6 +223,11 @@ impl World {
         Ok(())
     }
 
+    /// Whether the last life of a node has let go of its log.
+    pub(crate) fn is_closed(&self, node: NodeId) -> bool {
+        self.disks[&node].open.strong_count() == 0
+    }
+
     pub(crate) async fn start(&mut self, node: NodeId) {
         self.try_start(node).await.unwrap();
     }
