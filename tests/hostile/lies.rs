@@ -130,7 +130,8 @@ fn impossible_length(random: &mut Random) -> Lie {
 
 fn other_magic(random: &mut Random) -> Lie {
     let magic = *random.pick(&[0, 1, 3, 0x7f, 0xff]);
-    resealed(plain(random), MAGIC, &[magic], &[INVALID_RECORD, UNSUPPORTED_FOR_MESSAGE_FORMAT])
+    // A format that never was is a corrupt message to Kafka, one of the past an invalid record.
+    resealed(plain(random), MAGIC, &[magic], &[CORRUPT_MESSAGE, INVALID_RECORD, UNSUPPORTED_FOR_MESSAGE_FORMAT])
 }
 
 fn two_batches(random: &mut Random) -> Lie {
