@@ -189,7 +189,7 @@ fn print_latencies(report: &good::Report) {
 }
 
 /// Makes the topics and learns their ids.
-async fn make_world(port: u16) -> World {
+pub(crate) async fn make_world(port: u16) -> World {
     let mut client = Client::connect(Ipv4Addr::LOCALHOST, port).await.expect("the node listens");
     let topic = |name: &str, configs: &[(&str, &str)]| CreatableTopic {
         name: name.to_owned(),
