@@ -15,6 +15,7 @@ mod reader;
 mod writer;
 mod int;
 mod text;
+mod payload;
 mod array;
 mod tags;
 mod layout;
@@ -24,10 +25,11 @@ pub use error::DecodeError;
 pub use layout::{Field, Kind, Versions};
 pub use message::Message;
 pub(crate) use message::{field, fields, message};
+pub use payload::Payload;
 pub use reader::{ELEMENTS_MAX, Reader};
 pub use tags::{Tag, TagReader, TagWriter};
 pub use text::TEXT_SIZE_MAX;
-pub use writer::{SHARED_SIZE_MIN, Writer};
+pub use writer::{Piece, SHARED_SIZE_MIN, Writer};
 
 /// Which of a message's encodings is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

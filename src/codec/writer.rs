@@ -16,11 +16,23 @@ pub struct Writer {
     shared_size: usize,
 }
 
-/// Bytes of somebody else that stand before `copied[at]`.
+/// What stands before `copied[at]` and was not copied.
 #[derive(Debug)]
 struct Shared {
     at: usize,
-    bytes: Bytes,
+    piece: Piece,
+}
+
+/// A part of what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes; not empty.
+    Bytes(Bytes),
+    /// Room for bytes that somebody else has.
+    Gap {
+        /// How many.
+        size: usize,
+    },
 }
 
 /// Declares the writing of a number of fixed size.
@@ -92,7 +104,15 @@ impl Writer {
             return;
         }
         self.shared_size += bytes.len();
-        self.shared.push(Shared { at: self.copied.len(), bytes: bytes.clone() });
+        self.shared.push(Shared { at: self.copied.len(), piece: Piece::Bytes(bytes.clone()) });
+    }
+
+    /// Leaves room for bytes that somebody else will put there.
+    pub fn put_gap(&mut self, size: usize) {
+        if size > 0 {
+            self.shared_size += size;
+            self.shared.push(Shared { at: self.copied.len(), piece: Piece::Gap { size } });
+        }
     }
 
     /// Writes an unsigned variable-length integer.
@@ -115,7 +135,7 @@ impl Writer {
         let offset = self.copied.len();
         self.copied.put_slice(&other.copied);
         self.shared_size += other.shared_size;
-        self.shared.extend(other.shared.into_iter().map(|s| Shared { at: offset + s.at, bytes: s.bytes }));
+        self.shared.extend(other.shared.into_iter().map(|s| Shared { at: offset + s.at, piece: s.piece }));
     }
 
     /// Writes over the integer at the very front, which must have been copied there: the size of a frame is known last.
@@ -127,23 +147,36 @@ impl Writer {
         self.copied[..4].copy_from_slice(&value.to_be_bytes());
     }
 
-    /// Ends the writing. No chunk is empty.
+    /// Ends the writing.
     #[must_use]
-    pub fn into_chunks(self) -> Vec<Bytes> {
-        let mut chunks = Vec::with_capacity(2 * self.shared.len() + 1);
+    pub fn into_pieces(self) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut rest = self.copied.freeze();
         let mut taken = 0;
-        for Shared { at, bytes } in self.shared {
+        for Shared { at, piece } in self.shared {
             if at > taken {
-                chunks.push(rest.split_to(at - taken));
+                pieces.push(Piece::Bytes(rest.split_to(at - taken)));
                 taken = at;
             }
-            chunks.push(bytes);
+            pieces.push(piece);
         }
         if !rest.is_empty() {
-            chunks.push(rest);
+            pieces.push(Piece::Bytes(rest));
         }
-        chunks
+        pieces
+    }
+
+    /// Ends the writing. No chunk is empty.
+    ///
+    /// # Panics
+    /// When room was left for somebody else's bytes.
+    #[must_use]
+    pub fn into_chunks(self) -> Vec<Bytes> {
+        let bytes = |piece| match piece {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Gap { .. } => panic!("who leaves gaps takes the pieces"),
+        };
+        self.into_pieces().into_iter().map(bytes).collect()
     }
 
     /// Ends the writing with one piece, copying what was shared.

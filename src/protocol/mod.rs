@@ -20,7 +20,7 @@ pub use error_code::ErrorCode;
 pub use frame::{Frame, FrameError};
 pub use header::{HeaderError, RequestHeader, correlation_id, split_request};
 
-use crate::codec::{DecodeError, Message, Reader};
+use crate::codec::{DecodeError, Message, Piece, Reader, Writer};
 
 /// The body of a request.
 pub trait Request: Message {
@@ -55,6 +55,18 @@ pub fn encode_response<R: Response>(version: i16, correlation_id: i32, response:
     header::put_response(&mut writer, R::KEY, version, correlation_id);
     response.encode_body(version, &mut writer);
     frame::finish(writer)
+}
+
+/// Writes a response without the size in front of it; where a payload is elsewhere, a piece is a gap.
+///
+/// # Panics
+/// When `version` is not in the message's table.
+#[must_use]
+pub fn encode_response_pieces<R: Response>(version: i16, correlation_id: i32, response: &R) -> Vec<Piece> {
+    let mut writer = Writer::new();
+    header::put_response(&mut writer, R::KEY, version, correlation_id);
+    response.encode_body(version, &mut writer);
+    writer.into_pieces()
 }
 
 /// Writes a request as a whole frame.
@@ -130,7 +142,7 @@ mod tests {
     #[test]
     fn the_records_of_a_fetch_response_are_not_copied() {
         let records = Bytes::from(vec![1; 10_000]);
-        let partition = fetch::PartitionData { records: Some(records.clone()), ..Default::default() };
+        let partition = fetch::PartitionData { records: Some(records.clone().into()), ..Default::default() };
         let topic = fetch::FetchableTopicResponse { partitions: vec![partition], ..Default::default() };
         let response = FetchResponse { responses: vec![topic], ..Default::default() };
         let frame = encode_response(17, 1, &response);
@@ -139,7 +151,7 @@ mod tests {
         all.advance(4);
         let decoded: FetchResponse = decode_response(17, all.clone()).unwrap();
         assert_eq!(decoded, response);
-        let shared = decoded.responses[0].partitions[0].records.clone().unwrap();
+        let shared = decoded.responses[0].partitions[0].records.clone().unwrap().into_bytes();
         assert!(all.as_ptr_range().contains(&shared.as_ptr()));
     }
 }

@@ -283,7 +283,7 @@ impl LeaderTask {
                 end: Offset::new(data.diverging_epoch.end_offset),
             })
         } else {
-            let bytes = data.records.unwrap_or_default();
+            let bytes = data.records.unwrap_or_default().into_bytes();
             self.inner.metrics.partition.replicated_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             FetchedOutcome::Records {
                 bytes,

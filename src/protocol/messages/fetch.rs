@@ -1,9 +1,7 @@
 //! Fetch: read record batches; replicas fetch with it, too. From version 13 topics are named by id only.
 
-use bytes::Bytes;
-
 use super::leader_hint::{LeaderIdAndEpoch, NodeEndpoint};
-use crate::codec::message;
+use crate::codec::{Payload, message};
 use crate::model::{DirectoryId, TopicId};
 use crate::protocol::ErrorCode;
 
@@ -86,7 +84,7 @@ message! {
         snapshot_id: SnapshotId, in 12.., tag 2;
         aborted_transactions: Option<Vec<AbortedTransaction>>;
         preferred_read_replica: i32 = -1, in 11..;
-        records: Option<Bytes>;
+        records: Option<Payload>;
     }
 
     /// Where the fetcher's last epoch ends in the leader's log, when their logs differ.
