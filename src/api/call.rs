@@ -9,10 +9,10 @@ use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 
 use super::context::Context;
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, Piece};
 use crate::protocol::frame::PREFIX_SIZE;
-use crate::protocol::{Request, Response, decode_request, encode_response};
-use crate::transport::Answer;
+use crate::protocol::{Request, Response, decode_request, encode_response, encode_response_pieces};
+use crate::transport::{Answer, Chunk};
 
 /// The rest of the work on a request.
 pub(super) type Answering = BoxFuture<'static, Answer>;
@@ -49,6 +49,36 @@ impl Call {
         let response = handler(self.context, self.caller, request);
         let correlation_id = self.correlation_id;
         Ok(Box::pin(async move { answer(version, correlation_id, &response.await) }))
+    }
+}
+
+/// Encodes a response some of whose payloads are elsewhere: `elsewhere` has them, in their order.
+pub(super) fn answer_with<R: Response>(
+    version: i16,
+    correlation_id: i32,
+    response: &R,
+    elsewhere: Vec<Chunk>,
+) -> Answer {
+    let mut elsewhere = elsewhere.into_iter();
+    let mut chunks = Vec::new();
+    for piece in encode_response_pieces(version, correlation_id, response) {
+        match piece {
+            Piece::Bytes(bytes) => chunks.push(Chunk::Bytes(bytes)),
+            Piece::Gap { size } => fill(size, &mut elsewhere, &mut chunks),
+        }
+    }
+    assert!(elsewhere.next().is_none(), "every chunk that is elsewhere has its gap");
+    Answer::send_chunks(chunks)
+}
+
+/// Moves the chunks that fill one gap.
+fn fill(size: usize, elsewhere: &mut impl Iterator<Item = Chunk>, chunks: &mut Vec<Chunk>) {
+    let mut missing = size;
+    while missing > 0 {
+        let chunk = elsewhere.next().expect("every gap has its chunks");
+        assert!(chunk.size() <= missing, "a chunk stands in one gap");
+        missing -= chunk.size();
+        chunks.push(chunk);
     }
 }
 

@@ -5,18 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::call::Caller;
+use super::call::{Answering, Call, Caller, answer_with};
 use super::context::{Context, TopicNamed, find_partition, known_epoch, millis};
 use super::error;
 use super::fetch_answer::Answers;
 use crate::broker::{FetchPlan, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
+use crate::codec::{DecodeError, Payload};
 use crate::machines::metadata::Image;
 use crate::model::{BrokerEpoch, NodeId, Offset, PartitionId};
 use crate::partition::{ConsumerIsolation, ReadRequest, Reader};
-use crate::protocol::ErrorCode;
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData};
+use crate::protocol::{ErrorCode, decode_request};
+use crate::transport::Chunk;
 
 /// From this version on topics are named by id.
 const BY_ID_FROM: i16 = 13;
@@ -26,13 +26,24 @@ const FROM_FOLLOWER_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
 
 /// Serves the request.
-pub(super) async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> FetchResponse {
+pub(super) fn start(call: Call) -> Result<Answering, DecodeError> {
+    let Call { context, caller, correlation_id, body } = call;
+    let version = caller.version;
+    let request = decode_request::<FetchRequest>(version, body)?;
+    Ok(Box::pin(async move {
+        let (response, records) = fetch(context, caller, request).await;
+        answer_with(version, correlation_id, &response, records)
+    }))
+}
+
+/// The response, and the records that are not in it.
+async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> (FetchResponse, Vec<Chunk>) {
     let version = caller.version;
     let reader = reader(&request, version);
     let is_follower = matches!(reader, Reader::Follower { .. });
     if is_follower && *caller.listener != *context.broker().options().inter_broker_listener {
         // What a replica fetches moves the high watermark: that is for brokers, not for any client (CVE-2018-1288).
-        return FetchResponse { error_code: ErrorCode::ClusterAuthorizationFailed, ..FetchResponse::default() };
+        return failed(ErrorCode::ClusterAuthorizationFailed);
     }
     let bytes_max = size(request.max_bytes).min(context.options().fetch_bytes_max);
     let bytes_min = size(request.min_bytes).min(bytes_max);
@@ -40,9 +51,7 @@ pub(super) async fn fetch(context: Context, caller: Caller, request: FetchReques
     let session = session_request(request, version, is_follower);
     let open = match context.sessions().open(session, context.broker().now().instant) {
         Ok(open) => open,
-        Err(cause) => {
-            return FetchResponse { error_code: error::of_session(cause), ..FetchResponse::default() };
-        }
+        Err(cause) => return failed(error::of_session(cause)),
     };
     let image = context.image();
     let found: Vec<_> = open.reads.iter().map(|read| find(&image, read)).collect();
@@ -67,6 +76,10 @@ pub(super) async fn fetch(context: Context, caller: Caller, request: FetchReques
     let now = context.broker().now().instant;
     let closed = context.sessions().close(&open, answers.told(), now, context.random());
     answers.respond(&open.reads, &closed)
+}
+
+fn failed(error_code: ErrorCode) -> (FetchResponse, Vec<Chunk>) {
+    (FetchResponse { error_code, ..FetchResponse::default() }, Vec::new())
 }
 
 fn reader(request: &FetchRequest, version: i16) -> Reader {
@@ -135,7 +148,12 @@ fn size(bytes: i32) -> usize {
 
 /// Nothing was read of a partition.
 pub(super) fn nothing(index: i32) -> PartitionData {
-    PartitionData { partition_index: index, high_watermark: -1, records: Some(Bytes::new()), ..Default::default() }
+    PartitionData {
+        partition_index: index,
+        high_watermark: -1,
+        records: Some(Payload::default()),
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]

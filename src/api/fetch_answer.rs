@@ -7,12 +7,14 @@ use super::context::Context;
 use super::error;
 use super::fetch::nothing;
 use crate::broker::{ClosedFetch, Read, ReadOutcome, SessionFetch, SessionTopic, Told};
+use crate::codec::Payload;
 use crate::model::{Offset, PartitionId};
 use crate::partition::{AbortedTransaction as Aborted, ConsumerIsolation, Reader};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::fetch::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
 };
+use crate::transport::Chunk;
 
 /// From this version on a client that came to the wrong broker is told the right one (KIP-951).
 const HINTS_FROM: i16 = 16;
@@ -24,7 +26,7 @@ pub(super) struct Answers<'a> {
     context: &'a Context,
     caller: &'a Caller,
     is_committed: bool,
-    partitions: Vec<PartitionData>,
+    partitions: Vec<(PartitionData, Vec<Chunk>)>,
     told: Vec<Told>,
 }
 
@@ -68,28 +70,30 @@ impl<'a> Answers<'a> {
             is_urgent: true,
             is_error: true,
         });
-        self.partitions.push(data);
+        self.partitions.push((data, Vec::new()));
     }
 
     fn add_read(&mut self, index: i32, read: Read) {
         self.told.push(Told {
             high_watermark: read.high_watermark,
             log_start: read.log_start,
-            has_records: !read.records.is_empty(),
+            has_records: read.size() > 0,
             is_urgent: read.diverging.is_some(),
             is_error: false,
         });
+        let size = read.size();
         let diverging = read.diverging.map(|end| EpochEndOffset { epoch: end.epoch.get(), end_offset: end.end.get() });
-        self.partitions.push(PartitionData {
+        let data = PartitionData {
             partition_index: index,
             high_watermark: read.high_watermark.get(),
             last_stable_offset: read.last_stable.get(),
             log_start_offset: read.log_start.get(),
             diverging_epoch: diverging.unwrap_or_default(),
             aborted_transactions: self.is_committed.then(|| read.aborted.iter().map(aborted).collect()),
-            records: Some(read.records),
+            records: Some(Payload::Elsewhere { size }),
             ..PartitionData::default()
-        });
+        };
+        self.partitions.push((data, read.records));
     }
 
     fn code(&self, code: ErrorCode) -> ErrorCode {
@@ -110,13 +114,18 @@ impl<'a> Answers<'a> {
         &self.told
     }
 
-    /// The response: what the client does not know, partitions of one topic side by side as they were asked for.
-    pub(super) fn respond(self, reads: &[SessionFetch], closed: &ClosedFetch) -> FetchResponse {
+    /// The response: what the client does not know, partitions of one topic side by side as they were asked for; and
+    /// the records of those partitions.
+    pub(super) fn respond(self, reads: &[SessionFetch], closed: &ClosedFetch) -> (FetchResponse, Vec<Chunk>) {
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+        let mut records = Vec::new();
         let mut leaders = Vec::new();
         let mut last: Option<&SessionTopic> = None;
-        for ((read, data), _) in reads.iter().zip(self.partitions).zip(&closed.is_told).filter(|(_, told)| **told) {
+        for ((read, (data, chunks)), _) in
+            reads.iter().zip(self.partitions).zip(&closed.is_told).filter(|(_, told)| **told)
+        {
             leaders.push(data.current_leader.leader_id);
+            records.extend(chunks);
             let topic = &read.partition.topic;
             if last != Some(topic) {
                 responses.push(topic_response(topic));
@@ -126,7 +135,7 @@ impl<'a> Answers<'a> {
         }
         let image = self.context.image();
         let node_endpoints = self.context.endpoints(&image, &self.caller.listener, &leaders);
-        FetchResponse { session_id: closed.id, responses, node_endpoints, ..FetchResponse::default() }
+        (FetchResponse { session_id: closed.id, responses, node_endpoints, ..FetchResponse::default() }, records)
     }
 }
 

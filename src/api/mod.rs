@@ -64,7 +64,7 @@ static TABLE: &[Row] = &[
     // librdkafka takes a broker for an old one when Produce starts above 0 (KAFKA-18659), so it is told of versions
     // that close the connection.
     Row { advertised_min: 0, ..Row::new(ApiKey::Produce, 3, 13, produce::start) },
-    Row::new(ApiKey::Fetch, 4, 18, |call| call.serve(fetch::fetch)),
+    Row::new(ApiKey::Fetch, 4, 18, fetch::start),
     Row::new(ApiKey::ListOffsets, 1, 11, |call| call.serve(list_offsets::list_offsets)),
     Row::new(ApiKey::Metadata, 0, 13, |call| call.serve(metadata::metadata)),
     Row::new(ApiKey::FindCoordinator, 0, 6, |call| call.serve(find_coordinator::find_coordinator)),

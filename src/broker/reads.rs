@@ -1,7 +1,7 @@
 //! Fetches: plans from the shards, waiting for more, bytes from the files.
 //!
-//! Called by `api/fetch.rs` for consumers and followers alike. The bytes are read here, outside the shards, so that a
-//! cold read delays no append.
+//! Called by `api/fetch.rs` for consumers and followers alike. The bytes are read here or while they are sent, outside
+//! the shards, so that a cold read delays no append.
 //! Invariant: a fetch gives whole batches in the order of its partitions, and always at least one batch if the first
 //! partition that has any holds one larger than the bounds; what it parks in the shards is taken back when it ends,
 //! however it ends.
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -23,6 +23,10 @@ use crate::partition::{
     AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching,
 };
 use crate::storage::{ReadPlan, Slice};
+use crate::transport::{Chunk, FileRange};
+
+/// What is read at once for a consumer: up to here one read and one write are cheaper than pieces.
+const HELD_BYTES_MAX: usize = 32 << 10;
 
 /// A fetch of several partitions.
 #[derive(Clone, Debug)]
@@ -57,12 +61,21 @@ pub struct Read {
     pub last_stable: Offset,
     /// The start of the log.
     pub log_start: Offset,
-    /// Whole batches; empty when there is nothing.
-    pub records: Bytes,
+    /// Whole batches; empty when there is nothing. What is much, and for a consumer, is still in its files: it is read
+    /// while it is sent, so that clients that ask for much and take nothing hold no memory.
+    pub records: Vec<Chunk>,
     /// Where the follower's log parts from this one (rule R3).
     pub diverging: Option<EpochEnd>,
     /// Aborted transactions among the records.
     pub aborted: Vec<AbortedTransaction>,
+}
+
+impl Read {
+    /// How many bytes of records there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.records.iter().map(Chunk::size).sum()
+    }
 }
 
 /// A watch and the shards that hold it.
@@ -92,7 +105,7 @@ impl Broker {
             let is_enough = has_news(&replies) || bytes_of(&replies) >= plan.bytes_min;
             // A shard that left no watch though there is too little wants the answer now.
             let Some(parked) = parked.filter(|parked| !is_enough && !parked.held_by.is_empty()) else {
-                return collect(replies, plan.bytes_max, inner).await;
+                return collect(replies, &plan, inner).await;
             };
             // Woken or not, the answer is whatever there is then.
             let _ = timeout_at(deadline, parked.watch.woken()).await;
@@ -162,15 +175,21 @@ fn bytes_of(replies: &[ReadReply]) -> usize {
 }
 
 /// Reads the bytes, in order, until the bound; the first batch may pass it.
-async fn collect(replies: Vec<ReadReply>, bytes_max: usize, inner: &Inner) -> Vec<ReadOutcome> {
+async fn collect(replies: Vec<ReadReply>, asked: &FetchPlan, inner: &Inner) -> Vec<ReadOutcome> {
+    let held_max = match asked.reader {
+        // A follower is one of few, and its leader may lose its place while the bytes are under way: what is truncated
+        // then must not be mixed with what comes instead.
+        Reader::Follower { .. } => usize::MAX,
+        Reader::Consumer { .. } => HELD_BYTES_MAX,
+    };
     let mut given = 0;
     let mut outcomes = Vec::with_capacity(replies.len());
     for ReadReply { partition, outcome } in replies {
         let outcome = match outcome {
             Ok(answer) => {
-                let fits = answer.plan.as_ref().is_some_and(|plan| given == 0 || given + plan.len() <= bytes_max);
-                let read = fill(partition, answer, fits).await;
-                given += read.as_ref().map_or(0, |read| read.records.len());
+                let fits = answer.plan.as_ref().is_some_and(|plan| given == 0 || given + plan.len() <= asked.bytes_max);
+                let read = fill(partition, answer, fits, held_max).await;
+                given += read.as_ref().map_or(0, Read::size);
                 read
             }
             Err(refusal) => Err(refusal),
@@ -181,9 +200,10 @@ async fn collect(replies: Vec<ReadReply>, bytes_max: usize, inner: &Inner) -> Ve
     outcomes
 }
 
-async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool) -> Result<Read, ReadRefusal> {
+async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool, held_max: usize) -> Result<Read, ReadRefusal> {
     let ReadAnswer { high_watermark, last_stable, log_start, plan, diverging, aborted } = answer;
     let records = match plan.filter(|plan| fits && !plan.is_empty()) {
+        Some(plan) if plan.len() > held_max => plan.slices.into_iter().map(chunk).collect(),
         Some(plan) => read_plan(plan).await.map_err(|cause| {
             // A truncation has overtaken the reader: this broker leads no more. Anything else is the disk.
             warn!(%partition, %cause, "records cannot be read");
@@ -193,22 +213,21 @@ async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool) -> Result<
                 ReadRefusal::Offline
             }
         })?,
-        None => Bytes::new(),
+        None => Vec::new(),
     };
     Ok(Read { high_watermark, last_stable, log_start, records, diverging, aborted })
 }
 
-async fn read_plan(plan: ReadPlan) -> std::io::Result<Bytes> {
+fn chunk(slice: Slice) -> Chunk {
+    Chunk::File(FileRange { file: slice.file, position: slice.position, size: slice.len })
+}
+
+async fn read_plan(plan: ReadPlan) -> std::io::Result<Vec<Chunk>> {
     let mut pieces = Vec::with_capacity(plan.slices.len());
     for slice in plan.slices {
-        pieces.push(read_slice(slice).await?);
+        pieces.push(Chunk::Bytes(read_slice(slice).await?));
     }
-    if pieces.len() == 1 {
-        return Ok(pieces.remove(0));
-    }
-    let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces.iter().for_each(|piece| all.extend_from_slice(piece));
-    Ok(all.freeze())
+    Ok(pieces)
 }
 
 /// From the page cache here, from the disk on a thread that may wait.

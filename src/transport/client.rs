@@ -159,7 +159,7 @@ impl RequestSender {
                 Ok(correlation)
             }
             Err(SendError::Stalled) => Err(ClientError::TimedOut),
-            Err(SendError::Closed) => Err(ClientError::Closed),
+            Err(SendError::Closed | SendError::Unreadable(_)) => Err(ClientError::Closed),
         }
     }
 }

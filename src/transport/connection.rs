@@ -59,6 +59,8 @@ pub(super) enum Ended {
     Handler,
     /// The handler panicked.
     Panic,
+    /// What was to be sent could not be read.
+    Unreadable,
     /// The server stops.
     Stopped,
 }
@@ -74,6 +76,7 @@ impl Ended {
             Self::Stalled => "stalled",
             Self::Handler => "handler",
             Self::Panic => "panic",
+            Self::Unreadable => "unreadable",
             Self::Stopped => "stopped",
         }
     }
@@ -287,7 +290,7 @@ impl Session {
         let Connection { metrics, context, writer, .. } = &mut self.connection;
         let mute = match answer {
             Ok(Answer::Send { chunks, mute }) => {
-                writer.push(chunks);
+                writer.push_chunks(chunks);
                 mute
             }
             Ok(Answer::Silent { mute }) => mute,
@@ -320,6 +323,10 @@ impl Session {
             }
             Err(SendError::Stalled) => Err(Ended::Stalled),
             Err(SendError::Closed) => Err(Ended::Peer),
+            Err(SendError::Unreadable(cause)) => {
+                tracing::warn!(peer = %self.connection.context.peer, %cause, "closing: records cannot be read");
+                Err(Ended::Unreadable)
+            }
         }
     }
 

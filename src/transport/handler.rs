@@ -15,6 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::env::File;
+
 /// Where a request came from.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
@@ -61,7 +63,7 @@ pub enum Answer {
     /// These chunks, header first, without the length, as one frame.
     Send {
         /// The parts of the response; written without being joined.
-        chunks: Vec<Bytes>,
+        chunks: Vec<Chunk>,
         /// For how long after it nothing more is read from the connection (KIP-219); zero for none.
         mute: Duration,
     },
@@ -78,6 +80,44 @@ impl Answer {
     /// A response without throttling.
     #[must_use]
     pub fn send(chunks: Vec<Bytes>) -> Self {
+        Self::send_chunks(chunks.into_iter().map(Chunk::Bytes).collect())
+    }
+
+    /// A response without throttling, parts of which are read from files as the peer takes them.
+    #[must_use]
+    pub fn send_chunks(chunks: Vec<Chunk>) -> Self {
         Self::Send { chunks, mute: Duration::ZERO }
     }
+}
+
+/// A part of a response.
+#[derive(Clone, Debug)]
+pub enum Chunk {
+    /// Bytes.
+    Bytes(Bytes),
+    /// A range of a file. It is read in small pieces while it is sent: a peer that asks for much and takes nothing
+    /// holds no memory (reliability N8).
+    File(FileRange),
+}
+
+impl Chunk {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::File(range) => range.size,
+        }
+    }
+}
+
+/// A range of an open file.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// Where the range begins.
+    pub position: u64,
+    /// How many bytes it has.
+    pub size: usize,
 }

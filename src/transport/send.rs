@@ -1,7 +1,7 @@
 //! Writes frames to a socket, in vectored writes, without joining their chunks.
 //!
-//! Called by `connection`, `client`, `peers` and `liveness`. Invariant: a peer that does not read holds up its writer
-//! for a bounded time only.
+//! Called by `connection`, `client`, `peers` and `liveness`. Invariants: a peer that does not read holds up its writer
+//! for a bounded time only; of a file's range no more is in memory than the socket may take next.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -11,10 +11,13 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout_at};
 
+use super::handler::{Chunk, FileRange};
 use super::socket::SocketWriter;
 
 /// How many chunks go into one system call.
 const SLICES_MAX: usize = 64;
+/// How much of files is read ahead of the socket: enough for few system calls, little for many connections.
+const PIECE_BYTES: usize = 128 * 1024;
 /// A peer must take at least this much within the stall deadline, or all that is left; one that takes a byte now and
 /// then would hold our memory as long as one that takes none.
 const PROGRESS_BYTES_MIN: usize = 64 * 1024;
@@ -26,13 +29,15 @@ pub(super) enum SendError {
     Stalled,
     /// The connection is gone.
     Closed,
+    /// A file's range cannot be read. Part of its frame may have been sent, so nothing can follow it.
+    Unreadable(io::Error),
 }
 
 /// Frames on their way to one socket.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
     writer: SocketWriter,
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     stall_deadline: Duration,
 }
 
@@ -44,10 +49,15 @@ impl FrameWriter {
 
     /// Adds a frame: its length, then its chunks. Nothing is sent yet.
     pub(super) fn push(&mut self, chunks: Vec<Bytes>) {
-        let len: usize = chunks.iter().map(Bytes::len).sum();
+        self.push_chunks(chunks.into_iter().map(Chunk::Bytes).collect());
+    }
+
+    /// As `push`, with ranges of files among the chunks.
+    pub(super) fn push_chunks(&mut self, chunks: Vec<Chunk>) {
+        let len: usize = chunks.iter().map(Chunk::size).sum();
         let len = i32::try_from(len).expect("a frame that we make is below 2 GiB");
-        self.chunks.push_back(Bytes::copy_from_slice(&len.to_be_bytes()));
-        self.chunks.extend(chunks.into_iter().filter(|chunk| !chunk.is_empty()));
+        self.chunks.push_back(Chunk::Bytes(Bytes::copy_from_slice(&len.to_be_bytes())));
+        self.chunks.extend(chunks.into_iter().filter(|chunk| chunk.size() > 0));
     }
 
     /// Whether all that was added has been sent.
@@ -61,6 +71,7 @@ impl FrameWriter {
         let mut progress = 0;
         let mut deadline = Instant::now() + self.stall_deadline;
         while !self.chunks.is_empty() {
+            self.load().await.map_err(SendError::Unreadable)?;
             let taken = timeout_at(deadline, self.write_some()).await.map_err(|_| SendError::Stalled)?;
             let taken = taken.map_err(|_| SendError::Closed)?;
             if taken == 0 {
@@ -76,11 +87,42 @@ impl FrameWriter {
         Ok(sent)
     }
 
+    /// Reads of the foremost files what the next write should take. Cancel-safe.
+    async fn load(&mut self) -> io::Result<()> {
+        let (mut ready, mut at) = (0, 0);
+        while ready < PIECE_BYTES && at < SLICES_MAX {
+            match self.chunks.get(at) {
+                None => return Ok(()),
+                Some(Chunk::Bytes(bytes)) => ready += bytes.len(),
+                Some(Chunk::File(range)) => {
+                    let piece = read(FileRange { size: range.size.min(PIECE_BYTES), ..range.clone() }).await?;
+                    ready += piece.len();
+                    self.replace_front(at, piece);
+                }
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts what was read of a file before the rest of its range.
+    fn replace_front(&mut self, at: usize, piece: Bytes) {
+        let Some(Chunk::File(range)) = self.chunks.get_mut(at) else { unreachable!("a file was read there") };
+        range.size -= piece.len();
+        range.position += u64::try_from(piece.len()).expect("a piece is small");
+        if range.size == 0 {
+            self.chunks[at] = Chunk::Bytes(piece);
+        } else {
+            self.chunks.insert(at, Chunk::Bytes(piece));
+        }
+    }
+
     async fn write_some(&mut self) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut used = 0;
         for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk);
+            let Chunk::Bytes(bytes) = chunk else { break };
+            *slice = IoSlice::new(bytes);
             used += 1;
         }
         let taken = self.writer.write_vectored(&slices[..used]).await?;
@@ -90,7 +132,9 @@ impl FrameWriter {
 
     fn advance(&mut self, mut taken: usize) {
         while taken > 0 {
-            let front = self.chunks.front_mut().expect("the socket took no more than it was given");
+            let Some(Chunk::Bytes(front)) = self.chunks.front_mut() else {
+                unreachable!("the socket took no more than it was given");
+            };
             if taken < front.len() {
                 front.advance(taken);
                 return;
@@ -99,4 +143,23 @@ impl FrameWriter {
             self.chunks.pop_front();
         }
     }
+}
+
+/// From the page cache here, from the disk on a thread that may wait.
+async fn read(range: FileRange) -> io::Result<Bytes> {
+    let mut buffer = vec![0; range.size];
+    if let Some(count) = range.file.read_cached_at(range.position, &mut buffer)? {
+        return whole(buffer, count);
+    }
+    let read = move || range.file.read_at(range.position, &mut buffer).map(|count| (buffer, count));
+    let (buffer, count) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+    whole(buffer, count)
+}
+
+fn whole(buffer: Vec<u8>, count: usize) -> io::Result<Bytes> {
+    if count < buffer.len() {
+        // A truncation has overtaken the reader.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(buffer.into())
 }

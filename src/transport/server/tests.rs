@@ -9,7 +9,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::transport::connection::PIPELINE_DEPTH;
-use crate::transport::{Answer, ClientConnection, ClientError, ClientOptions, Dialer, Handled, PendingAnswer, Socket};
+use crate::transport::{
+    Answer, Chunk, ClientConnection, ClientError, ClientOptions, Dialer, Handled, PendingAnswer, Socket,
+};
+
+mod pattern;
+
+use pattern::{PATTERN_BYTES, Pattern};
 
 const WITHIN: Duration = Duration::from_secs(20);
 const MIB: usize = 1024 * 1024;
@@ -23,6 +29,7 @@ struct Script {
     changed: watch::Sender<u64>,
     inflight: AtomicUsize,
     inflight_seen: AtomicUsize,
+    file: Arc<Pattern>,
 }
 
 impl Script {
@@ -73,7 +80,8 @@ impl RequestHandler for Scripted {
                 b'X' => panic!("as asked, later"),
                 b'c' => Answer::Close,
                 b's' => Answer::Silent { mute: Duration::ZERO },
-                b'm' => Answer::Send { chunks: vec![frame], mute: Duration::from_secs(1) },
+                b'm' => Answer::Send { chunks: vec![Chunk::Bytes(frame)], mute: Duration::from_secs(1) },
+                b'F' => Answer::send_chunks(vec![Chunk::Bytes(frame.slice(..4)), script.file.range()]),
                 b'B' => Answer::send(vec![frame.slice(..4), Bytes::from(vec![7; 64 * MIB])]),
                 _ => Answer::send(vec![frame.slice(..4), frame.slice(4..5), Bytes::new(), frame.slice(5..)]),
             }
@@ -94,7 +102,12 @@ struct Fixture {
 }
 
 fn start(change: impl FnOnce(&mut ServerOptions), budget: usize) -> Fixture {
+    start_with_file(change, budget, PATTERN_BYTES)
+}
+
+fn start_with_file(change: impl FnOnce(&mut ServerOptions), budget: usize, file_bytes: usize) -> Fixture {
     let script = Arc::new(Script {
+        file: Arc::new(Pattern::new(file_bytes)),
         opened: watch::channel(BTreeSet::new()).0,
         log: Mutex::default(),
         changed: watch::channel(0).0,
@@ -364,6 +377,36 @@ async fn a_peer_that_does_not_read_its_answer_is_cut_off() {
     let (mut sender, _unread) = fixture.connect().await.split();
     sender.send(request(b'B', 1, 0)).await.expect("sent");
     fixture.script.wait_for("end 1").await;
+    fixture.until_connections(0).await;
+}
+
+#[tokio::test]
+async fn a_range_of_a_file_leaves_whole() {
+    let mut fixture = start_plain();
+    let mut connection = fixture.connect().await;
+    let answer = call(&mut connection, b'F', 1).await.expect("an answer");
+    assert_eq!(answer.len(), 4 + PATTERN_BYTES);
+    assert!(answer[4..].iter().zip(0..).all(|(byte, place)| *byte == Pattern::byte(place)));
+}
+
+#[tokio::test]
+async fn a_file_is_not_read_for_a_peer_that_takes_nothing() {
+    let mut fixture = start(|options| options.stall_deadline = Duration::from_millis(300), 256 * MIB);
+    let mut socket = fixture.connect_raw().await;
+    let frame = [&10_u32.to_be_bytes()[..], &[0, 0, 0, 1, b'F', 1, 0, 0, 0, 0]].concat();
+    socket.stream_mut().write_all(&frame).await.expect("sent");
+    fixture.script.wait_for("end 1").await;
+    fixture.until_connections(0).await;
+    // What the kernel's buffers took, and a piece.
+    let read = fixture.script.file.read_to();
+    assert!(read > 0 && read < u64::try_from(PATTERN_BYTES / 2).expect("small"), "{read} bytes were read");
+}
+
+#[tokio::test]
+async fn a_file_that_has_become_shorter_ends_the_connection() {
+    let mut fixture = start_with_file(|_| {}, 256 * MIB, PATTERN_BYTES / 2);
+    let mut connection = fixture.connect().await;
+    call(&mut connection, b'F', 1).await.expect_err("no whole answer");
     fixture.until_connections(0).await;
 }
 
