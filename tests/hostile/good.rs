@@ -141,7 +141,7 @@ async fn fetch(client: &mut Client, partition: usize, from: i64, bytes_max: i32)
         return Err(format!("a fetch at {from} was answered with {:?}", answer.error_code));
     }
     let mut next = from;
-    for batch in split(answer.records.clone().unwrap_or_default()) {
+    for batch in split(answer.records.clone().unwrap_or_default().into_bytes()) {
         let batch = batch.map_err(|error| format!("a fetched batch cannot be read: {error}"))?;
         if !batch.crc_is_valid() {
             return Err(format!("the batch at {} is corrupt", batch.base_offset()));

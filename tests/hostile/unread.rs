@@ -55,7 +55,7 @@ async fn answers_that_nobody_reads_take_no_memory_and_nothing_from_others() {
     let mut good = Client::connect(Ipv4Addr::LOCALHOST, node.port).await.expect("the node listens");
     store(&mut good).await;
     let warm = good.call(12, &everything()).await.expect("an answer");
-    assert!(warm.responses[0].partitions[0].records.as_ref().is_some_and(|records| records.len() >= BATCH_BYTES));
+    assert!(warm.responses[0].partitions[0].records.as_ref().is_some_and(|records| records.size() >= BATCH_BYTES));
     let baseline = node.resident();
     node.forget_peak();
 
@@ -80,7 +80,7 @@ async fn answers_that_nobody_reads_take_no_memory_and_nothing_from_others() {
         polls.tick().await;
         let answer = timeout(Duration::from_secs(20), good.call(12, &everything())).await.expect("no stall");
         let records = answer.expect("an answer").responses[0].partitions[0].records.clone();
-        assert!(records.is_some_and(|records| records.len() >= BATCH_BYTES), "at least a batch, as ever");
+        assert!(records.is_some_and(|records| records.size() >= BATCH_BYTES), "at least a batch, as ever");
     }
     let growth = node.resident_peak().saturating_sub(baseline);
     println!("{CLIENTS} clients read nothing: memory grew by {} KiB", growth >> 10);
