@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ApiOptions;
+use super::long_work::LongWork;
 use super::produce_rules::RulesCache;
 use crate::broker::{Broker, Cluster, FetchSessions};
 use crate::machines::metadata::{Image, Topic};
@@ -32,12 +33,25 @@ struct Inner {
     options: ApiOptions,
     sessions: FetchSessions,
     rules: RulesCache,
+    long_work: LongWork,
 }
 
 impl Context {
     pub(super) fn new(broker: Broker, options: ApiOptions) -> Self {
         let sessions = FetchSessions::new(options.fetch_sessions_max);
-        Self { inner: Arc::new(Inner { broker, options, sessions, rules: RulesCache::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                broker,
+                options,
+                sessions,
+                rules: RulesCache::default(),
+                long_work: LongWork::default(),
+            }),
+        }
+    }
+
+    pub(super) fn long_work(&self) -> &LongWork {
+        &self.inner.long_work
     }
 
     pub(super) fn broker(&self) -> &Broker {

@@ -3,16 +3,35 @@
 //! Called by `produce`: a batch of a few kilobytes may decompress to a hundred megabytes before it is refused (rule
 //! B8). Two of those at once would hold every thread of a small node: no good client would be answered meanwhile, and
 //! no heartbeat sent. Invariant: the caller still has its result when the call returns, so that the order of a
-//! connection's requests is kept.
+//! connection's requests is kept; and no more is done at once than there are processors, for each may hold many megabytes.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
 
-/// Runs `work` where it is, after the other tasks of this thread were given to another.
-pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        // Tests, and whoever has no other thread to give them to.
-        Ok(_) | Err(_) => work(),
+/// What bounds such work.
+#[derive(Debug)]
+pub(super) struct LongWork {
+    permits: Semaphore,
+}
+
+impl Default for LongWork {
+    fn default() -> Self {
+        Self { permits: Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)) }
+    }
+}
+
+impl LongWork {
+    /// Runs `work` where it is, after the other tasks of this thread were given to another.
+    pub(super) fn apart<T>(&self, work: impl FnOnce() -> T) -> T {
+        match Handle::try_current() {
+            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| {
+                // Never closed; held until the work is done.
+                let _permit = handle.block_on(self.permits.acquire());
+                work()
+            }),
+            // Tests, and whoever has no other thread to give them to.
+            Ok(_) | Err(_) => work(),
+        }
     }
 }
 
@@ -26,7 +45,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn long_work_does_not_hold_up_the_tasks_of_its_thread() {
         let (tell, told) = mpsc::channel();
-        let work = tokio::spawn(async move { apart(|| told.recv_timeout(Duration::from_secs(20))) });
+        let work =
+            tokio::spawn(async move { LongWork::default().apart(|| told.recv_timeout(Duration::from_secs(20))) });
         let other = tokio::spawn(async move { tell.send(5) });
         assert_eq!(work.await.expect("no panic"), Ok(5));
         other.await.expect("no panic").expect("it was waited for");
@@ -34,6 +54,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_runtime_of_one_thread_does_its_work_itself() {
-        assert_eq!(apart(|| 5), 5);
+        assert_eq!(LongWork::default().apart(|| 5), 5);
     }
 }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use super::call::{Answering, Call, Caller, answer};
 use super::context::{Context, TopicNamed, find_partition, millis};
 use super::error;
-use super::long_work::apart;
 use crate::broker::PendingAppend;
 use crate::codec::DecodeError;
 use crate::machines::metadata::{Image, Topic};
@@ -192,7 +191,7 @@ impl Produce {
     fn batch(&self, rules: &ProduceRules, records: Bytes) -> Result<Batch, Fault> {
         let now = self.context.broker().now().timestamp;
         let check = || check_produced(records.clone(), rules, now);
-        let checked = if may_take_long(rules, &records) { apart(check) } else { check() };
+        let checked = if may_take_long(rules, &records) { self.context.long_work().apart(check) } else { check() };
         let batch = checked.map_err(|refusal| fault(&refusal))?.batch;
         if batch.header().is_transactional() {
             // Nobody can have begun a transaction: there is no coordinator yet.

@@ -391,6 +391,31 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     assert!(matches!(other, Err(DataDirError::OtherNode { .. })));
 }
 
+#[test]
+fn a_later_topic_of_the_same_name_does_not_adopt_the_directory_nor_lose_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, node): (Arc<dyn Files>, _) = (Arc::new(SystemFiles::default()), crate::model::NodeId::new(1));
+    let data = DataDir::open(files, dir.path(), node, FormatRule::FormatEmpty, &crate::env::SystemSeed).unwrap();
+    let name = crate::model::TopicName::new("a-topic").unwrap();
+    let open = |topic| {
+        let id = PartitionId { topic: TopicId::new([topic; 16]), index: PartitionIndex::new(0) };
+        Log::open(&data, &name, id, small(), now(0)).unwrap().0
+    };
+    let mut first = open(1);
+    append(&mut first, &batch_of(3, 10, 0));
+    // The shard of the later topic comes first.
+    let mut second = open(2);
+    assert_eq!((second.start(), second.end()), (Offset::ZERO, Offset::ZERO));
+    append(&mut second, &batch_of(1, 10, 0));
+    let orders: Vec<_> = [&mut first, &mut second].into_iter().filter_map(Log::pending_flush).collect();
+    first.delete().unwrap();
+    // What the deleted one still had to flush does not fail the directory.
+    data.flush_log().flush(orders, now(0)).unwrap();
+    drop(second);
+    assert_eq!(open(2).end(), Offset::new(1));
+    assert_eq!(data.remove_deleted().unwrap(), 1);
+}
+
 fn simulated() -> (crate::testing::SimulatedFiles, Log) {
     let files = crate::testing::SimulatedFiles::default();
     let home = Home::alone(Arc::new(files.clone()), Path::new("/log")).unwrap();

@@ -433,6 +433,21 @@ fn a_stopped_replica_answers_as_one_that_never_was() {
 }
 
 #[test]
+fn a_follower_that_ends_while_it_flushes_tells_its_fetcher_once() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.run();
+    world.hold_flushes(3);
+    let _ = world.produce(1, "a", Acks::All);
+    world.run();
+    assert!(!world.fetches(3), "what it fetched is not flushed yet");
+    let before = world.stops(3);
+    world.tell(3, Event::Stop { partition: id(), delete: true });
+    world.run();
+    assert_eq!(world.stops(3), before + 1);
+}
+
+#[test]
 fn a_removed_follower_raises_the_partition_epoch_only_and_keeps_waiters() {
     let mut world = World::new(3);
     world.elect(1, 1, 1, &[1, 2, 3]);

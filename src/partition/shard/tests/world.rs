@@ -43,6 +43,8 @@ struct Node {
     told: Option<(u64, Offset)>,
     held: Option<Vec<FlushOrder>>,
     flushes: usize,
+    /// How often the fetcher was told to stop.
+    stops: usize,
     fatal: usize,
 }
 
@@ -338,6 +340,10 @@ impl World {
         self.nodes[&node].flushes
     }
 
+    pub(super) fn stops(&self, node: i32) -> usize {
+        self.nodes[&node].stops
+    }
+
     pub(super) fn fatal(&self, node: i32) -> usize {
         self.nodes[&node].fatal
     }
@@ -393,7 +399,10 @@ impl World {
                 None => self.accept(number, wish.proposal),
             },
             Effect::FetchFrom(position) => node.position = Some(position),
-            Effect::StopFetching(_) => node.position = None,
+            Effect::StopFetching(_) => {
+                node.position = None;
+                node.stops += 1;
+            }
             Effect::Opened(_) => {}
             Effect::Broken(broken) => panic!("{broken:?}"),
             Effect::Fatal { .. } => node.fatal += 1,
@@ -476,6 +485,7 @@ impl Node {
             told: None,
             held: None,
             flushes: 0,
+            stops: 0,
             fatal: 0,
         }
     }
