@@ -1,57 +1,63 @@
-//! What this broker says at every beat of its liveness connections: its last heartbeat, with its progress as of now.
+//! What this broker says at every beat of its liveness connections: who it is and how it gets on, as of now.
 //!
 //! Called by the liveness thread, which waits for nothing: the locks here are held for one copy.
-//! Invariant: the ages are taken at the beat, so that a stuck thread shows though nothing else of the broker moves
-//! (rule S11).
+//! Invariant: nothing of it is kept from an earlier beat, so that a stuck thread shows though nothing else of the broker
+//! moves (rule S11), and what moves shows though its heartbeats are stuck.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::calls;
 use super::progress::Progress;
 use crate::env::Clock;
-use crate::machines::controller::{Event, Heartbeat};
+use crate::machines::controller::{Progress as Told, SignOfLife};
+use crate::machines::metadata::Image;
+use crate::model::{BrokerEpoch, NodeId};
 use crate::transport::BeatSource;
 
 /// The source of beats; silent until the broker has registered.
 #[derive(Debug, Default)]
 pub struct Beats {
-    said: OnceLock<Said>,
+    broker: OnceLock<BeatingBroker>,
 }
 
+/// Where a running broker's state is seen.
 #[derive(Debug)]
-struct Said {
-    /// The last heartbeat; written by the lifecycle.
-    last: Mutex<Option<Heartbeat>>,
-    progress: Arc<Progress>,
-    clock: Arc<dyn Clock>,
+pub(super) struct BeatingBroker {
+    pub(super) node: NodeId,
+    pub(super) epoch: watch::Receiver<Option<BrokerEpoch>>,
+    pub(super) reconciled: watch::Receiver<Arc<Image>>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Beats {
     /// The broker runs.
-    pub(super) fn begin(&self, progress: &Arc<Progress>, clock: &Arc<dyn Clock>) {
-        let said = Said { last: Mutex::new(None), progress: Arc::clone(progress), clock: Arc::clone(clock) };
-        assert!(self.said.set(said).is_ok(), "a node starts its broker once");
+    pub(super) fn begin(&self, broker: BeatingBroker) {
+        assert!(self.broker.set(broker).is_ok(), "a node starts its broker once");
     }
+}
 
-    /// The lifecycle says this from now on.
-    pub(super) fn say(&self, heartbeat: Option<Heartbeat>) {
-        if let Some(said) = self.said.get() {
-            *said.last.lock().unwrap_or_else(PoisonError::into_inner) = heartbeat;
-        }
+impl BeatingBroker {
+    fn sign(&self) -> Option<SignOfLife> {
+        let broker_epoch = (*self.epoch.borrow())?;
+        let now = self.clock.now().instant;
+        let progress = Told {
+            applied: self.reconciled.borrow().last_applied(),
+            oldest_flush: self.progress.flush_age(now),
+            oldest_turn: self.progress.turn_age(now),
+            oldest_apply: Duration::ZERO,
+        };
+        Some(SignOfLife { node: self.node, broker_epoch, progress })
     }
 }
 
 impl BeatSource for Beats {
     fn beat(&self) -> Bytes {
-        let Some(said) = self.said.get() else { return Bytes::new() };
-        let Some(mut heartbeat) = said.last.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
-            return Bytes::new();
-        };
-        let now = said.clock.now().instant;
-        heartbeat.progress.oldest_flush = said.progress.flush_age(now);
-        heartbeat.progress.oldest_turn = said.progress.turn_age(now);
-        calls::pack_event(&Event::Heartbeat(heartbeat)).unwrap_or_default()
+        let sign = self.broker.get().and_then(BeatingBroker::sign);
+        sign.and_then(|sign| calls::pack_sign(&sign)).unwrap_or_default()
     }
 }

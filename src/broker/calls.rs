@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use tracing::warn;
 
-use crate::machines::controller::{Event, Reply};
+use crate::machines::controller::{Event, Reply, SignOfLife};
 use crate::quorum::envelope::{self, Kind};
 
 /// A request.
@@ -22,6 +22,16 @@ pub(super) fn pack_answer(answer: &Option<Reply>) -> Option<Bytes> {
 /// A request that has arrived.
 pub(super) fn unpack_event(bytes: &[u8]) -> Option<Event> {
     unpack(Kind::ControllerRequest, bytes)
+}
+
+/// What a beat says.
+pub(super) fn pack_sign(sign: &SignOfLife) -> Option<Bytes> {
+    pack(Kind::SignOfLife, sign)
+}
+
+/// What a beat said.
+pub(super) fn unpack_sign(bytes: &[u8]) -> Option<SignOfLife> {
+    unpack(Kind::SignOfLife, bytes)
 }
 
 /// An answer that has arrived.

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::connections::Connections;
+use self::round::{Round, Unsettled};
 use super::calls;
 use super::vital::spawn_vital;
 use crate::env::{Clock, Seed};
@@ -168,7 +169,7 @@ impl Host {
                     self.soft.connected(Now { instant: at, ..now }, hello.node, hello.boot);
                 }
             }
-            LivenessEvent::Beat { payload, .. } => self.note_beat(&payload),
+            LivenessEvent::Beat { payload, at, .. } => self.note_beat(&payload, at),
             LivenessEvent::Closed { node, boot, reason, at, .. } => {
                 info!(%node, %boot, ?reason, "a broker's liveness connection has closed");
                 if self.connections.closed(node, boot, reason) {
@@ -178,15 +179,14 @@ impl Host {
         }
     }
 
-    /// A beat is a heartbeat that wants no answer: it tells the broker's progress even while its other paths are stuck
-    /// (rule S11).
-    fn note_beat(&mut self, payload: &Bytes) {
+    /// A beat tells that the broker lives and how it gets on, even while its other paths are stuck (rule S11). It is
+    /// empty until the broker has registered.
+    fn note_beat(&mut self, payload: &Bytes, at: Moment) {
         if !self.leadership.borrow().active || payload.is_empty() {
             return;
         }
-        if let Some(event) = calls::unpack_event(payload) {
-            let (reply, _) = oneshot::channel();
-            self.waiting.push_back(Ask { event, reply });
+        if let Some(sign) = calls::unpack_sign(payload) {
+            self.soft.alive(&self.images.borrow(), at, &sign);
         }
     }
 
@@ -203,14 +203,19 @@ impl Host {
             if !self.still(leadership) {
                 return;
             }
-            if self.round(leadership).await.is_err() {
-                warn!(term = %leadership.term, "the outcome of a proposal is not known");
-                // Whatever became of it is in the image once this node, or another, is made active anew.
-                self.refuse_all();
-                self.await_change(leadership).await;
-                return;
-            }
-            if self.waiting.is_empty() && !self.await_work(leadership).await {
+            self.gather();
+            let is_done = match self.round(leadership).await {
+                // What was accepted may make something else due.
+                Ok(round) => round == Round::Nothing && self.waiting.is_empty(),
+                Err(Unsettled) => {
+                    warn!(term = %leadership.term, "the outcome of a proposal is not known");
+                    // Whatever became of it is in the image once this node, or another, is made active anew.
+                    self.refuse_all();
+                    self.await_change(leadership).await;
+                    return;
+                }
+            };
+            if is_done && !self.await_work(leadership).await {
                 return;
             }
         }
@@ -231,12 +236,11 @@ impl Host {
             Some(event) = self.world.liveness.next() => self.note(event),
             Some(finding) = self.findings.recv() => self.learn(finding),
             ask = self.asks.recv() => match ask {
-                Some(ask) => self.waiting.push_back(ask),
+                Some(ask) => self.admit(ask),
                 None => return false,
             },
             () = tokio::time::sleep_until(due) => {}
         }
-        self.gather();
         true
     }
 
@@ -251,8 +255,17 @@ impl Host {
         while self.waiting.len() < EVENTS_PER_ROUND_MAX
             && let Ok(ask) = self.asks.try_recv()
         {
-            self.waiting.push_back(ask);
+            self.admit(ask);
         }
+    }
+
+    /// An event waits for its turn. Who lives is judged before that, so a heartbeat is a sign of life already now.
+    fn admit(&mut self, ask: Ask) {
+        if let Event::Heartbeat(heartbeat) = &ask.event {
+            let at = self.world.clock.now().instant;
+            self.soft.alive(&self.images.borrow(), at, &heartbeat.sign());
+        }
+        self.waiting.push_back(ask);
     }
 
     fn learn(&mut self, finding: Finding) {

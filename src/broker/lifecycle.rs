@@ -67,7 +67,6 @@ impl Lifecycle {
             let Some(epoch) = self.register().await else { return };
             self.greet(Some(epoch));
             let ended = self.live(epoch).await;
-            self.inner.beats.say(None);
             if ended == Ended::Stopped {
                 return;
             }
@@ -239,7 +238,6 @@ impl Lifecycle {
             suspects: self.suspects.iter().copied().collect(),
             unfetchable: inner.reach.unfetchable(now),
         };
-        inner.beats.say(Some(heartbeat.clone()));
         match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
             Ok(Reply::Heartbeat(Ok(answer))) => {
                 // A fenced broker has no session: what it alone keeps would be cut off (rules R15, R20).

@@ -109,7 +109,6 @@ pub(crate) struct Inner {
     life: watch::Sender<BrokerLife>,
     producer_ids: producer_ids::ProducerIdBlock,
     progress: Arc<Progress>,
-    beats: Arc<Beats>,
     liveness: Arc<Liveness>,
     reach: reach::Reach,
     departed: departed::Departed,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::beats::BeatingBroker;
 use super::fetcher::FetchOptions;
 use super::flusher::{Flusher, FlusherThread};
 use super::lifecycle::{BrokerLife, Lifecycle};
@@ -98,7 +99,6 @@ impl Broker {
         let BrokerWorld { directory, cluster, beats, liveness, metrics } = world;
         let clock = Arc::clone(&cluster.clock);
         let progress = Arc::new(Progress::new(options.shards));
-        beats.begin(&progress, &clock);
         let (flusher, flusher_thread) =
             Flusher::start(directory.flush_log().clone(), &clock, &progress, &metrics.partition)?;
         let (notices_in, notices_out) = mpsc::unbounded_channel();
@@ -114,6 +114,14 @@ impl Broker {
         let found = directory.partitions().to_vec();
         let images = cluster.images();
         let controllers = Arc::clone(&cluster.controllers);
+        let (reconciled, epoch) = (watch::channel(Arc::new(Image::default())).0, watch::channel(None).0);
+        beats.begin(BeatingBroker {
+            node,
+            epoch: epoch.subscribe(),
+            reconciled: reconciled.subscribe(),
+            progress: Arc::clone(&progress),
+            clock: Arc::clone(&clock),
+        });
         let inner = Arc::new(Inner {
             node,
             options,
@@ -123,12 +131,11 @@ impl Broker {
             shards,
             controllers,
             images,
-            reconciled: watch::channel(Arc::new(Image::default())).0,
-            epoch: watch::channel(None).0,
+            reconciled,
+            epoch,
             life: watch::channel(BrokerLife::default()).0,
             producer_ids: ProducerIdBlock::default(),
             progress,
-            beats,
             liveness,
             reach: super::reach::Reach::default(),
             departed: super::departed::Departed::default(),

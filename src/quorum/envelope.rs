@@ -43,6 +43,8 @@ pub enum Kind {
     ControllerRequest,
     /// Its answer.
     ControllerReply,
+    /// What a broker says at a beat of its liveness connection.
+    SignOfLife,
 }
 
 impl Kind {
@@ -61,6 +63,7 @@ impl Kind {
             Self::StoredPosition => 11,
             Self::ControllerRequest => 12,
             Self::ControllerReply => 13,
+            Self::SignOfLife => 14,
         }
     }
 
@@ -73,6 +76,7 @@ impl Kind {
     const fn bytes_max(self) -> usize {
         match self {
             Self::Entry => 1024 * 1024,
+            Self::SignOfLife => 1024,
             Self::Vote | Self::Committed | Self::Purged | Self::SnapshotTail | Self::StoredPosition => 64 * 1024,
             // A snapshot's head holds the membership: every node of the cluster.
             Self::SnapshotHead | Self::SnapshotRecords | Self::StoredRecord => 4 * 1024 * 1024,

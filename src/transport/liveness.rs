@@ -276,8 +276,10 @@ pub enum Probe {
     Accepted,
     /// Nothing: the host may be gone, or the network cut.
     TimedOut,
-    /// There is no way to the host, or no socket to try with: says nothing about the process.
+    /// There is no way to the host.
     Unreachable,
+    /// This process could not even try: no descriptor, no port, no network. Says nothing about the other (rule S16).
+    Unable,
 }
 
 /// Dials once and closes again.
@@ -286,7 +288,8 @@ pub async fn probe(address: SocketAddr, within: Duration) -> Probe {
         Ok(_closed_again) => Probe::Accepted,
         Err(DialError::Refused) => Probe::Refused,
         Err(DialError::TimedOut) => Probe::TimedOut,
-        Err(DialError::Unresolved | DialError::Unreachable | DialError::Failed(_)) => Probe::Unreachable,
+        Err(DialError::Unresolved | DialError::Unreachable) => Probe::Unreachable,
+        Err(DialError::Failed(_)) => Probe::Unable,
     }
 }
 

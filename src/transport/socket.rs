@@ -167,7 +167,7 @@ pub enum DialError {
     /// There is no way to the host.
     #[error("host unreachable")]
     Unreachable,
-    /// Anything else, such as a lack of descriptors here.
+    /// Anything else, such as a lack of descriptors, of ports or of a network here.
     #[error("{0}")]
     Failed(io::ErrorKind),
 }
@@ -178,7 +178,6 @@ impl From<io::Error> for DialError {
             (io::ErrorKind::ConnectionRefused, Self::Refused),
             (io::ErrorKind::TimedOut, Self::TimedOut),
             (io::ErrorKind::HostUnreachable, Self::Unreachable),
-            (io::ErrorKind::NetworkUnreachable, Self::Unreachable),
         ];
         let kind = error.kind();
         known.into_iter().find(|(known, _)| *known == kind).map_or(Self::Failed(kind), |(_, error)| error)

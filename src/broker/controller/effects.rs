@@ -60,6 +60,7 @@ async fn dial(address: Option<SocketAddr>) -> DialOutcome {
         match probe(address, DIAL_TIMEOUT).await {
             Probe::Refused => return DialOutcome::Refused,
             Probe::TimedOut | Probe::Unreachable => return DialOutcome::Unreachable,
+            Probe::Unable => return DialOutcome::Unable,
             Probe::Accepted => {}
         }
         let Some(pause) = pauses.next() else { return DialOutcome::Answered };

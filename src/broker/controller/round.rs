@@ -20,6 +20,15 @@ const RECORD_BYTES_MAX: usize = PROPOSAL_BYTES_MAX - PROPOSAL_FRAME_BYTES;
 /// The outcome of a proposal is not known; the round's askers have been told to try again.
 pub(super) struct Unsettled;
 
+/// What became of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    /// There was nothing to propose.
+    Nothing,
+    /// Its records are accepted.
+    Accepted,
+}
+
 /// What one round adds up to.
 struct Draft {
     image: Image,
@@ -52,16 +61,17 @@ impl Draft {
 }
 
 impl Host {
-    /// Decides what waits and what is due. Without records the answers leave at once.
-    pub(super) async fn round(&mut self, leadership: Leadership) -> Result<(), Unsettled> {
+    /// Decides what is due and what waits. What is due comes first: the dead are fenced before anything else, however
+    /// much is asked for. Without records the answers leave at once.
+    pub(super) async fn round(&mut self, leadership: Leadership) -> Result<Round, Unsettled> {
         let base = Arc::clone(&self.images.borrow_and_update());
         let now = self.world.clock.now();
         let mut draft = Draft { image: Image::clone(&base), records: Vec::new(), bytes: 0, owed: Vec::new() };
-        self.decide_waiting(&mut draft, now);
         self.decide_due(&mut draft, now);
+        self.decide_waiting(&mut draft, now);
         if draft.records.is_empty() {
             settle(&mut self.waiting, draft.owed, None);
-            return Ok(());
+            return Ok(Round::Nothing);
         }
         let proposal =
             Proposal { term: leadership.term, base: base.last_accepted(), records: mem::take(&mut draft.records) };
@@ -69,7 +79,7 @@ impl Host {
         let elected = elections(&base, &proposal.records);
         self.propose(proposal, draft.owed).await?;
         self.world.metrics.count_elections("clean", elected);
-        Ok(())
+        Ok(Round::Accepted)
     }
 
     fn decide_waiting(&mut self, draft: &mut Draft, now: Now) {
@@ -87,12 +97,11 @@ impl Host {
         }
     }
 
+    /// What does not fit into one proposal is owed again at the next tick (rule S10).
     fn decide_due(&mut self, draft: &mut Draft, now: Now) {
-        let room = RECORD_BYTES_MAX.saturating_sub(draft.bytes);
-        let decision = tick(&draft.image, &mut self.soft, now, room);
+        let decision = tick(&draft.image, &mut self.soft, now, RECORD_BYTES_MAX);
         decision.effects.into_iter().for_each(|effect| self.carry_out(effect));
-        // What does not fit is owed again at the next tick (rule S10).
-        let _ = draft.take(decision.records);
+        draft.take(decision.records).expect("the first decision of a round fits");
     }
 
     async fn propose(&mut self, proposal: Proposal, owed: Vec<Owed>) -> Result<(), Unsettled> {

@@ -34,6 +34,14 @@ pub struct Heartbeat {
     pub unfetchable: Vec<NodeId>,
 }
 
+impl Heartbeat {
+    /// What it tells of the broker's life alone.
+    #[must_use]
+    pub fn sign(&self) -> SignOfLife {
+        SignOfLife { node: self.node, broker_epoch: self.broker_epoch, progress: self.progress }
+    }
+}
+
 /// What a broker wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
@@ -56,6 +64,18 @@ pub struct Progress {
     pub oldest_turn: Duration,
     /// The age of the oldest metadata entry received and not applied.
     pub oldest_apply: Duration,
+}
+
+/// What a broker says at every beat of its liveness connection: less than a heartbeat, and nobody answers. It wants
+/// nothing, so that one which is read late undoes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignOfLife {
+    /// The broker.
+    pub node: NodeId,
+    /// The epoch of its registration.
+    pub broker_epoch: BrokerEpoch,
+    /// How it gets on (rule S11).
+    pub progress: Progress,
 }
 
 /// What it is told.

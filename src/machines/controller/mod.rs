@@ -50,7 +50,7 @@ pub use create_topics::{
     AssignmentFlaw, CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
 };
 pub use delete_topics::{DeleteRefusal, DeleteTopics, DeletedTopic, TopicReference};
-pub use heartbeat::{Heartbeat, HeartbeatAnswer, Progress, Wish};
+pub use heartbeat::{Heartbeat, HeartbeatAnswer, Progress, SignOfLife, Wish};
 pub use liveness::DialOutcome;
 pub use min_isr::effective_min_isr;
 pub use options::{Defaults, Options};

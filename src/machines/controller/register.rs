@@ -109,7 +109,9 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, registration: &Re
     }
     if let Some(same) = before.filter(|before| is_same_life(before, registration)) {
         soft.session(same, now).contact = now.instant;
-        let registered = Registered { broker_epoch: Some(same.broker_epoch) };
+        // The epoch of a registration that is decided in the same proposal is not known yet (see `Image::with`).
+        let epoch = Some(same.broker_epoch).filter(|epoch| is_accepted(image, *epoch));
+        let registered = Registered { broker_epoch: epoch };
         return Decision::reply(Reply::Register(Ok(registered)));
     }
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
@@ -152,6 +154,10 @@ fn check(image: &Image, soft: &Soft, now: Now, registration: &Registration) -> R
     }
     // Other disks under the same node id: two processes, or a disk that was replaced. The living one stays (rule R14).
     if liveness::is_alive(before, soft, now) { Err(RegisterRefusal::Duplicate { node }) } else { Ok(()) }
+}
+
+fn is_accepted(image: &Image, epoch: BrokerEpoch) -> bool {
+    u64::try_from(epoch.get()).is_ok_and(|index| index <= image.last_applied().get())
 }
 
 fn shares_directory(before: &Broker, registration: &Registration) -> bool {

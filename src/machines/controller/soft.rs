@@ -9,7 +9,7 @@ use crate::machines::metadata::{Broker, Image};
 use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now};
 
 use super::liveness::{Connection, DialOutcome};
-use super::{Heartbeat, Options, Progress};
+use super::{Heartbeat, Options, Progress, SignOfLife};
 
 /// The controller's soft state.
 #[derive(Clone, Debug)]
@@ -117,10 +117,12 @@ impl Soft {
         }
     }
 
-    /// A sign of life came from that start of that broker; its heartbeat may still wait for its turn.
-    pub fn alive(&mut self, now: Now, node: NodeId, broker_epoch: BrokerEpoch) {
-        if let Some(session) = self.sessions.get_mut(&node).filter(|session| session.broker_epoch == broker_epoch) {
-            session.contact = session.contact.max(now.instant);
+    /// A sign of life came at `at`, which may be some time ago: it counts from then. One of another life of the broker
+    /// counts nothing (rule S15).
+    pub fn alive(&mut self, image: &Image, at: Instant, sign: &SignOfLife) {
+        let is_current = |session: &&mut Session| session.broker_epoch == sign.broker_epoch;
+        if let Some(session) = self.sessions.get_mut(&sign.node).filter(is_current) {
+            session.tell(at, sign.progress, image.last_accepted());
         }
     }
 
@@ -164,14 +166,23 @@ impl Soft {
     /// Notes what a broker says of itself; `accepted` is what it is to apply in time.
     pub(super) fn heard(&mut self, broker: &Broker, now: Now, heartbeat: &Heartbeat, accepted: LogIndex) {
         let session = self.session(broker, now);
-        session.contact = now.instant;
-        session.progress = heartbeat.progress;
+        session.tell(now.instant, heartbeat.progress, accepted);
         session.unfetchable = heartbeat.unfetchable.iter().copied().collect();
-        if session.behind.is_some_and(|(index, _)| heartbeat.progress.applied >= index) {
-            session.behind = None;
+    }
+}
+
+impl Session {
+    /// The broker was heard at `at`; `accepted` is what it is to apply in time. What it has applied stays applied,
+    /// whichever of its messages comes last.
+    fn tell(&mut self, at: Instant, progress: Progress, accepted: LogIndex) {
+        self.contact = self.contact.max(at);
+        let applied = progress.applied.max(self.progress.applied);
+        self.progress = Progress { applied, ..progress };
+        if self.behind.is_some_and(|(index, _)| applied >= index) {
+            self.behind = None;
         }
-        if session.behind.is_none() && heartbeat.progress.applied < accepted {
-            session.behind = Some((accepted, now.instant));
+        if self.behind.is_none() && applied < accepted {
+            self.behind = Some((accepted, at));
         }
     }
 }

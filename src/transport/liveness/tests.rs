@@ -179,3 +179,10 @@ async fn a_probe_tells_a_dead_process_from_a_live_one() {
     drop(listener);
     assert_eq!(probe(address, WITHIN).await, Probe::Refused);
 }
+
+#[tokio::test]
+async fn a_probe_that_this_process_cannot_make_blames_nobody() {
+    // The kernel lets no stream go to everybody: as with a lack of descriptors, nothing leaves this machine.
+    let everybody = SocketAddr::from(([255, 255, 255, 255], 9));
+    assert_eq!(probe(everybody, WITHIN).await, Probe::Unable);
+}

@@ -15,7 +15,7 @@ use crate::transport::peer_frame::{Frame, Kind, Service};
 use super::Hello;
 
 /// The largest beat.
-pub(super) const BEAT_BYTES_MAX: usize = 64 * 1024;
+pub(super) const BEAT_BYTES_MAX: usize = 1024;
 /// The largest frame, without its length.
 pub(super) const FRAME_BYTES_MAX: usize = BEAT_BYTES_MAX + 32;
 

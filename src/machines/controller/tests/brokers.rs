@@ -32,6 +32,17 @@ fn the_same_start_registered_again_keeps_its_epoch() {
 }
 
 #[test]
+fn a_start_registered_twice_in_one_proposal_has_its_epoch_from_the_log() {
+    let mut world = World::new();
+    let first = decide(&world.image, &mut world.soft, world.now, Event::Register(registration(1, 1)));
+    let between = world.image.with(&first.records);
+    let second = decide(&between, &mut world.soft, world.now, Event::Register(registration(1, 1)));
+    assert!(second.records.is_empty());
+    let index = LogIndex::new(world.image.last_applied().get() + 7);
+    assert_eq!(second.reply.at(index), first.reply.at(index));
+}
+
+#[test]
 fn a_later_start_on_the_same_disk_is_accepted_at_once_and_loses_its_leaderships() {
     check(
         |_| {},

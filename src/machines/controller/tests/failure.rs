@@ -204,6 +204,46 @@ fn a_broker_that_no_longer_applies_metadata_is_fenced() {
     assert_eq!(world.tick()[0], "fenced 1");
 }
 
+#[test]
+fn a_sign_of_life_counts_from_its_arrival_and_for_its_own_life_only() {
+    let mut world = World::with_topic();
+    world.tick();
+    let arrived = world.now.instant;
+    let sign = world.heartbeat(1, Wish::Serve).sign();
+    let earlier = SignOfLife { broker_epoch: BrokerEpoch::new(0), ..sign };
+    world.live(1_750, &[2, 3]);
+    world.soft.alive(&world.image, arrived.plus(Duration::from_millis(1_000)), &sign);
+    world.soft.alive(&world.image, world.now.instant, &earlier);
+    world.live(1_000, &[2, 3]);
+    world.all_serve(&[2, 3]);
+    assert!(world.tick().is_empty(), "2.75 s have passed, of which the session has counted 1.75");
+    world.live(250, &[2, 3]);
+    assert_eq!(world.tick()[0], "fenced 1");
+}
+
+#[test]
+fn a_sign_of_life_shows_a_disk_that_hangs() {
+    let mut world = World::with_topic();
+    let mut sign = world.heartbeat(1, Wish::Serve).sign();
+    sign.progress.oldest_flush = Duration::from_secs(4);
+    world.soft.alive(&world.image, world.now.instant, &sign);
+    assert_eq!(world.tick()[0], "fenced 1");
+}
+
+#[test]
+fn what_a_broker_has_applied_is_not_taken_back_by_an_older_message() {
+    let mut world = World::with_topic();
+    let older = Heartbeat { progress: Progress::default(), ..world.heartbeat(1, Wish::Serve) };
+    for _ in 0..16 {
+        let sign = world.heartbeat(1, Wish::Serve).sign();
+        world.soft.alive(&world.image, world.now.instant, &sign);
+        world.event(Event::Heartbeat(older.clone()));
+        world.all_serve(&[2, 3]);
+        assert!(world.tick().is_empty());
+        world.pass(250);
+    }
+}
+
 fn name(world: &mut World, namer: i32, leader: i32) {
     let unfetchable = nodes(&[leader]);
     let heartbeat = Heartbeat { unfetchable, ..world.heartbeat(namer, Wish::Serve) };
