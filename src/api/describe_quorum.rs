@@ -1,6 +1,6 @@
 //! DescribeQuorum: who keeps the metadata log, and how far each is.
 //!
-//! Invariant: what this node does not know is -1, never guessed.
+//! Only the leader of the quorum knows all members, so it is asked. Invariant: what is not known is -1, never guessed.
 
 use super::call::Caller;
 use super::context::Context;
@@ -23,7 +23,7 @@ pub(super) async fn describe_quorum(
     _: Caller,
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    let quorum = context.cluster().describe_quorum();
+    let quorum = context.cluster().describe_quorum_by_leader().await;
     let topics = request.topics.into_iter().map(|topic| {
         let is_metadata = topic.topic_name == METADATA_TOPIC;
         let partitions = topic.partitions.iter().map(|asked| partition(asked, &quorum, is_metadata)).collect();

@@ -72,6 +72,14 @@ impl Cluster {
         self.quorum.describe()
     }
 
+    /// The metadata quorum as its leader sees it, or, while no leader answers, as this node does.
+    pub async fn describe_quorum_by_leader(&self) -> QuorumDescription {
+        match self.quorum.describe_by_leader().await {
+            Some(description) => description,
+            None => self.describe_quorum(),
+        }
+    }
+
     /// The configuration in force for a topic.
     #[must_use]
     pub fn topic_settings(&self, image: &Image, topic: TopicId) -> TopicSettings {

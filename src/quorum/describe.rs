@@ -2,10 +2,16 @@
 //!
 //! Invariant: figures of other members are known only to the leader; elsewhere they are absent, never guessed.
 
-use super::core::{Core, is_voter, leads};
+use std::time::Duration;
+
+use super::core::{Core, is_voter, leads, member};
 use super::guard::leadership;
+use super::message::{Answer, Ask};
 use super::types::{Member, Metrics, end_after, node_id};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term, Timestamp};
+
+/// How long the leader may take to describe the quorum.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One member of the quorum as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,6 +65,20 @@ pub(crate) fn describe(core: &Core) -> QuorumDescription {
         log_start: end_after(data.purged.map(|id| id.index)),
         voters: voters.into_iter().map(state).collect(),
         observers: observers.into_iter().map(state).collect(),
+    }
+}
+
+/// The quorum as its leader sees it; `None` when no leader answers in time.
+pub(crate) async fn describe_by_leader(core: &Core) -> Option<QuorumDescription> {
+    let metrics = core.metrics();
+    if leads(&metrics) {
+        return Some(describe(core));
+    }
+    let leader = metrics.current_leader?;
+    let peer = core.links.peer(node_id(leader), member(&metrics, leader)?);
+    match core.links.ask(&peer, Ask::Describe, DESCRIBE_TIMEOUT).await {
+        Ok(Answer::Described(description)) => Some(*description),
+        Ok(_) | Err(_) => None,
     }
 }
 

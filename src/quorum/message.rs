@@ -7,6 +7,7 @@
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 
+use super::describe::QuorumDescription;
 use super::options::Voter;
 use super::types::{LogId, Raft, SnapshotMeta, Vote};
 use crate::model::{ClusterId, DirectoryId, NodeId};
@@ -56,6 +57,8 @@ pub(crate) enum Ask {
     Watch {
         term: u64,
     },
+    /// How far is every member, as the leader sees it?
+    Describe,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,6 +92,7 @@ pub(crate) enum Answer {
     ReadIndex { index: Option<u64> },
     Done,
     Refused(Refusal),
+    Described(Box<QuorumDescription>),
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

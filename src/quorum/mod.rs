@@ -264,6 +264,12 @@ impl Quorum {
         describe::describe(&self.core)
     }
 
+    /// The quorum as its leader sees it; `None` when no leader answers in time.
+    pub async fn describe_by_leader(&self) -> Option<QuorumDescription> {
+        let core = Arc::clone(&self.core);
+        self.here(async move { describe::describe_by_leader(&core).await }).await.flatten()
+    }
+
     /// Answers one request frame of another node's quorum. May be dropped at any point.
     pub async fn handle(&self, request: Bytes) -> Bytes {
         let core = Arc::clone(&self.core);

@@ -55,7 +55,8 @@ fn refuse(core: &Core, request: &Request) -> Option<Refusal> {
         | Ask::Founding { .. }
         | Ask::Join { .. }
         | Ask::Probe
-        | Ask::Watch { .. } => None,
+        | Ask::Watch { .. }
+        | Ask::Describe => None,
         Ask::Vote(_) | Ask::PreVote(_) | Ask::ReadIndex | Ask::Campaign { .. } => {
             Some(Refusal::ReplacedVoter { known })
         }
@@ -85,6 +86,7 @@ async fn carry_out(core: &Arc<Core>, from: Identity, ask: Ask) -> Result<Answer,
         Ask::Campaign { term } => campaign(core, term),
         Ask::Probe => Ok(Answer::Done),
         Ask::Watch { term } => Ok(watch(core, term).await),
+        Ask::Describe => describe(core),
     }
 }
 
@@ -131,6 +133,13 @@ async fn read_index(core: &Core) -> Result<Answer, Refusal> {
     let not_leader = || Refusal::NotLeader { leader: core.leader() };
     let (index, _) = core.raft.get_read_log_id().await.map_err(|_| not_leader())?;
     Ok(Answer::ReadIndex { index: index.map(|id| id.index) })
+}
+
+fn describe(core: &Core) -> Result<Answer, Refusal> {
+    if !leads(&core.metrics()) {
+        return Err(Refusal::NotLeader { leader: core.leader() });
+    }
+    Ok(Answer::Described(Box::new(super::describe::describe(core))))
 }
 
 /// The leader of `term` is leaving and asks this node to follow it.

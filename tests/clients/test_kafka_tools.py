@@ -76,6 +76,8 @@ def test_metadata_quorum_command_describes_voters_and_leader(tool, cluster):
     replication = tool(f"{TOOLS}.MetadataQuorumCommand", "describe", "--replication")
     assert re.search(rf"^{leader}\s.*\sLeader\s*$", replication, re.MULTILINE)
     assert len(re.findall(r"\sFollower\s*$", replication, re.MULTILINE)) == cluster.nodes - 1
+    ends = re.findall(r"^\d+\s+\S+\s+(-?\d+)\s", replication, re.MULTILINE)
+    assert len(ends) == cluster.nodes and all(int(end) > 0 for end in ends), "whichever broker was asked, the leader has answered"
 
 
 def test_broker_api_versions_command_asks_every_broker(tool, cluster):

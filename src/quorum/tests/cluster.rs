@@ -25,6 +25,19 @@ async fn three_empty_voters_found_one_cluster() {
 }
 
 #[tokio::test]
+async fn a_follower_describes_the_quorum_as_the_leader_does() {
+    let world = World::running(&[1, 2, 3], plain).await;
+    let leader = world.leader().await;
+    let follower = [1, 2, 3].map(n).into_iter().find(|node| *node != leader).expect("two of three follow");
+    eventually(|| world.quorum(leader).describe().voters.iter().all(|v| v.log_end.is_some())).await;
+    let unknown = world.quorum(follower).describe().voters.iter().filter(|v| v.log_end.is_none()).count();
+    assert!(unknown > 0, "a follower knows too little by itself");
+    let described = world.quorum(follower).describe_by_leader().await.expect("the leader answers");
+    assert!(described.voters.iter().all(|v| v.log_end.is_some()));
+    assert_eq!(described.leader, Some(leader));
+}
+
+#[tokio::test]
 async fn no_cluster_is_founded_while_a_voter_is_silent() {
     let mut world = World::new(&[1, 2, 3], plain);
     world.start(n(1)).await;
