@@ -23,10 +23,10 @@ use self::connections::Connections;
 use self::round::{Round, Unsettled};
 use super::calls;
 use super::vital::spawn_vital;
-use crate::env::{Clock, Seed};
+use crate::env::Clock;
 use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;
-use crate::model::{BootNumber, ClusterId, Instant as Moment, NodeId, Now};
+use crate::model::{BootNumber, Instant as Moment, NodeId, Now};
 use crate::quorum::{Leadership, Quorum};
 use crate::telemetry::BrokerMetrics;
 use crate::transport::{LivenessEvent, VoterEvents};
@@ -67,8 +67,6 @@ pub struct ControllerWorld {
     pub quorum: Quorum,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// Randomness for the cluster's identity.
-    pub seed: Arc<dyn Seed>,
     /// What the liveness connections tell.
     pub liveness: VoterEvents,
     /// The listener on which brokers are dialled when their liveness connection has closed.
@@ -194,11 +192,6 @@ impl Host {
     async fn serve(&mut self, leadership: Leadership) {
         let image = Arc::clone(&self.images.borrow());
         self.soft.begin(&image, self.world.clock.now());
-        if image.cluster().is_none() {
-            let (reply, _) = oneshot::channel();
-            let cluster = ClusterId::new(self.world.seed.uuid());
-            self.waiting.push_back(Ask { event: Event::Form { cluster }, reply });
-        }
         loop {
             if !self.still(leadership) {
                 return;

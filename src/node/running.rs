@@ -197,7 +197,6 @@ fn start_controller(config: &Config, quorum: &Quorum, events: VoterEvents, world
     let controller_world = ControllerWorld {
         quorum: quorum.clone(),
         clock: Arc::clone(&world.clock),
-        seed: Arc::clone(&world.seed),
         liveness: events,
         dial_listener: config.listeners.controller.name.clone(),
         metrics: world.metrics.broker.clone(),

@@ -154,8 +154,8 @@ async fn found(core: &Core, answers: &[FoundingAnswer]) {
     }
 }
 
-/// Gives the cluster its id: the first record there is. Whoever leads first proposes one; the base rule (S5) lets one
-/// through.
+/// Gives the cluster its id: the first record there is (rule S9). Whoever leads first proposes one; the base rule (S5)
+/// lets one through. The controller decides nothing before.
 pub(crate) async fn form(core: Arc<Core>, seed: Arc<dyn Seed>) {
     let mut leadership = core.leadership.subscribe();
     while core.links.cluster().is_none() {

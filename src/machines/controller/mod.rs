@@ -36,7 +36,7 @@ mod min_isr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BootNumber, BrokerEpoch, ClusterId, Instant, LogIndex, NodeId, Now};
+use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now};
 
 use super::metadata::{Broker, Image, Record};
 
@@ -61,11 +61,6 @@ pub use unregister::UnregisterRefusal;
 /// What the controller can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// The quorum is founded and has no identity yet (rule S9).
-    Form {
-        /// Minted by the founder.
-        cluster: ClusterId,
-    },
     /// A broker has started.
     Register(Registration),
     /// A broker says how it is.
@@ -194,7 +189,6 @@ impl Decision {
 #[must_use]
 pub fn decide(image: &Image, soft: &mut Soft, now: Now, event: Event) -> Decision {
     match event {
-        Event::Form { cluster } => form(image, cluster),
         Event::Register(registration) => register::decide(image, soft, now, &registration),
         Event::Heartbeat(heartbeat) => heartbeat::decide(image, soft, now, &heartbeat),
         Event::AlterIsr(request) => alter_isr::decide(image, soft, &request),
@@ -225,12 +219,6 @@ pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decis
         preferred::settle(&mut batch, soft, now);
     }
     Decision { effects: verdict.effects, ..Decision::new(batch.into_records(), Reply::Nothing) }
-}
-
-/// The identity is the first fact of the log and never changes (rule S9).
-fn form(image: &Image, cluster: ClusterId) -> Decision {
-    let records = if image.cluster().is_none() { vec![Record::ClusterFormed { cluster }] } else { Vec::new() };
-    Decision::new(records, Reply::Nothing)
 }
 
 /// The registered broker, if the sender is that very life of it (rules R9, S15).

@@ -38,7 +38,8 @@ impl World {
             effects: Vec::new(),
         };
         world.soft.begin(&world.image, world.now);
-        world.event(Event::Form { cluster: cluster() });
+        // The quorum itself gives the cluster its identity (rule S9).
+        world.accept(Decision::new(vec![Record::ClusterFormed { cluster: cluster() }], Reply::Nothing));
         assert_eq!(world.tick(), ["config set"], "the cluster's minimum isr is fixed before anything else");
         world
     }
