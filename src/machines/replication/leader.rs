@@ -117,6 +117,8 @@ impl Leader {
             self.begin_epoch(order.leader_epoch, now);
         }
         self.declare_recovered(effects);
+        // Who was fenced when it last fetched may join now; its next fetch may be parked for long.
+        self.propose_growth(None, now, effects);
         self.advance(now, effects);
     }
 
@@ -201,7 +203,7 @@ impl Leader {
         let progress = self.followers.get_mut(&fetch.node).expect("check_fetch found the follower");
         progress.on_fetch(fetch.offset, log_end, now);
         // Joining first, so that the high watermark then counts the new member (rule R7).
-        self.propose_growth(fetch.node, now, effects);
+        self.propose_growth(Some(fetch.node), now, effects);
         self.advance(now, effects);
     }
 
@@ -224,6 +226,7 @@ impl Leader {
                 self.isr = isr.into_iter().collect();
                 self.pending = None;
                 // Only now may the high watermark move with a smaller ISR (rule R10).
+                self.propose_growth(None, now, effects);
                 self.advance(now, effects);
             }
             IsrOutcome::Ineligible => self.withdraw(now),
@@ -249,6 +252,7 @@ impl Leader {
         }
         self.declare_recovered(effects);
         self.propose_shrink(now, effects);
+        self.propose_growth(None, now, effects);
         // A laggard outside the ISR may have held the watermark while it looked as if it would join.
         self.advance(now, effects);
     }
@@ -405,17 +409,22 @@ impl Leader {
         }
     }
 
-    /// Proposes a follower that has just fetched into the ISR, if it holds all that may be committed (rule R8).
-    fn propose_growth(&mut self, node: NodeId, now: Instant, effects: &mut Vec<LeaderEffect>) {
-        if self.pending.is_some() || self.recovering || self.isr.contains(&node) || now < self.rest_until {
+    /// Proposes the followers into the ISR that hold all that may be committed (rule R8): who has just fetched, and
+    /// who has of late and would not at once be a laggard again.
+    fn propose_growth(&mut self, fetched: Option<NodeId>, now: Instant, effects: &mut Vec<LeaderEffect>) {
+        if self.pending.is_some() || self.recovering || now < self.rest_until {
             return;
         }
-        let progress = self.followers.get(&node).expect("the follower has just fetched");
-        let Some(flushed_end) = progress.flushed_end() else { return };
-        let holds_all = flushed_end >= self.high_watermark && flushed_end >= self.epoch_start;
-        if progress.may_join && holds_all {
-            let mut wanted = self.isr.clone();
-            wanted.insert(node);
+        let least = self.high_watermark.max(self.epoch_start);
+        let joins = |(node, progress): &(&NodeId, &Progress)| {
+            let holds_all = progress.flushed_end().is_some_and(|end| end >= least);
+            let is_steady =
+                || progress.has_fetched(now, self.lag_max) && progress.is_caught_up(self.log_end, now, self.lag_max);
+            progress.may_join && holds_all && (fetched == Some(**node) || is_steady())
+        };
+        let mut wanted = self.isr.clone();
+        wanted.extend(self.followers.iter().filter(joins).map(|(node, _)| *node));
+        if wanted.len() > self.isr.len() {
             self.propose(wanted, effects);
         }
     }

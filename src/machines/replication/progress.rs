@@ -60,6 +60,11 @@ impl Progress {
         self.last_fetch = Some(LastFetch { at: now, log_end });
     }
 
+    /// Whether it lives, as its fetches show.
+    pub(super) fn has_fetched(&self, now: Instant, lag_max: Duration) -> bool {
+        self.last_fetch.is_some_and(|last| now.since(last.at) <= lag_max)
+    }
+
     pub(super) fn is_caught_up(&self, log_end: Offset, now: Instant, lag_max: Duration) -> bool {
         self.flushed_end == Some(log_end) || self.caught_up_at.is_some_and(|at| now.since(at) <= lag_max)
     }

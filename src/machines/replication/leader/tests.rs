@@ -96,13 +96,14 @@ fn below_min_isr_nothing_is_committed_nor_accepted_with_acks_all() {
          > fetch 2 10
          hw 10
          > append 20 all 1
-         > order p=2 isr=1
+         > order p=2 isr=1 fenced=2
          > may append
          1 replicas in sync, 2 needed
          > append 30 leader 2
          > flush 30
          done 2
          > fetch 2 30
+         > order fenced=
          propose e=1 p=2 isr=1@10,2@20
          > accepted p=3 isr=1,2
          hw 30
@@ -125,7 +126,7 @@ fn a_duplicate_waits_for_the_original() {
          done 2
          > duplicate 10 all 3
          done 3
-         > order p=2 isr=1
+         > order p=2 isr=1 fenced=2
          > duplicate 10 all 4
          too few 4",
     );
@@ -222,17 +223,44 @@ fn a_follower_joins_when_it_holds_all_that_may_be_committed() {
 }
 
 #[test]
+fn a_follower_whose_fetch_is_parked_joins_as_soon_as_it_is_unfenced() {
+    talk(
+        "> lead isr=1,2 fenced=3
+         > fetch 3 0
+         > wait 200
+         > order fenced=
+         propose e=1 p=1 isr=1@10,2@20,3@30",
+    );
+}
+
+#[test]
+fn two_followers_join_in_one_proposal_but_not_one_that_is_silent() {
+    talk(
+        "> lead isr=1 fenced=2,3 replicas=1,2,3,4
+         > fetch 4 0
+         propose e=1 p=1 isr=1@10,4@40
+         > accepted p=2 isr=1
+         propose e=1 p=2 isr=1@10,4@40
+         > ineligible
+         > wait 5001
+         > fetch 2 0
+         > fetch 3 0
+         > order p=2 fenced=
+         propose e=1 p=2 isr=1@10,2@20,3@30",
+    );
+}
+
+#[test]
 fn a_fenced_follower_or_one_of_another_life_does_not_join() {
     talk(
         "> lead isr=1,2 fenced=3
          > fetch 3 0
          > order fenced=
+         propose e=1 p=1 isr=1@10,2@20,3@30
          > fetch 3 0 life=29
          another registration than the image's
          > fetch 4 0
          no replica of this partition
-         > fetch 3 0
-         propose e=1 p=1 isr=1@10,2@20,3@30
          > ineligible
          > order lives=3:31
          > wait 50
@@ -296,8 +324,8 @@ fn an_unknown_outcome_is_asked_again_and_then_made_impossible_before_it_is_forgo
          > fetch 2 10
          > wait 50
          propose e=1 p=1 isr=1@10,2@20
-         > accepted p=2 isr=1,2
          > wait 5000
+         > accepted p=2 isr=1,2
          hw 10
          done 1",
     );
@@ -380,8 +408,8 @@ fn an_unclean_leader_declares_itself_recovered_before_the_isr_grows() {
          propose e=1 p=1 isr=1@10 recovered
          > fetch 2 0
          > accepted p=2 isr=1
-         > fetch 2 0
-         propose e=1 p=2 isr=1@10,2@20",
+         propose e=1 p=2 isr=1@10,2@20
+         > fetch 2 0",
     );
 }
 
