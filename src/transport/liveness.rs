@@ -12,6 +12,7 @@ mod broker_side;
 mod voter_side;
 mod wire;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -287,6 +288,8 @@ pub async fn probe(address: SocketAddr, within: Duration) -> Probe {
     match socket::connect(address, within).await {
         Ok(_closed_again) => Probe::Accepted,
         Err(DialError::Refused) => Probe::Refused,
+        // Somebody listened until just now: a process that is dying closes its listener after its connections.
+        Err(DialError::Failed(ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)) => Probe::Accepted,
         Err(DialError::TimedOut) => Probe::TimedOut,
         Err(DialError::Unresolved | DialError::Unreachable) => Probe::Unreachable,
         Err(DialError::Failed(_)) => Probe::Unable,
