@@ -3,7 +3,7 @@
 //! Invariant: what this node does not know is -1, never guessed.
 
 use super::call::Caller;
-use super::context::Context;
+use super::context::{Context, METADATA_TOPIC};
 use crate::broker::{MemberState, QuorumDescription};
 use crate::model::{LogIndex, NodeId, Timestamp};
 use crate::protocol::ErrorCode;
@@ -11,9 +11,6 @@ use crate::protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionRequest, PartitionResponse, ReplicaState,
     TopicResponse,
 };
-
-/// What Kafka calls the metadata log.
-const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// Serves the request.
 pub(super) async fn describe_quorum(
