@@ -20,4 +20,4 @@ VOLUME /data
 EXPOSE 9092 9093 9644
 HEALTHCHECK --interval=1s --timeout=2s --start-period=5s --retries=10 CMD ["/ottla", "health"]
 ENTRYPOINT ["/ottla"]
-CMD ["server", "--config", "/etc/ottla/single.toml"]
+CMD ["server", "--config", "/etc/ottla/container.toml"]

@@ -1,4 +1,6 @@
 //! `/v1/brokers` and `/v1/brokers/{node_id}`: who is registered, and what each keeps.
+//!
+//! Asked by operators and their tools. Invariant: all of an answer comes from one image of this node.
 
 use axum::Json;
 use axum::extract::State as Shared;

@@ -1,4 +1,6 @@
 //! `/metrics`: this node's numbers in the text form that Prometheus reads.
+//!
+//! Invariant: asks nobody and waits for nothing, so that a node in trouble can still be looked at.
 
 use axum::extract::State as Shared;
 use axum::http::header::CONTENT_TYPE;

@@ -1,4 +1,7 @@
 //! `POST /v1/topics`: creates one topic, or says with `?dry_run=true` what would come of it.
+//!
+//! Asked by operators and their tools. Invariant: a field that is not understood is refused, never passed over: a topic
+//! is not made otherwise than it was meant.
 
 use std::collections::BTreeMap;
 

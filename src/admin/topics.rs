@@ -1,4 +1,7 @@
 //! `/v1/topics` and `/v1/topics/{name}`: what topics there are, where their partitions stand, and their end.
+//!
+//! Asked by operators and their tools. Invariant: a page or a topic is told from one image of this node; a page never
+//! holds more than `PAGE_TOPICS_MAX` topics.
 
 use std::collections::BTreeMap;
 

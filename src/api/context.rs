@@ -11,6 +11,7 @@ use super::produce_rules::RulesCache;
 use crate::broker::{Broker, Cluster, FetchSessions};
 use crate::machines::metadata::{Image, Topic};
 use crate::model::{LeaderEpoch, NodeId, PartitionId, PartitionIndex, TopicId};
+use crate::partition::ConsumerIsolation;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::leader_hint::{LeaderIdAndEpoch, NodeEndpoint};
 
@@ -20,6 +21,11 @@ pub(super) const CLUSTER_OPERATIONS: i32 = 8_096;
 pub(super) const TOPIC_OPERATIONS: i32 = 3_576;
 /// Nothing is said of operations.
 pub(super) const OPERATIONS_UNTOLD: i32 = i32::MIN;
+
+/// What Kafka calls the metadata log.
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+/// The isolation level of consumers that want no record of an aborted transaction.
+const READ_COMMITTED: i8 = 1;
 
 /// What every handler is given.
 #[derive(Clone, Debug)]
@@ -152,6 +158,11 @@ pub(super) fn find_partition(image: &Image, topic: TopicId, index: i32) -> Resul
 /// An epoch that the client knows; negative ones say that it knows none.
 pub(super) fn known_epoch(epoch: i32) -> Option<LeaderEpoch> {
     (epoch >= 0).then_some(LeaderEpoch::new(epoch))
+}
+
+/// Which records a consumer wants; what is unknown counts as 0, as in Kafka.
+pub(super) fn isolation(level: i8) -> ConsumerIsolation {
+    if level == READ_COMMITTED { ConsumerIsolation::ReadCommitted } else { ConsumerIsolation::ReadUncommitted }
 }
 
 /// A client's milliseconds; none below zero.

@@ -4,7 +4,7 @@
 //! made.
 
 use super::call::Caller;
-use super::context::Context;
+use super::context::{Context, METADATA_TOPIC};
 use super::describe_configs::created_configs;
 use super::error;
 use crate::machines::controller::{
@@ -13,11 +13,9 @@ use crate::machines::controller::{
 use crate::model::NodeId;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::create_topics::{
-    CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
-/// What Kafka's metadata log is called; nobody may make it.
-const METADATA_TOPIC: &str = "__cluster_metadata";
 /// The number that asks for the default.
 const DEFAULT: i32 = -1;
 
@@ -49,7 +47,7 @@ pub(super) async fn create_topics(context: Context, _: Caller, request: CreateTo
 }
 
 fn new_topic(context: &Context, topic: &CreatableTopic) -> NewTopic {
-    let assignment = |a: &crate::protocol::messages::create_topics::CreatableReplicaAssignment| ManualAssignment {
+    let assignment = |a: &CreatableReplicaAssignment| ManualAssignment {
         index: a.partition_index,
         replicas: a.broker_ids.iter().copied().map(NodeId::new).collect(),
     };
@@ -58,7 +56,7 @@ fn new_topic(context: &Context, topic: &CreatableTopic) -> NewTopic {
         name: topic.name.clone(),
         partitions: (topic.num_partitions != DEFAULT).then_some(topic.num_partitions),
         replication_factor: match topic.replication_factor {
-            -1 => ReplicationFactor::Default,
+            factor if i32::from(factor) == DEFAULT => ReplicationFactor::Default,
             factor => ReplicationFactor::Asked(factor),
         },
         assignments: topic.assignments.iter().map(assignment).collect(),

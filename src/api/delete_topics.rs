@@ -2,6 +2,8 @@
 //!
 //! Invariant: every topic of the request is answered once, named as the request named it.
 
+use std::time::Duration;
+
 use super::call::Caller;
 use super::context::Context;
 use super::error;
@@ -26,19 +28,21 @@ pub(super) async fn delete_topics(
 ) -> DeleteTopicsResponse {
     let within = context.change_wait(request.timeout_ms);
     let states = states(request, caller.version);
-    let responses = if !context.options().delete_topics {
-        let disabled = caller.version >= DISABLED_FROM;
-        let code = if disabled { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
-        states.into_iter().map(|state| refused(state, code, "delete.topic.enable is false")).collect()
-    } else {
-        match states.iter().map(reference).collect::<Option<Vec<_>>>() {
-            Some(topics) => delete(&context, topics, within).await,
-            None => {
-                let message = "a topic is given by its name or by its id, and by one of them only";
-                states.into_iter().map(|state| refused(state, ErrorCode::InvalidRequest, message)).collect()
-            }
-        }
+    if !context.options().delete_topics {
+        let is_known = caller.version >= DISABLED_FROM;
+        let code = if is_known { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
+        return all_refused(states, code, "delete.topic.enable is false");
+    }
+    let Some(topics) = states.iter().map(reference).collect::<Option<Vec<_>>>() else {
+        let message = "a topic is given by its name or by its id, and by one of them only";
+        return all_refused(states, ErrorCode::InvalidRequest, message);
     };
+    let responses = delete(&context, topics, within).await;
+    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+}
+
+fn all_refused(states: Vec<DeleteTopicState>, code: ErrorCode, message: &str) -> DeleteTopicsResponse {
+    let responses = states.into_iter().map(|state| refused(state, code, message)).collect();
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }
 
@@ -59,11 +63,7 @@ fn reference(state: &DeleteTopicState) -> Option<TopicReference> {
     }
 }
 
-async fn delete(
-    context: &Context,
-    topics: Vec<TopicReference>,
-    within: std::time::Duration,
-) -> Vec<DeletableTopicResult> {
+async fn delete(context: &Context, topics: Vec<TopicReference>, within: Duration) -> Vec<DeletableTopicResult> {
     if topics.is_empty() {
         return Vec::new();
     }

@@ -3,7 +3,7 @@
 //! Only the leader of the quorum knows all members, so it is asked. Invariant: what is not known is -1, never guessed.
 
 use super::call::Caller;
-use super::context::Context;
+use super::context::{Context, METADATA_TOPIC};
 use crate::broker::{MemberState, QuorumDescription};
 use crate::model::{LogIndex, NodeId, Timestamp};
 use crate::protocol::ErrorCode;
@@ -11,11 +11,6 @@ use crate::protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionRequest, PartitionResponse, ReplicaState,
     TopicResponse,
 };
-
-/// What Kafka calls the metadata log.
-const METADATA_TOPIC: &str = "__cluster_metadata";
-/// The listener that the quorum speaks on.
-const LISTENER: &str = "CONTROLLER";
 
 /// Serves the request.
 pub(super) async fn describe_quorum(
@@ -30,7 +25,8 @@ pub(super) async fn describe_quorum(
         TopicResponse { topic_name: topic.topic_name, partitions }
     });
     let topics = topics.collect();
-    DescribeQuorumResponse { topics, nodes: nodes(&quorum), ..DescribeQuorumResponse::default() }
+    let nodes = nodes(&quorum, &context.options().controller_listener);
+    DescribeQuorumResponse { topics, nodes, ..DescribeQuorumResponse::default() }
 }
 
 fn partition(asked: &PartitionRequest, quorum: &QuorumDescription, is_metadata: bool) -> PartitionResponse {
@@ -60,11 +56,12 @@ fn replica(member: &MemberState) -> ReplicaState {
     }
 }
 
-fn nodes(quorum: &QuorumDescription) -> Vec<Node> {
+/// The voters and where the quorum speaks to them: the controller listener, whose name is the same on every node.
+fn nodes(quorum: &QuorumDescription, listener: &str) -> Vec<Node> {
     let node = |member: &MemberState| {
         let (host, port) = member.address.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let listener = Listener { name: LISTENER.to_owned(), host, port: port.parse().ok()? };
+        let listener = Listener { name: listener.to_owned(), host, port: port.parse().ok()? };
         Some(Node { node_id: member.node.get(), listeners: vec![listener] })
     };
     quorum.voters.iter().filter_map(node).collect()
@@ -110,8 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn a_voters_address_is_told_as_host_and_port() {
-        let nodes = nodes(&quorum());
-        assert_eq!((nodes[0].listeners[0].host.as_str(), nodes[0].listeners[0].port), ("::1", 9093));
+    fn a_voters_address_is_told_as_host_and_port_of_the_configured_listener() {
+        let nodes = nodes(&quorum(), "RAFT");
+        let listener = Listener { name: "RAFT".to_owned(), host: "::1".to_owned(), port: 9093 };
+        assert_eq!(nodes[0].listeners, [listener]);
     }
 }

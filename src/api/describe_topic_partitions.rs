@@ -35,8 +35,8 @@ pub(super) async fn describe_topic_partitions(
         return refused(request, message);
     }
     let image = context.image();
-    let limit = request.response_partition_limit.min(context.options().described_partitions_max).max(1);
-    let room = usize::try_from(limit).expect("a positive number fits in a usize");
+    let partitions_max = request.response_partition_limit.min(context.options().described_partitions_max).max(1);
+    let room = usize::try_from(partitions_max).expect("a positive number fits in a usize");
     let page = Page { image: &image, listener: &caller.listener, room, topics: Vec::new(), next: None };
     let page = page.fill(request);
     DescribeTopicPartitionsResponse { topics: page.topics, next_cursor: page.next, ..Default::default() }

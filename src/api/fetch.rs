@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Answering, Call, Caller, answer_with};
-use super::context::{Context, TopicNamed, find_partition, known_epoch, millis};
+use super::context::{Context, TopicNamed, find_partition, isolation, known_epoch, millis};
 use super::error;
 use super::fetch_answer::Answers;
-use crate::broker::{FetchPlan, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
-use crate::codec::{DecodeError, Payload};
+use crate::broker::{FetchPlan, ReadOutcome, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
+use crate::codec::DecodeError;
 use crate::machines::metadata::Image;
 use crate::model::{BrokerEpoch, NodeId, Offset, PartitionId};
-use crate::partition::{ConsumerIsolation, ReadRequest, Reader};
-use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData};
+use crate::partition::{ReadRequest, Reader};
+use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, FetchTopic, ForgottenTopic};
 use crate::protocol::{ErrorCode, decode_request};
 use crate::transport::Chunk;
 
@@ -45,9 +45,7 @@ async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> (Fetc
         // What a replica fetches moves the high watermark: that is for brokers, not for any client (CVE-2018-1288).
         return failed(ErrorCode::ClusterAuthorizationFailed);
     }
-    let bytes_max = size(request.max_bytes).min(context.options().fetch_bytes_max);
-    let bytes_min = size(request.min_bytes).min(bytes_max);
-    let wait = millis(request.max_wait_ms).min(context.options().fetch_wait_max);
+    let bounds = bounds(&context, &request);
     let session = session_request(request, version, is_follower);
     let open = match context.sessions().open(session, context.broker().now().instant) {
         Ok(open) => open,
@@ -55,14 +53,7 @@ async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> (Fetc
     };
     let image = context.image();
     let found: Vec<_> = open.reads.iter().map(|read| find(&image, read)).collect();
-    let plan = plan(&open.reads, &found);
-    // An error is told at once.
-    let wait = if plan.len() < found.len() || plan.is_empty() { Duration::ZERO } else { wait };
-    let mut outcomes = if plan.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        context.broker().read(FetchPlan { reader, reads: plan, bytes_max, bytes_min, wait }).await.into_iter()
-    };
+    let mut outcomes = read(&context, reader, bounds, plan(&open.reads, &found), found.len()).await.into_iter();
     let mut answers = Answers::new(&context, &caller, reader);
     for (read, found) in open.reads.iter().zip(&found) {
         match found {
@@ -78,6 +69,38 @@ async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> (Fetc
     answers.respond(&open.reads, &closed)
 }
 
+/// How much a fetch gives, and how long it waits for that.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    bytes_max: usize,
+    bytes_min: usize,
+    wait: Duration,
+}
+
+fn bounds(context: &Context, request: &FetchRequest) -> Bounds {
+    let bytes_max = size(request.max_bytes).min(context.options().fetch_bytes_max);
+    let bytes_min = size(request.min_bytes).min(bytes_max);
+    let wait = millis(request.max_wait_ms).min(context.options().fetch_wait_max);
+    Bounds { bytes_max, bytes_min, wait }
+}
+
+/// Has the broker read what exists of the `asked` partitions.
+async fn read(
+    context: &Context,
+    reader: Reader,
+    bounds: Bounds,
+    reads: Vec<ReadRequest>,
+    asked: usize,
+) -> Vec<ReadOutcome> {
+    if reads.is_empty() {
+        return Vec::new();
+    }
+    let Bounds { bytes_max, bytes_min, wait } = bounds;
+    // An error is told at once.
+    let wait = if reads.len() < asked { Duration::ZERO } else { wait };
+    context.broker().read(FetchPlan { reader, reads, bytes_max, bytes_min, wait }).await
+}
+
 fn failed(error_code: ErrorCode) -> (FetchResponse, Vec<Chunk>) {
     (FetchResponse { error_code, ..FetchResponse::default() }, Vec::new())
 }
@@ -90,12 +113,7 @@ fn reader(request: &FetchRequest, version: i16) -> Reader {
         let broker_epoch = (epoch >= 0).then_some(BrokerEpoch::new(epoch));
         return Reader::Follower { node: NodeId::new(node), broker_epoch };
     }
-    let isolation = if request.isolation_level == 1 {
-        ConsumerIsolation::ReadCommitted
-    } else {
-        ConsumerIsolation::ReadUncommitted
-    };
-    Reader::Consumer { isolation, from_follower: version >= FROM_FOLLOWER_FROM }
+    Reader::Consumer { isolation: isolation(request.isolation_level), from_follower: version >= FROM_FOLLOWER_FROM }
 }
 
 fn session_request(request: FetchRequest, version: i16, is_follower: bool) -> SessionRequest {
@@ -146,19 +164,10 @@ fn size(bytes: i32) -> usize {
     usize::try_from(bytes).unwrap_or(0)
 }
 
-/// Nothing was read of a partition.
-pub(super) fn nothing(index: i32) -> PartitionData {
-    PartitionData {
-        partition_index: index,
-        high_watermark: -1,
-        records: Some(Payload::default()),
-        ..Default::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partition::ConsumerIsolation;
     use crate::protocol::messages::fetch::ReplicaState;
 
     #[test]

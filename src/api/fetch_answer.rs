@@ -5,7 +5,6 @@
 use super::call::Caller;
 use super::context::Context;
 use super::error;
-use super::fetch::nothing;
 use crate::broker::{ClosedFetch, Read, ReadOutcome, SessionFetch, SessionTopic, Told};
 use crate::codec::Payload;
 use crate::model::{Offset, PartitionId};
@@ -28,10 +27,6 @@ pub(super) struct Answers<'a> {
     is_committed: bool,
     partitions: Vec<(PartitionData, Vec<Chunk>)>,
     told: Vec<Told>,
-}
-
-fn refusal(index: i32, error_code: ErrorCode) -> PartitionData {
-    PartitionData { error_code, ..nothing(index) }
 }
 
 impl<'a> Answers<'a> {
@@ -136,6 +131,16 @@ impl<'a> Answers<'a> {
         let image = self.context.image();
         let node_endpoints = self.context.endpoints(&image, &self.caller.listener, &leaders);
         (FetchResponse { session_id: closed.id, responses, node_endpoints, ..FetchResponse::default() }, records)
+    }
+}
+
+fn refusal(index: i32, error_code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: index,
+        error_code,
+        high_watermark: -1,
+        records: Some(Payload::default()),
+        ..PartitionData::default()
     }
 }
 

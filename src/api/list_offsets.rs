@@ -8,12 +8,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::call::Caller;
-use super::context::{Context, TopicNamed, find_partition, known_epoch};
+use super::context::{Context, TopicNamed, find_partition, isolation, known_epoch};
 use super::error;
 use crate::broker::Broker;
 use crate::machines::metadata::Image;
 use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp};
-use crate::partition::{ConsumerIsolation, FoundOffset, OffsetQuery, Reader};
+use crate::partition::{FoundOffset, OffsetQuery, Reader};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -70,12 +70,10 @@ fn reader(request: &ListOffsetsRequest) -> Reader {
     if request.replica_id >= 0 {
         return Reader::Follower { node: NodeId::new(request.replica_id), broker_epoch: None };
     }
-    let isolation = if request.isolation_level == 1 {
-        ConsumerIsolation::ReadCommitted
-    } else {
-        ConsumerIsolation::ReadUncommitted
-    };
-    Reader::Consumer { isolation, from_follower: request.replica_id == DEBUGGING_REPLICA }
+    Reader::Consumer {
+        isolation: isolation(request.isolation_level),
+        from_follower: request.replica_id == DEBUGGING_REPLICA,
+    }
 }
 
 fn find(image: &Arc<Image>, name: &str, asked: &ListOffsetsPartition) -> Result<PartitionId, ErrorCode> {

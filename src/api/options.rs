@@ -11,6 +11,8 @@ pub struct ApiOptions {
     pub auto_create_topics: bool,
     /// `delete.topic.enable`
     pub delete_topics: bool,
+    /// `controller.listener.names`
+    pub controller_listener: String,
     /// `fetch.max.bytes`
     pub fetch_bytes_max: usize,
     /// The longest that a fetch waits, whatever the client asks for.
@@ -30,6 +32,7 @@ impl Default for ApiOptions {
         Self {
             auto_create_topics: true,
             delete_topics: true,
+            controller_listener: "CONTROLLER".to_owned(),
             fetch_bytes_max: 57_671_680,
             fetch_wait_max: Duration::from_secs(300),
             fetch_sessions_max: 1_000,

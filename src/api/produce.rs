@@ -16,14 +16,16 @@ use crate::broker::PendingAppend;
 use crate::codec::DecodeError;
 use crate::machines::metadata::{Image, Topic};
 use crate::machines::replication::Acks;
-use crate::model::{PartitionId, Timestamp};
+use crate::model::{PartitionId, PartitionIndex, Timestamp};
 use crate::protocol::messages::leader_hint::LeaderIdAndEpoch;
 use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceData, TopicProduceResponse,
 };
 use crate::protocol::{ErrorCode, decode_request};
-use crate::records::{Batch, Compression, CompressionRule, Header, ProduceRules, Refusal, check_produced};
+use crate::records::{
+    Batch, Compression, CompressionRule, Header, ProduceRules, RecordFailure, Refusal, check_produced,
+};
 use crate::transport::Answer;
 
 /// From this version on topics are named by id.
@@ -113,13 +115,6 @@ fn quiet(response: &ProduceResponse) -> Answer {
     Answer::Silent { mute: Duration::ZERO }
 }
 
-/// Whether a batch is compressed, or to be: then it may hold far more than it has bytes (rule B8).
-fn may_take_long(rules: &ProduceRules, records: &Bytes) -> bool {
-    let is_compressed = |header: Header| header.compression() != Some(Compression::None);
-    records.len() > SMALL_BATCH_BYTES
-        && (rules.compression != CompressionRule::Producer || Header::parse(records).is_ok_and(is_compressed))
-}
-
 fn has_transactional(request: &ProduceRequest) -> bool {
     let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     let mut headers = partitions.filter_map(|partition| Header::parse(partition.records.as_ref()?).ok());
@@ -156,8 +151,8 @@ impl Produce {
                 Part::Appended { index, partition, append }
             }
             Err(fault) => {
-                let hint = self
-                    .hint(fault.code, PartitionId { topic: topic.id, index: crate::model::PartitionIndex::new(index) });
+                let partition = PartitionId { topic: topic.id, index: PartitionIndex::new(index) };
+                let hint = self.hint(fault.code, partition);
                 Part::Refused(PartitionProduceResponse { current_leader: hint, ..refused(index, fault) })
             }
         }
@@ -245,6 +240,13 @@ impl Produce {
     }
 }
 
+/// Whether a batch is compressed, or to be: then it may hold far more than it has bytes (rule B8).
+fn may_take_long(rules: &ProduceRules, records: &Bytes) -> bool {
+    let is_compressed = |header: Header| header.compression() != Some(Compression::None);
+    records.len() > SMALL_BATCH_BYTES
+        && (rules.compression != CompressionRule::Producer || Header::parse(records).is_ok_and(is_compressed))
+}
+
 fn refused(index: i32, fault: Fault) -> PartitionProduceResponse {
     PartitionProduceResponse {
         index,
@@ -258,7 +260,7 @@ fn refused(index: i32, fault: Fault) -> PartitionProduceResponse {
 }
 
 fn fault(refusal: &Refusal) -> Fault {
-    let record = |failure: &crate::records::RecordFailure| BatchIndexAndErrorMessage {
+    let record = |failure: &RecordFailure| BatchIndexAndErrorMessage {
         batch_index: failure.index,
         batch_index_error_message: Some(failure.fault.to_string()),
     };

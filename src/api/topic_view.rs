@@ -26,10 +26,6 @@ pub(super) enum Tells {
     Everything,
 }
 
-fn is_reachable(broker: &Broker, listener: &str) -> bool {
-    !broker.is_fenced() && broker.listener(listener).is_some()
-}
-
 /// A partition, seen through a listener.
 pub(super) fn view(image: &Image, state: &Partition, listener: &str, tells: Tells) -> PartitionView {
     let reachable = |node: &NodeId| image.broker(*node).is_some_and(|broker| is_reachable(broker, listener));
@@ -49,6 +45,10 @@ pub(super) fn view(image: &Image, state: &Partition, listener: &str, tells: Tell
         Some(leader) => (ErrorCode::None, leader.node.get()),
     };
     PartitionView { error_code, leader_id, replicas, isr, offline }
+}
+
+fn is_reachable(broker: &Broker, listener: &str) -> bool {
+    !broker.is_fenced() && broker.listener(listener).is_some()
 }
 
 /// Node ids as numbers.

@@ -89,6 +89,7 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
 pub(super) fn api_options(config: &Config) -> ApiOptions {
     ApiOptions {
         auto_create_topics: config.topics.auto_create,
+        controller_listener: config.listeners.controller.name.clone(),
         fetch_bytes_max: usize::try_from(config.fetch.response_bytes_max).unwrap_or_default(),
         fetch_sessions_max: config.fetch.sessions_max,
         broker_configs: broker_configs(config),

@@ -75,7 +75,7 @@ pub enum StartError {
     #[error(
         "the metadata log ends at {log_end}, but entry {committed} was committed on this node: the disk has lost what \
          it acknowledged. Move the quorum's directory aside and start with an empty one under a new directory id; the \
-         quorum takes the node in anew (a voter must be replaced first)"
+         quorum takes the node in anew if it is no voter (docs/DATA.md)"
     )]
     Lost {
         /// The entry known to be committed.
@@ -101,7 +101,7 @@ pub enum MembershipError {
         leader: Option<NodeId>,
     },
     /// The node is a voter with another disk: only `replace_voter` changes that.
-    #[error("node {node} is a voter with directory {known}; replace the voter if that disk is lost")]
+    #[error("node {node} is a voter with directory {known}: another disk is not taken in under its id")]
     ReplacedVoter {
         /// The node.
         node: NodeId,

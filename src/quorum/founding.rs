@@ -125,8 +125,8 @@ fn tell(verdict: &Verdict, answers: &[FoundingAnswer], silent: &[NodeId]) {
         Verdict::Replaced => tracing::error!(
             known_as = ?answers.iter().find_map(|answer| answer.knows_you_as),
             "this node's disk is empty, but the quorum knows it as a voter with another one. It must not vote: what it \
-             had acknowledged is gone. If the old disk is lost, replace the voter on the running quorum: \
-             `ottla quorum replace-voter` with this node's id; it is then taken in anew"
+             had acknowledged is gone, and no command replaces a voter yet. Start it on its old disk; if that is lost, \
+             leave it stopped: the other voters go on while they are a majority (docs/DATA.md)"
         ),
         Verdict::Disagree => tracing::error!(
             lists = ?answers.iter().map(|answer| (answer.me.node, &answer.voters)).collect::<Vec<_>>(),

@@ -144,7 +144,7 @@ pub(crate) async fn take_in(core: &Core, from: Identity, address: String) -> Res
     {
         tracing::error!(
             node = %from.node, old = %known.directory, new = %from.directory,
-            "a voter came back with an empty disk; it is refused until the voter is replaced"
+            "a voter came back with another disk; it is not taken in (docs/DATA.md)"
         );
         return Err(Refusal::ReplacedVoter { known: known.directory });
     }
@@ -191,7 +191,10 @@ async fn ask_to_join(core: &Core, told: Option<DirectoryId>) -> Option<Directory
             Ok(Answer::Joined) => return None,
             Err(LinkError::Refused(Refusal::ReplacedVoter { known })) => {
                 if told != Some(known) {
-                    tracing::error!(%known, "the quorum knows this node as a voter with another disk: replace the voter");
+                    tracing::error!(
+                        %known,
+                        "the quorum knows this node as a voter with another disk: it is not taken in (docs/DATA.md)"
+                    );
                 }
                 return Some(known);
             }

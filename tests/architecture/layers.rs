@@ -63,10 +63,10 @@ const ALL: &[&str] = &[
 const WALLS: &[(&str, &[&str])] = &[
     ("openraft", &["quorum"]),
     ("sled", &["quorum"]),
-    ("bincode", &["quorum", "broker"]),
+    ("bincode", &["quorum"]),
     ("axum", &["admin", "node"]),
     ("tokio", &["transport", "quorum", "broker", "api", "admin", "node", "cli"]),
-    ("rustix", &["env", "transport", "telemetry", "node", "cli"]),
+    ("rustix", &["env", "node", "cli"]),
     ("getrandom", &["env"]),
 ];
 

@@ -150,6 +150,9 @@ fn every_file_of_cluster_config_is_valid_and_keeps_topics_safe() {
     }
     let single = cluster_config("single.toml");
     assert_eq!(single.topics.replication_factor, 1);
+    let container = cluster_config("container.toml");
+    assert_eq!(container.topics.replication_factor, 1);
+    assert_eq!(container.listeners.client[0].advertised, HostPort::new("127.0.0.1", 9092));
     cluster_config("reference.toml");
 }
 

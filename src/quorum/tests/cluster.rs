@@ -127,7 +127,9 @@ async fn a_voter_that_was_cut_off_disturbs_nobody_when_it_returns() {
     let term = world.quorum(leader).leadership().borrow().term;
     world.net.isolate(one, &[leader, two]);
     eventually(|| world.quorum(one).leadership().borrow().leader.is_none()).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Time enough to disturb: it has stood for election again and again, and asked both others each time.
+    let before = world.net.lost(one);
+    eventually(|| world.net.lost(one) >= before + 6).await;
     world.net.heal();
     world.write("a").await;
     world.all_have("a").await;

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Wires {
     running: BTreeMap<NodeId, Process>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// How many calls of a node went into a cut wire.
+    lost: BTreeMap<NodeId, u64>,
     delay: Duration,
 }
 
@@ -46,8 +48,9 @@ pub(crate) struct Net {
 
 impl Net {
     fn target(&self, from: NodeId, to: NodeId) -> (Result<Option<Process>, CallError>, Duration) {
-        let wires = self.wires.lock().unwrap();
+        let mut wires = self.wires.lock().unwrap();
         let target = if wires.cut.contains(&(from, to)) {
+            *wires.lost.entry(from).or_default() += 1;
             Ok(None)
         } else {
             wires.running.get(&to).cloned().map(Some).ok_or(CallError::Refused)
@@ -62,6 +65,11 @@ impl Net {
             wires.cut.insert((node, other));
             wires.cut.insert((other, node));
         }
+    }
+
+    /// How many calls of `node` nobody will ever answer.
+    pub(crate) fn lost(&self, node: NodeId) -> u64 {
+        self.wires.lock().unwrap().lost.get(&node).copied().unwrap_or_default()
     }
 
     pub(crate) fn heal(&self) {
