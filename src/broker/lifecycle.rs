@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::Inner;
+use super::suspects::Suspects;
 use crate::machines::controller::{
     DirectoryClaim, Event, Heartbeat, HeartbeatAnswer, Progress, RegisterRefusal, Registration, Reply, Wish,
 };
@@ -48,7 +49,7 @@ pub(super) struct Lifecycle {
     inner: Arc<Inner>,
     recovered: mpsc::UnboundedReceiver<Recovered>,
     stop: watch::Receiver<bool>,
-    suspects: BTreeSet<PartitionId>,
+    suspects: Suspects,
 }
 
 impl Lifecycle {
@@ -57,7 +58,12 @@ impl Lifecycle {
         recovered: mpsc::UnboundedReceiver<Recovered>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { inner, recovered, stop, suspects: BTreeSet::new() }
+        let mut suspects = Suspects::default();
+        for partition in inner.directory.missing() {
+            error!(%partition, "a log that was flushed has no directory any more");
+            suspects.lost(partition);
+        }
+        Self { inner, recovered, stop, suspects }
     }
 
     pub(super) async fn run(mut self) {
@@ -89,7 +95,7 @@ impl Lifecycle {
             let Some(report) = self.recovered.recv().await else { return };
             outstanding.remove(&self.note(report));
         }
-        info!(logs = count, suspects = self.suspects.len(), "recovered");
+        info!(logs = count, suspects = self.suspects.named().len(), "recovered");
     }
 
     fn note(&mut self, report: Recovered) -> PartitionId {
@@ -97,13 +103,13 @@ impl Lifecycle {
             Recovered::Opened(log) => {
                 if log.end < log.attested_end {
                     error!(partition = %log.partition, end = %log.end, attested = %log.attested_end, "a log has lost what it vouched for");
-                    self.suspects.insert(log.partition);
+                    self.suspects.lost(log.partition);
                 }
                 log.partition
             }
             Recovered::Broken(log) => {
                 error!(partition = %log.partition, topic = %log.name, cause = %log.message, "a log cannot be served");
-                self.suspects.insert(log.partition);
+                self.suspects.broken(log.partition);
                 log.partition
             }
         }
@@ -151,7 +157,7 @@ impl Lifecycle {
             clean: inner.directory.was_clean(),
             listeners: inner.options.advertised.clone(),
             rack: inner.options.rack.clone(),
-            suspects: self.suspects.iter().copied().collect(),
+            suspects: self.suspects.named(),
         }
     }
 
@@ -187,6 +193,10 @@ impl Lifecycle {
             if life.may_stop || overdue {
                 self.tell(BrokerLife { unfenced: false, may_stop: true });
                 return Ended::Stopped;
+            }
+            if answer.is_some_and(|a| !a.is_fenced) && self.suspects.unfenced() {
+                // Said at once, lest the liveness connections go on naming them.
+                continue;
             }
             let hurry = stopping_since.is_some() || !life.unfenced;
             self.pause(
@@ -236,7 +246,7 @@ impl Lifecycle {
                 oldest_turn: inner.progress.turn_age(now),
                 oldest_apply: Duration::ZERO,
             },
-            suspects: self.suspects.iter().copied().collect(),
+            suspects: self.suspects.named(),
             unfetchable: inner.reach.unfetchable(now),
         };
         inner.beats.say(Some(heartbeat.clone()));

@@ -27,6 +27,11 @@ pub struct Attested {
 }
 
 impl Attested {
+    /// Whether a log of which this is said has files: without them it has lost something.
+    pub(super) fn needs_files(&self) -> bool {
+        self.end.position > 0 || self.end.offset > self.start
+    }
+
     /// This, said of the same log, where `before` was known: a retention may have moved the start since this was put
     /// together, and the files before it are gone.
     pub(super) fn after(self, before: Self) -> Self {

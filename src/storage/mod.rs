@@ -15,6 +15,7 @@
 //!   the work of a start depends on that distance, never on the amount of data.
 
 mod data_dir;
+mod suspects;
 mod home;
 mod flush_log;
 mod log;
