@@ -63,6 +63,10 @@ impl Lifecycle {
             error!(%partition, "a log that was flushed has no directory any more");
             suspects.lost(partition);
         }
+        for partition in inner.directory.volatile() {
+            warn!(%partition, "a log was acknowledged out of the page cache, and not flushed since");
+            suspects.lost(partition);
+        }
         Self { inner, recovered, stop, suspects }
     }
 

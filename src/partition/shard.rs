@@ -153,7 +153,7 @@ impl Shard {
             }
             Event::Configure { partition, options, flush, isr_min } => {
                 self.with(partition, now, out, |replica, turn| {
-                    replica.configure(options, flush);
+                    replica.configure(options, flush, turn);
                     replica.set_isr_min(isr_min, turn);
                 });
             }

@@ -16,6 +16,12 @@ impl DataDir {
         let attested = self.flush_log().all_attested().into_iter();
         attested.filter(|(id, said)| said.needs_files() && !found.contains(id)).map(|(id, _)| id).collect()
     }
+
+    /// Partitions that may have acknowledged what was never flushed, before the last stop or after it.
+    #[must_use]
+    pub fn volatile(&self) -> BTreeSet<PartitionId> {
+        self.flush_log().all_volatile()
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +77,32 @@ mod tests {
         std::fs::write(dir.path().join("orders-0/partition.metadata"), "?").unwrap();
         let data = start(dir.path());
         assert_eq!((data.set_aside(), data.missing()), (&["orders-0".to_owned()][..], [id(0)].into()));
+    }
+
+    #[test]
+    fn a_log_that_counted_the_page_cache_is_named_until_it_is_wholly_flushed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = start(dir.path());
+        let mut log = log_of(&data, 0);
+        assert!(!log.count_unflushed(), "the disk does not say so yet");
+        data.flush_log().attest().unwrap();
+        assert!(log.count_unflushed());
+        log.append(&batch_of(1, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+        log.count_flushed();
+        drop((log, data));
+        let data = start(dir.path());
+        assert_eq!(data.volatile(), [id(0)].into());
+        let mut log = log_of(&data, 0);
+        log.rest_now(now(0)).unwrap();
+        assert_eq!(data.volatile(), [id(0)].into(), "a flush alone says nothing of what was lost before");
+        log.count_flushed();
+        data.flush_log().attest().unwrap();
+        drop((log, data));
+        let data = start(dir.path());
+        assert!(data.volatile().is_empty());
+        assert!(!log_of(&data, 0).count_unflushed(), "it has to be said anew");
+        log_of(&data, 0).delete().unwrap();
+        assert!(data.volatile().is_empty());
     }
 
     #[test]
