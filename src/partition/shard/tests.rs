@@ -473,6 +473,29 @@ fn a_stop_in_good_order_leaves_nothing_unvouched() {
 }
 
 #[test]
+fn an_order_that_comes_after_the_close_revives_nothing() {
+    let mut world = World::new(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    let ticket = world.ticket();
+    world.tell(1, Event::Close { ticket });
+    world.tell(2, Event::Close { ticket });
+    world.elect(1, 2, 2, &[1]);
+    world.run();
+    assert!(matches!(world.reply(1, ticket), Some(Reply::Closed)));
+    world.elect(1, 3, 3, &[1]);
+    let refused = world.produce(1, "b", Acks::Leader);
+    world.wait_ms(2000);
+    assert_eq!(world.acked(1, refused), Err(AppendRefusal::NotLeader));
+    for node in 1..=2 {
+        let description = world.describe(node);
+        assert!(matches!(description.role, RoleDescription::Idle), "{description:?}");
+        assert_eq!((description.end, world.fetches(node)), (offset(1), false));
+    }
+}
+
+#[test]
 fn a_failed_flush_ends_everything_and_is_told() {
     let mut world = World::new(1);
     world.elect(1, 1, 1, &[1]);
