@@ -254,24 +254,11 @@ impl Lifecycle {
             unfetchable: inner.reach.unfetchable(now),
         };
         inner.beats.say(Some(heartbeat.clone()));
-        match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
-            Ok(Reply::Heartbeat(Ok(answer))) => {
-                // A fenced broker has no session: what it alone keeps would be cut off (rules R15, R20).
-                let end = if answer.is_fenced { Moment::ZERO } else { now.plus(inner.options.session_timeout) };
-                inner.progress.session_until(end);
-                Beat::Answer(answer)
-            }
-            Ok(Reply::Heartbeat(Err(stale))) => {
-                warn!(%stale, "a heartbeat was refused");
-                inner.progress.session_until(Moment::ZERO);
-                Beat::Stale
-            }
-            Ok(other) => {
-                warn!(?other, "an answer that is none to a heartbeat");
-                Beat::None
-            }
-            Err(_) => Beat::None,
+        let answer = inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await.map_or(Beat::None, heard);
+        if let Some(end) = session_end(&answer, now, inner.options.session_timeout) {
+            inner.progress.session_until(end);
         }
+        answer
     }
 
     async fn pause(&mut self, span: Duration, stopping: bool) {
@@ -296,6 +283,31 @@ enum Beat {
     None,
 }
 
+fn heard(reply: Reply) -> Beat {
+    let Reply::Heartbeat(answer) = reply else {
+        warn!(?reply, "an answer that is none to a heartbeat");
+        return Beat::None;
+    };
+    match answer {
+        Ok(answer) => Beat::Answer(answer),
+        Err(stale) => {
+            warn!(%stale, "a heartbeat was refused");
+            Beat::Stale
+        }
+    }
+}
+
+/// Until when the controller counts this broker in, by its answer to a heartbeat of `sent`; `None` when that tells
+/// nothing. One that it fenced, or whose epoch it does not know, has no session: what that one alone keeps would be cut
+/// off (rules R15, R20).
+fn session_end(answer: &Beat, sent: Moment, session: Duration) -> Option<Moment> {
+    match answer {
+        Beat::Answer(answer) if !answer.is_fenced => Some(sent.plus(session)),
+        Beat::Answer(_) | Beat::Stale => Some(Moment::ZERO),
+        Beat::None => None,
+    }
+}
+
 fn refused(refusal: &RegisterRefusal) {
     match refusal {
         RegisterRefusal::Unformed => info!(%refusal, "waiting to register"),
@@ -304,5 +316,44 @@ fn refused(refusal: &RegisterRefusal) {
         | RegisterRefusal::OldBoot { .. }
         | RegisterRefusal::Directories
         | RegisterRefusal::DirectoryOwned { .. } => error!(%refusal, "the controller refuses this broker"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Progress as Parts;
+    use super::*;
+    use crate::machines::controller::StaleBroker;
+    use crate::model::NodeId;
+
+    fn answer(is_fenced: bool) -> Reply {
+        Reply::Heartbeat(Ok(HeartbeatAnswer { is_fenced, is_caught_up: true, should_shut_down: false }))
+    }
+
+    /// Whether a broker that was counted in still is, just after such an answer.
+    fn has_session(reply: Reply) -> bool {
+        let (sent, session) = (Moment::from_nanos(1_000), Duration::from_secs(9));
+        let parts = Parts::new(1);
+        parts.session_until(sent.plus(Duration::from_secs(1)));
+        if let Some(end) = session_end(&heard(reply), sent, session) {
+            parts.session_until(end);
+        }
+        parts.has_session(sent.plus(Duration::from_millis(1)))
+    }
+
+    #[test]
+    fn a_fenced_or_stale_answer_ends_the_session_at_once() {
+        let stale = StaleBroker { node: NodeId::new(1), given: BrokerEpoch::new(2), registered: None };
+        assert!(has_session(answer(false)));
+        assert!(!has_session(answer(true)));
+        assert!(!has_session(Reply::Heartbeat(Err(stale))));
+        assert!(has_session(Reply::Nothing), "no answer says nothing");
+    }
+
+    #[test]
+    fn a_session_is_counted_from_the_sending_of_the_heartbeat() {
+        let (sent, session) = (Moment::from_nanos(1_000), Duration::from_secs(9));
+        assert_eq!(session_end(&heard(answer(false)), sent, session), Some(sent.plus(session)));
+        assert_eq!(session_end(&Beat::None, sent, session), None);
     }
 }
