@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::Inner;
@@ -24,7 +24,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut proposals: mpsc::UnboundedReceive
     let mut batch = Vec::new();
     while proposals.recv_many(&mut batch, PARTITIONS_PER_REQUEST_MAX).await > 0 {
         let mut outcomes = ask(&inner, &batch).await;
-        if !await_image(&inner, &batch, &outcomes).await {
+        if !await_image(inner.reconciled.subscribe(), &batch, &outcomes).await {
             // The leader learns of the change by its image whenever this node gets so far, and not before.
             let is_accepted = |outcome: &&mut IsrOutcome| matches!(outcome, IsrOutcome::Accepted { .. });
             outcomes.iter_mut().filter(is_accepted).for_each(|outcome| *outcome = IsrOutcome::Stale);
@@ -44,7 +44,11 @@ pub(super) async fn run(inner: Arc<Inner>, mut proposals: mpsc::UnboundedReceive
 
 /// Whether what was accepted is in this node's image and its shards have their orders of it: a leader must not run ahead
 /// of a configuration that was written before it (rules R10, R13).
-async fn await_image(inner: &Inner, batch: &[PartitionProposal], outcomes: &[IsrOutcome]) -> bool {
+async fn await_image(
+    mut reconciled: watch::Receiver<Arc<Image>>,
+    batch: &[PartitionProposal],
+    outcomes: &[IsrOutcome],
+) -> bool {
     let reached = |image: &Arc<Image>| {
         batch.iter().zip(outcomes).all(|(proposal, outcome)| match outcome {
             IsrOutcome::Accepted { partition_epoch, .. } => {
@@ -53,7 +57,6 @@ async fn await_image(inner: &Inner, batch: &[PartitionProposal], outcomes: &[Isr
             IsrOutcome::Ineligible | IsrOutcome::Stale | IsrOutcome::Retry => true,
         })
     };
-    let mut reconciled = inner.reconciled.subscribe();
     matches!(tokio::time::timeout(ASK_TIMEOUT, reconciled.wait_for(reached)).await, Ok(Ok(_)))
 }
 
@@ -103,24 +106,68 @@ fn outcome(answer: Result<Partition, IsrRefusal>, sendings: u32) -> IsrOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
+    use crate::machines::metadata::Record;
     use crate::machines::replication::{self, IsrProposal};
-    use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionId, PartitionIndex, TopicId};
+    use crate::model::{
+        BrokerEpoch, LeaderEpoch, LogIndex, NodeId, PartitionEpoch, PartitionId, PartitionIndex, TopicId, TopicName,
+    };
+
+    fn partition() -> PartitionId {
+        PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) }
+    }
+
+    fn wanted(recovered: bool) -> PartitionProposal {
+        let member = replication::IsrMember { node: NodeId::new(2), broker_epoch: BrokerEpoch::new(9) };
+        let proposal = IsrProposal {
+            leader_epoch: LeaderEpoch::new(3),
+            partition_epoch: PartitionEpoch::new(4),
+            isr: vec![member],
+            recovered,
+        };
+        PartitionProposal { partition: partition(), proposal }
+    }
+
+    fn image(partition_epoch: i32) -> Arc<Image> {
+        let nodes = vec![NodeId::new(2)];
+        let partition_epoch = PartitionEpoch::new(partition_epoch);
+        let state = Partition { partition_epoch, ..Partition::new(nodes.clone(), nodes) };
+        let topic = Record::TopicCreated { topic: partition().topic, name: TopicName::new("t").unwrap() };
+        let mut image = Image::default();
+        image.replay(LogIndex::new(1), &topic);
+        image.replay(LogIndex::new(2), &Record::PartitionCreated { partition: partition(), state });
+        Arc::new(image)
+    }
 
     #[test]
     fn an_ordinary_leader_never_asks_to_become_recovering() {
-        let member = replication::IsrMember { node: NodeId::new(2), broker_epoch: BrokerEpoch::new(9) };
         for recovered in [false, true] {
-            let proposal = IsrProposal {
-                leader_epoch: LeaderEpoch::new(3),
-                partition_epoch: PartitionEpoch::new(4),
-                isr: vec![member],
-                recovered,
-            };
-            let partition = PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) };
-            let asked = change(&PartitionProposal { partition, proposal });
+            let asked = change(&wanted(recovered));
             assert_eq!(asked.recovery, Recovery::Recovered);
             assert_eq!(asked.isr, [IsrMember { node: NodeId::new(2), broker_epoch: BrokerEpoch::new(9) }]);
         }
+    }
+
+    #[tokio::test]
+    async fn an_accepted_isr_is_told_only_once_the_shards_have_their_orders_of_it() {
+        let (reconciled, watching) = watch::channel(image(4));
+        let batch = [wanted(true)];
+        let accepted = [IsrOutcome::Accepted { partition_epoch: PartitionEpoch::new(5), isr: vec![NodeId::new(2)] }];
+        let mut waiting = Box::pin(await_image(watching, &batch, &accepted));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        reconciled.send_replace(image(5));
+        assert!(waiting.await);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_or_concerns_a_deleted_partition_waits_for_nothing() {
+        let (_reconciled, watching) = watch::channel(image(4));
+        assert!(await_image(watching.clone(), &[wanted(true)], &[IsrOutcome::Retry]).await);
+        let mut gone = wanted(true);
+        gone.partition.index = PartitionIndex::new(1);
+        let accepted = [IsrOutcome::Accepted { partition_epoch: PartitionEpoch::new(5), isr: vec![NodeId::new(2)] }];
+        assert!(await_image(watching, &[gone], &accepted).await);
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::Inner;
+use super::suspects::Suspects;
 use crate::machines::controller::{
     DirectoryClaim, Event, Heartbeat, HeartbeatAnswer, Progress, RegisterRefusal, Registration, Reply, Wish,
 };
@@ -48,7 +49,7 @@ pub(super) struct Lifecycle {
     inner: Arc<Inner>,
     recovered: mpsc::UnboundedReceiver<Recovered>,
     stop: watch::Receiver<bool>,
-    suspects: BTreeSet<PartitionId>,
+    suspects: Suspects,
 }
 
 impl Lifecycle {
@@ -57,7 +58,16 @@ impl Lifecycle {
         recovered: mpsc::UnboundedReceiver<Recovered>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { inner, recovered, stop, suspects: BTreeSet::new() }
+        let mut suspects = Suspects::default();
+        for partition in inner.directory.missing() {
+            error!(%partition, "a log that was flushed has no directory any more");
+            suspects.lost(partition);
+        }
+        for partition in inner.directory.volatile() {
+            warn!(%partition, "a log was acknowledged out of the page cache, and not flushed since");
+            suspects.lost(partition);
+        }
+        Self { inner, recovered, stop, suspects }
     }
 
     pub(super) async fn run(mut self) {
@@ -88,7 +98,7 @@ impl Lifecycle {
             let Some(report) = self.recovered.recv().await else { return };
             outstanding.remove(&self.note(report));
         }
-        info!(logs = count, suspects = self.suspects.len(), "recovered");
+        info!(logs = count, suspects = self.suspects.named().len(), "recovered");
     }
 
     fn note(&mut self, report: Recovered) -> PartitionId {
@@ -96,13 +106,13 @@ impl Lifecycle {
             Recovered::Opened(log) => {
                 if log.end < log.attested_end {
                     error!(partition = %log.partition, end = %log.end, attested = %log.attested_end, "a log has lost what it vouched for");
-                    self.suspects.insert(log.partition);
+                    self.suspects.lost(log.partition);
                 }
                 log.partition
             }
             Recovered::Broken(log) => {
                 error!(partition = %log.partition, topic = %log.name, cause = %log.message, "a log cannot be served");
-                self.suspects.insert(log.partition);
+                self.suspects.broken(log.partition);
                 log.partition
             }
         }
@@ -150,7 +160,7 @@ impl Lifecycle {
             clean: inner.directory.was_clean(),
             listeners: inner.options.advertised.clone(),
             rack: inner.options.rack.clone(),
-            suspects: self.suspects.iter().copied().collect(),
+            suspects: self.suspects.named(),
         }
     }
 
@@ -186,6 +196,9 @@ impl Lifecycle {
             if life.may_stop || overdue {
                 self.tell(BrokerLife { unfenced: false, may_stop: true });
                 return Ended::Stopped;
+            }
+            if answer.is_some_and(|a| !a.is_fenced) {
+                self.suspects.unfenced();
             }
             let hurry = stopping_since.is_some() || !life.unfenced;
             self.pause(
@@ -235,27 +248,14 @@ impl Lifecycle {
                 oldest_turn: inner.progress.turn_age(now),
                 oldest_apply: Duration::ZERO,
             },
-            suspects: self.suspects.iter().copied().collect(),
+            suspects: self.suspects.named(),
             unfetchable: inner.reach.unfetchable(now),
         };
-        match inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await {
-            Ok(Reply::Heartbeat(Ok(answer))) => {
-                // A fenced broker has no session: what it alone keeps would be cut off (rules R15, R20).
-                let end = if answer.is_fenced { Moment::ZERO } else { now.plus(inner.options.session_timeout) };
-                inner.progress.session_until(end);
-                Beat::Answer(answer)
-            }
-            Ok(Reply::Heartbeat(Err(stale))) => {
-                warn!(%stale, "a heartbeat was refused");
-                inner.progress.session_until(Moment::ZERO);
-                Beat::Stale
-            }
-            Ok(other) => {
-                warn!(?other, "an answer that is none to a heartbeat");
-                Beat::None
-            }
-            Err(_) => Beat::None,
+        let answer = inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await.map_or(Beat::None, heard);
+        if let Some(end) = session_end(&answer, now, inner.options.session_timeout) {
+            inner.progress.session_until(end);
         }
+        answer
     }
 
     async fn pause(&mut self, span: Duration, stopping: bool) {
@@ -280,6 +280,31 @@ enum Beat {
     None,
 }
 
+fn heard(reply: Reply) -> Beat {
+    let Reply::Heartbeat(answer) = reply else {
+        warn!(?reply, "an answer that is none to a heartbeat");
+        return Beat::None;
+    };
+    match answer {
+        Ok(answer) => Beat::Answer(answer),
+        Err(stale) => {
+            warn!(%stale, "a heartbeat was refused");
+            Beat::Stale
+        }
+    }
+}
+
+/// Until when the controller counts this broker in, by its answer to a heartbeat of `sent`; `None` when that tells
+/// nothing. One that it fenced, or whose epoch it does not know, has no session: what that one alone keeps would be cut
+/// off (rules R15, R20).
+fn session_end(answer: &Beat, sent: Moment, session: Duration) -> Option<Moment> {
+    match answer {
+        Beat::Answer(answer) if !answer.is_fenced => Some(sent.plus(session)),
+        Beat::Answer(_) | Beat::Stale => Some(Moment::ZERO),
+        Beat::None => None,
+    }
+}
+
 fn refused(refusal: &RegisterRefusal) {
     match refusal {
         RegisterRefusal::Unformed => info!(%refusal, "waiting to register"),
@@ -288,5 +313,44 @@ fn refused(refusal: &RegisterRefusal) {
         | RegisterRefusal::OldBoot { .. }
         | RegisterRefusal::Directories
         | RegisterRefusal::DirectoryOwned { .. } => error!(%refusal, "the controller refuses this broker"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Progress as Parts;
+    use super::*;
+    use crate::machines::controller::StaleBroker;
+    use crate::model::NodeId;
+
+    fn answer(is_fenced: bool) -> Reply {
+        Reply::Heartbeat(Ok(HeartbeatAnswer { is_fenced, is_caught_up: true, should_shut_down: false }))
+    }
+
+    /// Whether a broker that was counted in still is, just after such an answer.
+    fn has_session(reply: Reply) -> bool {
+        let (sent, session) = (Moment::from_nanos(1_000), Duration::from_secs(9));
+        let parts = Parts::new(1);
+        parts.session_until(sent.plus(Duration::from_secs(1)));
+        if let Some(end) = session_end(&heard(reply), sent, session) {
+            parts.session_until(end);
+        }
+        parts.has_session(sent.plus(Duration::from_millis(1)))
+    }
+
+    #[test]
+    fn a_fenced_or_stale_answer_ends_the_session_at_once() {
+        let stale = StaleBroker { node: NodeId::new(1), given: BrokerEpoch::new(2), registered: None };
+        assert!(has_session(answer(false)));
+        assert!(!has_session(answer(true)));
+        assert!(!has_session(Reply::Heartbeat(Err(stale))));
+        assert!(has_session(Reply::Nothing), "no answer says nothing");
+    }
+
+    #[test]
+    fn a_session_is_counted_from_the_sending_of_the_heartbeat() {
+        let (sent, session) = (Moment::from_nanos(1_000), Duration::from_secs(9));
+        assert_eq!(session_end(&heard(answer(false)), sent, session), Some(sent.plus(session)));
+        assert_eq!(session_end(&Beat::None, sent, session), None);
     }
 }

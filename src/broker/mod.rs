@@ -27,6 +27,7 @@ mod settings;
 mod shards;
 mod start;
 mod succession;
+mod suspects;
 mod upkeep;
 mod vital;
 

@@ -78,7 +78,8 @@ impl Read {
     }
 }
 
-/// A watch and the shards that hold it.
+/// A watch and the shards that hold it, or may: a shard counts from the moment that it is asked, for the fetch may be
+/// given up before it answers.
 struct Parked {
     watch: Watch,
     shards: Arc<Shards>,
@@ -101,7 +102,7 @@ impl Broker {
         let mut again = false;
         loop {
             let may_wait = !plan.wait.is_zero() && Instant::now() < deadline;
-            let (replies, parked) = ask(inner, &plan, may_wait, again).await;
+            let (replies, parked) = ask(&inner.shards, &plan, may_wait, again).await;
             let is_enough = has_news(&replies) || bytes_of(&replies) >= plan.bytes_min;
             // A shard that left no watch though there is too little wants the answer now.
             let Some(parked) = parked.filter(|parked| !is_enough && !parked.held_by.is_empty()) else {
@@ -115,8 +116,7 @@ impl Broker {
 }
 
 /// Asks every shard concerned; the replies are in the order of the plan's reads.
-async fn ask(inner: &Inner, plan: &FetchPlan, park: bool, again: bool) -> (Vec<ReadReply>, Option<Parked>) {
-    let shards = &inner.shards;
+async fn ask(shards: &Arc<Shards>, plan: &FetchPlan, park: bool, again: bool) -> (Vec<ReadReply>, Option<Parked>) {
     let mut by_shard: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (place, read) in plan.reads.iter().enumerate() {
         by_shard.entry(shards.owner(read.partition)).or_default().push(place);
@@ -139,6 +139,9 @@ async fn ask(inner: &Inner, plan: &FetchPlan, park: bool, again: bool) -> (Vec<R
                 again,
             })
         });
+        if let (Some(parked), Ok(_)) = (&mut parked, &reply) {
+            parked.held_by.push(shard);
+        }
         pending.push((shard, places, reply));
     }
     let mut ordered: Vec<Option<ReadReply>> = plan.reads.iter().map(|_| None).collect();
@@ -147,11 +150,12 @@ async fn ask(inner: &Inner, plan: &FetchPlan, park: bool, again: bool) -> (Vec<R
             Ok(reply) => reply.await.ok(),
             Err(_) => None,
         };
-        if let Some(Reply::Read { reads, watching }) = replies {
-            // Refused for its bound: the fetch is answered at its deadline.
-            if let (Watching::Yes | Watching::Refused, Some(parked)) = (watching, &mut parked) {
-                parked.held_by.push(shard);
-            }
+        // Refused for its bound: the fetch is answered at its deadline.
+        let is_held = matches!(replies, Some(Reply::Read { watching: Watching::Yes | Watching::Refused, .. }));
+        if let Some(parked) = parked.as_mut().filter(|_| !is_held) {
+            parked.held_by.retain(|holder| *holder != shard);
+        }
+        if let Some(Reply::Read { reads, .. }) = replies {
             for (place, read) in places.into_iter().zip(reads) {
                 ordered[place] = Some(read);
             }
@@ -236,4 +240,66 @@ async fn read_slice(slice: Slice) -> std::io::Result<Bytes> {
         return Ok(bytes);
     }
     tokio::task::spawn_blocking(move || slice.read()).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::model::{PartitionIndex, TopicId};
+    use crate::partition::ConsumerIsolation;
+
+    fn plan(partitions: i32) -> FetchPlan {
+        let read = |index| ReadRequest {
+            partition: PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(index) },
+            offset: Offset::ZERO,
+            leader_epoch: None,
+            last_fetched_epoch: None,
+            bytes_max: 100,
+        };
+        FetchPlan {
+            reader: Reader::Consumer { isolation: ConsumerIsolation::ReadUncommitted, from_follower: false },
+            reads: (0..partitions).map(read).collect(),
+            bytes_max: 100,
+            bytes_min: 1,
+            wait: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn a_fetch_that_is_given_up_before_its_shards_answer_leaves_no_watch() {
+        let (shards, inboxes) = Shards::without_threads(2);
+        let plan = plan(2);
+        let mut asking = Box::pin(ask(&shards, &plan, true, false));
+        assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(asking);
+        for inbox in inboxes {
+            let mut events = Vec::new();
+            inbox.take(&mut events, Duration::ZERO);
+            let [Event::Read(read), Event::Unwatch(watch)] = &events[..] else { panic!("{events:?}") };
+            assert_eq!(read.watch, Some(*watch));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_left_no_watch_is_not_told_to_remove_it() {
+        let (shards, inboxes) = Shards::without_threads(2);
+        let plan = plan(2);
+        let mut asking = Box::pin(ask(&shards, &plan, true, false));
+        assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        for (shard, watching) in [Watching::No, Watching::Yes].into_iter().enumerate() {
+            let mut events = Vec::new();
+            inboxes[shard].take(&mut events, Duration::ZERO);
+            let [Event::Read(read)] = &events[..] else { panic!("{events:?}") };
+            shards.resolve(shard, read.ticket, Reply::Read { reads: Vec::new(), watching });
+        }
+        let (_, parked) = asking.await;
+        assert_eq!(parked.map(|parked| parked.held_by.clone()), Some(vec![1]));
+        let mut events = Vec::new();
+        inboxes[0].take(&mut events, Duration::ZERO);
+        assert!(events.is_empty());
+        inboxes[1].take(&mut events, Duration::ZERO);
+        assert!(matches!(events[..], [Event::Unwatch(_)]));
+    }
 }

@@ -88,6 +88,11 @@ fn start(inner: &Inner, image: &Image) {
         info!(partition = %found, "a log on disk has no replica here any more: deleting it");
         inner.shards.tell(*found, Event::Stop { partition: *found, delete: true });
     }
+    // The registration, which has applied, named them, and no ISR counts on them any more (rule S3): a copy that is
+    // wanted is made anew from nothing, and the others are not named again.
+    for missing in inner.directory.missing() {
+        inner.directory.forget(missing);
+    }
     info!(replicas = wanted.len(), "following the metadata");
     order_all(inner, image, wanted.into_iter());
 }

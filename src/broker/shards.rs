@@ -103,6 +103,21 @@ impl Shards {
         Ok((Arc::new(Self { lanes, watches }), ShardThreads { threads }))
     }
 
+    /// Shards that nobody runs: a test takes their events and answers them.
+    #[cfg(test)]
+    pub(super) fn without_threads(count: usize) -> (Arc<Self>, Vec<Arc<Inbox<Event>>>) {
+        let lane = |_| Lane { inbox: Arc::new(Inbox::new(INBOX_ENTRIES_MAX)), replies: Arc::default() };
+        let lanes: Vec<Lane> = (0..count).map(lane).collect();
+        let inboxes = lanes.iter().map(|lane| Arc::clone(&lane.inbox)).collect();
+        (Arc::new(Self { lanes, watches: Arc::default() }), inboxes)
+    }
+
+    /// Answers in a shard's place.
+    #[cfg(test)]
+    pub(super) fn resolve(&self, shard: usize, ticket: Ticket, reply: Reply) {
+        self.lanes[shard].replies.resolve(ticket, reply);
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.lanes.len()

@@ -19,7 +19,7 @@ use super::shards::{ShardThreads, Shards};
 use super::vital::spawn_vital;
 use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
 use crate::machines::metadata::{Image, Listener};
-use crate::model::NodeId;
+use crate::model::{BrokerEpoch, NodeId};
 use crate::partition::{Event, Reply, Shard, ShardOptions};
 use crate::storage::DataDir;
 use crate::transport::Liveness;
@@ -180,17 +180,9 @@ impl RunningBroker {
     pub async fn stop(self) {
         let Self { broker, stop: _, flusher, shard_threads, flusher_thread } = self;
         let shards = &broker.inner.shards;
-        let closing: Vec<_> =
-            (0..shards.count()).map(|shard| shards.ask(shard, |ticket| Event::Close { ticket }).ok()).collect();
-        for closed in closing {
-            let Some(closed) = closed else {
-                warn!("a shard is too busy to close its logs: the next start will recover");
-                return;
-            };
-            if !matches!(tokio::time::timeout(CLOSE_TIMEOUT, closed).await, Ok(Ok(Reply::Closed))) {
-                warn!("a shard does not close its logs: the next start will recover");
-                return;
-            }
+        if let Err(cause) = close(shards, CLOSE_TIMEOUT).await {
+            warn!(%cause, "the next start will recover");
+            return;
         }
         shards.close();
         // The flusher outlives the shards, for their last turns may have had something to flush.
@@ -203,9 +195,7 @@ impl RunningBroker {
             warn!("a thread of the data plane ended by a panic");
             return;
         }
-        // Without a registration in this life the mark would bear the last one's epoch: an unclean stop in between must
-        // stay one (rule R12).
-        if broker.inner.broker_epoch().is_none() && !broker.inner.directory.was_clean() {
+        if !is_accounted_for(broker.inner.broker_epoch(), &broker.inner.directory) {
             info!("stopped before the broker was registered: the next start will recover");
             return;
         }
@@ -213,5 +203,78 @@ impl RunningBroker {
             Ok(()) => info!("stopped cleanly"),
             Err(cause) => warn!(%cause, "the mark of a clean stop cannot be written: the next start will recover"),
         }
+    }
+}
+
+/// Why the logs are not known to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum CloseError {
+    #[error("a shard is too busy to close its logs")]
+    Busy,
+    #[error("a shard does not close its logs")]
+    Open,
+}
+
+/// Closes every log of every shard; each may take so long.
+async fn close(shards: &Shards, longest: Duration) -> Result<(), CloseError> {
+    let closing: Vec<_> =
+        (0..shards.count()).map(|shard| shards.ask(shard, |ticket| Event::Close { ticket })).collect();
+    for closed in closing {
+        let closed = closed.map_err(|_| CloseError::Busy)?;
+        let Ok(Ok(Reply::Closed)) = tokio::time::timeout(longest, closed).await else {
+            return Err(CloseError::Open);
+        };
+    }
+    Ok(())
+}
+
+/// Whether the controller knows of every unclean stop up to now. Without a registration in this life the mark of a
+/// clean one would bear the last one's epoch, and an unclean stop in between would be forgotten (rule R12).
+fn is_accounted_for(registered: Option<BrokerEpoch>, directory: &DataDir) -> bool {
+    registered.is_some() || directory.was_clean()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{SystemFiles, SystemSeed};
+    use crate::storage::FormatRule;
+
+    #[tokio::test]
+    async fn a_shard_that_does_not_answer_is_not_taken_as_closed() {
+        let (shards, inboxes) = Shards::without_threads(2);
+        let closing = tokio::spawn({
+            let shards = Arc::clone(&shards);
+            async move { close(&shards, Duration::from_millis(1)).await }
+        });
+        let mut events = Vec::new();
+        while events.is_empty() {
+            tokio::task::yield_now().await;
+            inboxes[0].take(&mut events, Duration::ZERO);
+        }
+        let [Event::Close { ticket }] = events[..] else { panic!("{events:?}") };
+        shards.resolve(0, ticket, Reply::Closed);
+        assert_eq!(closing.await.unwrap(), Err(CloseError::Open));
+    }
+
+    #[test]
+    fn an_unclean_stop_is_not_marked_away_by_a_life_that_never_registered() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = NodeId::new(1);
+        let open = || {
+            DataDir::open(Arc::new(SystemFiles::default()), dir.path(), node, FormatRule::FormatEmpty, &SystemSeed)
+                .unwrap()
+        };
+        let epoch = BrokerEpoch::new(7);
+        let crashed = open();
+        crashed.set_broker_epoch(epoch).unwrap();
+        drop(crashed);
+        let unregistered = open();
+        assert!(!is_accounted_for(None, &unregistered));
+        assert!(is_accounted_for(Some(epoch), &unregistered));
+        unregistered.mark_clean().unwrap();
+        drop(unregistered);
+        assert!(is_accounted_for(None, &open()), "the stop before this start was clean");
+        assert!(!is_accounted_for(None, &open()), "and this one was not");
     }
 }

@@ -110,6 +110,7 @@ impl Replica {
             }
         }
         self.deliver(effects, turn.effects);
+        self.settle_flush_mode(turn);
     }
 
     /// The controller answered a proposal.

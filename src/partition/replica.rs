@@ -50,7 +50,10 @@ pub(super) struct Replica {
     /// `None` when it cannot be served (rule S3).
     pub(super) log: Option<Log>,
     pub(super) role: Role,
+    /// The mode in force.
     pub(super) flush: FlushMode,
+    /// The mode of the last order. Kafka's comes into force once the disk says so (rule S3).
+    pub(super) flush_wanted: Option<FlushMode>,
     /// The epochs of the last order.
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) partition_epoch: PartitionEpoch,
@@ -85,6 +88,7 @@ impl Replica {
             log,
             role: Role::Idle,
             flush: FlushMode::Durable,
+            flush_wanted: None,
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch::new(-1),
             parked: BTreeMap::new(),
@@ -105,7 +109,7 @@ impl Replica {
         if !self.take_level(order.leader_epoch, order.partition_epoch) {
             return;
         }
-        self.configure(order.options, order.flush);
+        self.configure(order.options, order.flush, turn);
         let ends = self.ends();
         let high_watermark = self.high_watermark();
         let Some(log) = &mut self.log else { return };
@@ -142,7 +146,7 @@ impl Replica {
         if !self.take_level(order.leader_epoch, order.partition_epoch) {
             return;
         }
-        self.configure(order.options, order.flush);
+        self.configure(order.options, order.flush, turn);
         let ends = self.ends();
         let high_watermark = self.high_watermark();
         match &mut self.role {
@@ -166,10 +170,25 @@ impl Replica {
     }
 
     /// The topic's configuration.
-    pub(super) fn configure(&mut self, options: LogOptions, flush: FlushMode) {
+    pub(super) fn configure(&mut self, options: LogOptions, flush: FlushMode, turn: &mut Turn<'_>) {
         let Some(log) = &mut self.log else { return };
         log.set_options(options);
-        if self.flush == flush {
+        self.flush_wanted = Some(flush);
+        self.settle_flush_mode(turn);
+    }
+
+    /// Brings the wanted mode into force, if it may be. Without an order nothing is settled: what a former life has
+    /// lost is not told to the controller before (rule S3).
+    pub(super) fn settle_flush_mode(&mut self, turn: &mut Turn<'_>) {
+        let (Some(log), Some(flush)) = (&mut self.log, self.flush_wanted) else { return };
+        let is_settled = match flush {
+            FlushMode::Durable => {
+                log.count_flushed();
+                true
+            }
+            FlushMode::Kafka => self.flush == FlushMode::Kafka || log.count_unflushed(),
+        };
+        if self.flush == flush || !is_settled {
             return;
         }
         self.flush = flush;
@@ -182,6 +201,11 @@ impl Replica {
             self.role = Role::Follower(Follower::new(leader, epochs.0, epochs.1, ends, high_watermark));
             self.position = None;
         }
+        let mut effects = Vec::new();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_flushed(ends.flushed_end, turn.now.instant, &mut effects);
+        }
+        self.deliver(effects, turn.effects);
     }
 
     /// `min.insync.replicas` changed.
@@ -196,6 +220,7 @@ impl Replica {
     /// Time passed.
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.instant;
+        self.settle_flush_mode(turn);
         let mut effects = Vec::new();
         if let Role::Leader(leader) = &mut self.role {
             leader.on_tick(now, &mut effects);
@@ -251,12 +276,17 @@ impl Replica {
         assert!(self.parked.is_empty(), "every parked produce was known to the leader");
     }
 
-    /// The broker stops: this copy neither leads nor follows any more.
+    /// The broker stops: this copy neither leads nor follows any more, so nothing counts before it is flushed. One that
+    /// never had an order knows nothing of what a former life has lost, and leaves the mark of it.
     pub(super) fn retire(&mut self, out: &mut Vec<Effect>) {
         self.resign(Ending::NotLeader, out);
         self.stop_fetching(out);
         self.role = Role::Idle;
         self.generation += 1;
+        if let (Some(log), Some(wanted)) = (&mut self.log, &mut self.flush_wanted) {
+            *wanted = FlushMode::Durable;
+            log.count_flushed();
+        }
     }
 
     /// The log is not to be trusted or not readable: nothing is served any more (rule S3).

@@ -76,6 +76,8 @@ pub struct Shard {
     orders: Vec<FlushOrder>,
     /// Who waits until every log rests, when the broker stops.
     closing: Option<Ticket>,
+    /// The broker stops, and stays stopped: whoever waited has been told.
+    is_closing: bool,
     /// The directory failed: nothing is acknowledged any more.
     failed: bool,
 }
@@ -97,6 +99,7 @@ impl Shard {
             resting: BTreeSet::new(),
             orders: Vec::new(),
             closing: None,
+            is_closing: false,
             failed: false,
         }
     }
@@ -113,7 +116,7 @@ impl Shard {
     /// When it wants a turn at the latest, with a `Tick` or whatever is there.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.replicas.is_empty() {
+        if self.replicas.is_empty() || self.is_closing {
             return None;
         }
         let timer = self.timers.first().map(|timer| timer.0);
@@ -122,6 +125,8 @@ impl Shard {
 
     fn on_event(&mut self, event: Event, now: Now, out: &mut Vec<Effect>) {
         match event {
+            // The images go on while the broker stops. A role taken now would outlive the last flush of its log.
+            Event::Open { .. } | Event::Lead(_) | Event::Follow(_) | Event::Configure { .. } if self.is_closing => {}
             Event::Open { partition, name } => self.open_found(partition, name, now, out),
             Event::Lead(order) => {
                 self.open_ordered(order.partition, &order.name, order.options, now, out);
@@ -153,7 +158,7 @@ impl Shard {
             }
             Event::Configure { partition, options, flush, isr_min } => {
                 self.with(partition, now, out, |replica, turn| {
-                    replica.configure(options, flush);
+                    replica.configure(options, flush, turn);
                     replica.set_isr_min(isr_min, turn);
                 });
             }
@@ -362,6 +367,7 @@ impl Shard {
     /// The broker stops: nobody leads or follows any more, and every log goes to rest.
     fn close(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
         self.closing = Some(ticket);
+        self.is_closing = true;
         for replica in self.replicas.values_mut() {
             replica.retire(out);
         }
@@ -383,6 +389,9 @@ impl Shard {
     }
 
     fn on_time(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.is_closing {
+            return;
+        }
         while let Some(&(at, partition)) = self.timers.first() {
             if at > now.instant {
                 break;

@@ -12,6 +12,8 @@ const MAGIC: [u8; 4] = *b"OTLf";
 const FRAME_HEADER_BYTES: usize = 4 + 4 + 4;
 const ATTESTED: u8 = 1;
 const FORGOTTEN: u8 = 2;
+const VOLATILE: u8 = 3;
+const SETTLED: u8 = 4;
 
 /// What is known to be on the disk of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,11 @@ pub struct Attested {
 }
 
 impl Attested {
+    /// Whether a log of which this is said has files: without them it has lost something.
+    pub(super) fn needs_files(&self) -> bool {
+        self.end.position > 0 || self.end.offset > self.start
+    }
+
     /// This, said of the same log, where `before` was known: a retention may have moved the start since this was put
     /// together, and the files before it are gone.
     pub(super) fn after(self, before: Self) -> Self {
@@ -40,8 +47,20 @@ impl Attested {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) partition: PartitionId,
-    /// `None`: the log is gone, and nothing is known of it any more.
-    pub(super) attested: Option<Attested>,
+    pub(super) said: Said,
+}
+
+/// What a statement says of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// What of it is on the disk.
+    Attested(Attested),
+    /// It is gone, and nothing is known of it any more.
+    Gone,
+    /// From here on its appends may count before they are flushed.
+    Volatile,
+    /// They do not any more, and all that did are flushed.
+    Settled,
 }
 
 /// A frame with these statements.
@@ -62,7 +81,12 @@ pub(super) fn encode_frame(sequence: u64, statements: &[Statement]) -> Vec<u8> {
 fn encode(out: &mut Vec<u8>, statement: &Statement) {
     out.extend_from_slice(&statement.partition.topic.get());
     out.extend_from_slice(&statement.partition.index.get().to_be_bytes());
-    let Some(attested) = statement.attested else { return out.push(FORGOTTEN) };
+    let attested = match statement.said {
+        Said::Attested(attested) => attested,
+        Said::Gone => return out.push(FORGOTTEN),
+        Said::Volatile => return out.push(VOLATILE),
+        Said::Settled => return out.push(SETTLED),
+    };
     out.push(ATTESTED);
     out.extend_from_slice(&attested.start.get().to_be_bytes());
     out.extend_from_slice(&attested.epoch.get().to_be_bytes());
@@ -115,14 +139,22 @@ fn decode_frame(bytes: &[u8]) -> Option<(u64, Vec<Statement>, &[u8])> {
 fn decode(cursor: &mut Cursor<'_>) -> Option<Statement> {
     let topic = TopicId::new(cursor.take()?);
     let partition = PartitionId { topic, index: PartitionIndex::new(cursor.i32()?) };
-    if cursor.u8()? == FORGOTTEN {
-        return Some(Statement { partition, attested: None });
-    }
+    let said = match cursor.u8()? {
+        ATTESTED => Said::Attested(decode_attested(cursor)?),
+        FORGOTTEN => Said::Gone,
+        VOLATILE => Said::Volatile,
+        SETTLED => Said::Settled,
+        _ => return None,
+    };
+    Some(Statement { partition, said })
+}
+
+fn decode_attested(cursor: &mut Cursor<'_>) -> Option<Attested> {
     let start = Offset::new(cursor.i64()?);
     let epoch = LeaderEpoch::new(cursor.i32()?);
     let (end, place) = (decode_place(cursor)?, decode_place(cursor)?);
     let derived = DerivedAt { place, offset_entries: cursor.u64()?, time_entries: cursor.u64()? };
-    Some(Statement { partition, attested: Some(Attested { start, end, epoch, derived }) })
+    Some(Attested { start, end, epoch, derived })
 }
 
 fn decode_place(cursor: &mut Cursor<'_>) -> Option<Place> {
@@ -140,17 +172,18 @@ mod tests {
         let end = Place { segment: Offset::new(5), position: 600, offset: Offset::new(end) };
         let derived = DerivedAt { offset_entries: 3, ..DerivedAt::front_of(Offset::new(5), Offset::new(5)) };
         let attested = Attested { start: Offset::new(2), end, epoch: LeaderEpoch::new(4), derived };
-        Statement { partition, attested: Some(attested) }
+        Statement { partition, said: Said::Attested(attested) }
     }
 
     #[test]
     fn frames_are_read_up_to_the_first_that_is_not_whole() {
-        let gone = Statement { attested: None, ..statement(9) };
-        let (first, second) = (encode_frame(8, &[statement(9), gone]), encode_frame(9, &[statement(11)]));
+        let said = [Said::Gone, Said::Volatile, Said::Settled].map(|said| Statement { said, ..statement(9) });
+        let before = [&[statement(9)][..], &said].concat();
+        let (first, second) = (encode_frame(8, &before), encode_frame(9, &[statement(11)]));
         let both = [first.clone(), second.clone()].concat();
-        assert_eq!(decode_frames(&both), (vec![statement(9), gone, statement(11)], false));
+        assert_eq!(decode_frames(&both), ([&before[..], &[statement(11)]].concat(), false));
         for cut in first.len() + 1..both.len() {
-            assert_eq!(decode_frames(&both[..cut]), (vec![statement(9), gone], true), "cut at {cut}");
+            assert_eq!(decode_frames(&both[..cut]), (before.clone(), true), "cut at {cut}");
         }
         let mut hole = both;
         hole[first.len() - 1] ^= 1;

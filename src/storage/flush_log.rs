@@ -5,7 +5,7 @@
 //! is written only after the sync of what it states, so that one which is read back is true whether or not it was
 //! itself synced; one that was lost makes the attested end lower, never wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,10 @@ use std::time::Duration;
 use crate::env::{File, Files, OpenMode, SyncItem};
 use crate::model::{Instant, Now, Offset, PartitionId};
 
-use super::attestation::{Attested, Statement, decode_frames, encode_frame};
+use super::attestation::{Attested, Said, Statement, decode_frames, encode_frame};
 use super::checkpoint;
 use super::error::FlushError;
+use super::marks::Marks;
 use super::segment::read_whole;
 
 /// The file's name in its directory.
@@ -85,6 +86,8 @@ struct State {
     known: BTreeMap<PartitionId, Known>,
     /// Statements made but not written, by log.
     unwritten: BTreeMap<PartitionId, Option<Attested>>,
+    /// Which logs count appends that are not flushed.
+    marks: Marks,
     /// Whether something was written that is not synced.
     unsynced: bool,
     /// When statements must be written and synced; `None` when there are none.
@@ -119,15 +122,20 @@ impl FlushLog {
         let bytes = read_whole(&*files, &path).map_err(failure)?;
         let found = if bytes.is_some() { Found::Statements } else { Found::Nothing };
         let (statements, _torn) = decode_frames(&bytes.unwrap_or_default());
-        let mut known = BTreeMap::new();
+        let (mut known, mut marks) = (BTreeMap::new(), Marks::default());
         for statement in statements {
-            match statement.attested {
-                Some(attested) => known.insert(statement.partition, Known { attested: Some(attested), incarnation: 0 }),
-                None => known.remove(&statement.partition),
-            };
+            marks.read(&statement);
+            match statement.said {
+                Said::Attested(attested) => {
+                    known.insert(statement.partition, Known { attested: Some(attested), incarnation: 0 });
+                }
+                Said::Gone => _ = known.remove(&statement.partition),
+                Said::Volatile | Said::Settled => {}
+            }
         }
-        let frame = whole_frame(&known);
+        let frame = whole_frame(&known, &marks);
         checkpoint::replace(&*files, &path, &frame).map_err(failure)?;
+        marks.rewritten();
         let file = files.open(&path, OpenMode::Write).map_err(failure)?;
         let length = u64::try_from(frame.len()).expect("a length fits in 64 bits");
         let state = State {
@@ -137,6 +145,7 @@ impl FlushLog {
             incarnation: 0,
             known,
             unwritten: BTreeMap::new(),
+            marks,
             unsynced: false,
             due: None,
             failed: false,
@@ -172,6 +181,7 @@ impl FlushLog {
         // A truncation may have written more meanwhile; it syncs what it writes.
         if wrote == Some(state.sequence) {
             state.unsynced = false;
+            state.marks.synced();
         }
         let flushed = orders.iter().map(|order| state.note(order, now)).collect();
         if state.length > REWRITE_BYTES {
@@ -254,16 +264,48 @@ impl FlushLog {
     pub(super) fn forget(&self, partition: PartitionId) {
         let mut state = self.state();
         state.known.remove(&partition);
+        state.marks.forget(partition);
         state.state_by(Instant::ZERO, partition, None);
     }
 
+    /// Says, with the next group, that a log counts appends that are not flushed; see [`super::Log::count_unflushed`].
+    pub(super) fn mark_volatile(&self, partition: PartitionId) {
+        let mut state = self.state();
+        state.marks.add(partition);
+        state.due = Some(Instant::ZERO);
+    }
+
+    /// Says, with the next group, that a log does so no more and is wholly flushed.
+    pub(super) fn settle_volatile(&self, partition: PartitionId) {
+        let mut state = self.state();
+        state.marks.settle(partition);
+        state.due = Some(Instant::ZERO);
+    }
+
+    /// Whether a log counts, or is to count, appends that are not flushed.
+    pub(super) fn is_volatile(&self, partition: PartitionId) -> bool {
+        self.state().marks.all().contains(&partition)
+    }
+
+    /// Whether the disk says so.
+    pub(super) fn is_known_volatile(&self, partition: PartitionId) -> bool {
+        self.state().marks.is_durable(partition)
+    }
+
+    /// Every log that counts appends that are not flushed, or did so and was not wholly flushed since.
+    pub(super) fn all_volatile(&self) -> BTreeSet<PartitionId> {
+        self.state().marks.all().clone()
+    }
+
     fn write(&self, state: &mut State) -> Result<(), FlushError> {
-        if state.unwritten.is_empty() {
+        if state.unwritten.is_empty() && state.marks.is_written() {
             return Ok(());
         }
         let unwritten = std::mem::take(&mut state.unwritten);
-        let statements: Vec<Statement> =
-            unwritten.iter().map(|(&partition, &attested)| Statement { partition, attested }).collect();
+        let said = |attested: Option<Attested>| attested.map_or(Said::Gone, Said::Attested);
+        let statements = unwritten.iter().map(|(&partition, &known)| Statement { partition, said: said(known) });
+        // The marks come last: a log that is gone may have come again.
+        let statements: Vec<Statement> = statements.chain(state.marks.write()).collect();
         let frame = encode_frame(state.sequence + 1, &statements);
         if let Err(source) = state.file.write_at(state.length, &[&frame]) {
             // What stands behind the last whole frame is unknown now; a later frame would not be read.
@@ -284,13 +326,14 @@ impl FlushLog {
             return Err(self.failure(source));
         }
         state.unsynced = false;
+        state.marks.synced();
         state.due = None;
         Ok(())
     }
 
     /// Writes the file anew with what is known now, instead of how it came to be known.
     fn rewrite_if_worth_it(&self, state: &mut State) -> Result<(), FlushError> {
-        let frame = whole_frame(&state.known);
+        let frame = whole_frame(&state.known, &state.marks);
         let length = u64::try_from(frame.len()).expect("a length fits in 64 bits");
         if state.length < length.saturating_mul(REWRITE_FACTOR) {
             return Ok(());
@@ -307,6 +350,7 @@ impl FlushLog {
         (state.length, state.sequence) = (length, 0);
         (state.unsynced, state.due) = (false, None);
         state.unwritten.clear();
+        state.marks.rewritten();
         Ok(())
     }
 
@@ -354,10 +398,12 @@ impl State {
     }
 }
 
-fn whole_frame(known: &BTreeMap<PartitionId, Known>) -> Vec<u8> {
-    let statements: Vec<Statement> = known
-        .iter()
-        .filter_map(|(&partition, known)| Some(Statement { partition, attested: Some(known.attested?) }))
-        .collect();
+fn whole_frame(known: &BTreeMap<PartitionId, Known>, marks: &Marks) -> Vec<u8> {
+    let attested = known.iter().filter_map(|(&partition, known)| {
+        let said = Said::Attested(known.attested?);
+        Some(Statement { partition, said })
+    });
+    let marks = marks.all().iter().map(|&partition| Statement { partition, said: Said::Volatile });
+    let statements: Vec<Statement> = attested.chain(marks).collect();
     encode_frame(0, &statements)
 }

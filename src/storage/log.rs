@@ -52,6 +52,8 @@ pub struct Log {
     /// Whether the directory, with its `partition.metadata`, is there.
     pub(super) has_directory: bool,
     pub(super) poisoned: bool,
+    /// Whether the flush log says, or is to say, that appends may count unflushed.
+    pub(super) is_volatile: bool,
 }
 
 impl Log {

@@ -15,13 +15,16 @@
 //!   the work of a start depends on that distance, never on the amount of data.
 
 mod data_dir;
+mod suspects;
 mod home;
 mod flush_log;
+mod marks;
 mod log;
 mod append;
 mod read;
 mod timestamps;
 mod flush;
+mod volatile;
 mod derive;
 mod truncate;
 mod retain;

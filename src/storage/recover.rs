@@ -96,6 +96,7 @@ fn blank(home: Arc<Home>, id: PartitionId, directory: PathBuf, options: LogOptio
     let unsynced = Unsynced { incarnation: home.flush_log.enroll(id), ..Unsynced::default() };
     let number = home.handles.log_number();
     let has_directory = home.files.exists(&directory).unwrap_or(true);
+    let is_volatile = home.flush_log.is_volatile(id);
     Log {
         home,
         id,
@@ -115,6 +116,7 @@ fn blank(home: Arc<Home>, id: PartitionId, directory: PathBuf, options: LogOptio
         doomed: Vec::new(),
         has_directory,
         poisoned: false,
+        is_volatile,
     }
 }
 

@@ -200,6 +200,18 @@ impl World {
         node.inbox.push(Event::Flushed(flushed));
     }
 
+    /// What the nodes' flush logs are to say is on their disks, and each shard has looked.
+    pub(super) fn attest(&mut self) {
+        self.run();
+        self.nodes.values().for_each(|node| node.directory.flush_log().attest().expect("the disk is well"));
+        self.wait_ms(1000);
+    }
+
+    /// Whether a start would find that the partition may have lost what was never flushed.
+    pub(super) fn is_volatile(&self, node: i32) -> bool {
+        self.nodes[&node].directory.volatile().contains(&id())
+    }
+
     pub(super) fn hold_proposals(&mut self) {
         self.held_proposals = Some(Vec::new());
     }
