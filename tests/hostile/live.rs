@@ -202,7 +202,9 @@ pub(crate) async fn make_world(port: u16) -> World {
         ..CreatableTopic::default()
     };
     let standing = STANDING.iter().map(|(name, configs)| topic(name, configs));
-    let topics = standing.chain([topic(GOOD_TOPIC, &[]), topic(QUIET_TOPIC, &[])]).collect();
+    // The good client's records bear an old date: in a long run the retention would rightly take them.
+    let kept = [("retention.ms", "-1")];
+    let topics = standing.chain([topic(GOOD_TOPIC, &kept), topic(QUIET_TOPIC, &kept)]).collect();
     let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
     let response = client.call(7, &request).await.expect("topics are created");
     let id_of = |name: &str| -> TopicId {
