@@ -15,6 +15,7 @@ mod flusher;
 mod gauges;
 mod inbox;
 mod isr;
+mod leaving;
 mod lifecycle;
 mod notices;
 mod producer_ids;

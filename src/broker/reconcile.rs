@@ -2,7 +2,8 @@
 //!
 //! Invariant: no order leaves before the registration of *this* process has applied: a broker that acted on an image
 //! from before its restart could append to a log whose unsynced tail is gone (safety.md, test 1). Orders are levels:
-//! after any gap, what is told again is only repeated.
+//! after any gap, what is told again is only repeated. A topic's orders leave after the shards have let go of an earlier
+//! topic of its name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::Inner;
+use super::leaving::Leaving;
 use super::settings::partition_settings;
 use crate::machines::metadata::{Broker, BrokerState, ConfigResource, Image, Partition};
 use crate::machines::replication::ReplicaState;
@@ -24,12 +26,13 @@ pub(super) async fn follow(
     mut epoch: watch::Receiver<Option<BrokerEpoch>>,
 ) {
     let mut reconciled: Option<Arc<Image>> = None;
+    let mut leaving = Leaving::new(Arc::clone(&inner.shards));
     loop {
         let image = Arc::clone(&images.borrow_and_update());
         let registered = *epoch.borrow_and_update();
         let applied = image.broker(inner.node).map(|broker| broker.broker_epoch);
         if registered.is_some() && applied == registered {
-            reconcile(&inner, reconciled.as_deref(), &image);
+            reconcile(&inner, reconciled.as_deref(), &image, &mut leaving).await;
             reconciled = Some(Arc::clone(&image));
             inner.reconciled.send_replace(image);
         }
@@ -43,9 +46,9 @@ pub(super) async fn follow(
     }
 }
 
-fn reconcile(inner: &Inner, before: Option<&Image>, image: &Image) {
+async fn reconcile(inner: &Inner, before: Option<&Image>, image: &Image, leaving: &mut Leaving) {
     let Some(before) = before else {
-        start(inner, image);
+        start(inner, image, leaving).await;
         return;
     };
     let delta = image.since(before);
@@ -59,7 +62,8 @@ fn reconcile(inner: &Inner, before: Option<&Image>, image: &Image) {
             concerned.insert(*id);
         } else {
             debug!(partition = %id, "replica goes");
-            inner.shards.tell(*id, Event::Stop { partition: *id, delete: true });
+            let topic = before.topic(id.topic).expect("a replica that goes was of a topic");
+            leaving.stop(&topic.name, *id);
         }
     }
     for resource in &delta.configs {
@@ -78,15 +82,15 @@ fn reconcile(inner: &Inner, before: Option<&Image>, image: &Image) {
         let led = image.topics().led_by(inner.node);
         concerned.extend(led.filter(|(_, p)| p.replicas.iter().any(|n| brokers.contains(n))).map(|(id, _)| id));
     }
-    order_all(inner, image, concerned.into_iter());
+    order_all(inner, image, concerned, leaving).await;
 }
 
 /// The first reconciliation of this process: everything on disk that the image does not place here goes.
-fn start(inner: &Inner, image: &Image) {
+async fn start(inner: &Inner, image: &Image, leaving: &mut Leaving) {
     let wanted: BTreeSet<PartitionId> = image.topics().replicas_of(inner.node).map(|(id, _)| id).collect();
-    for found in inner.found.iter().filter(|found| !wanted.contains(found)) {
-        info!(partition = %found, "a log on disk has no replica here any more: deleting it");
-        inner.shards.tell(*found, Event::Stop { partition: *found, delete: true });
+    for found in inner.directory.partitions().iter().filter(|found| !wanted.contains(&found.id)) {
+        info!(partition = %found.id, "a log on disk has no replica here any more: deleting it");
+        leaving.stop(&found.name, found.id);
     }
     // The registration, which has applied, named them, and no ISR counts on them any more (rule S3): a copy that is
     // wanted is made anew from nothing, and the others are not named again.
@@ -94,7 +98,7 @@ fn start(inner: &Inner, image: &Image) {
         inner.directory.forget(missing);
     }
     info!(replicas = wanted.len(), "following the metadata");
-    order_all(inner, image, wanted.into_iter());
+    order_all(inner, image, wanted, leaving).await;
 }
 
 fn concerned_by(inner: &Inner, image: &Image, resource: ConfigResource) -> Vec<PartitionId> {
@@ -107,10 +111,22 @@ fn concerned_by(inner: &Inner, image: &Image, resource: ConfigResource) -> Vec<P
     }
 }
 
-fn order_all(inner: &Inner, image: &Image, partitions: impl Iterator<Item = PartitionId>) {
+async fn order_all(inner: &Inner, image: &Image, partitions: BTreeSet<PartitionId>, leaving: &mut Leaving) {
+    leaving.settle();
+    // Those whose name is not free wait behind all others.
+    let mut later = Vec::new();
     for id in partitions {
         let (Some(topic), Some(partition)) = (image.topic(id.topic), image.partition(id)) else { continue };
-        inner.shards.tell(id, order(inner, image, id, &topic.name, partition));
+        let order = order(inner, image, id, &topic.name, partition);
+        if leaving.holds(&topic.name) {
+            later.push((id, &topic.name, order));
+        } else {
+            inner.shards.tell(id, order);
+        }
+    }
+    for (id, name, order) in later {
+        leaving.left(name).await;
+        inner.shards.tell(id, order);
     }
 }
 

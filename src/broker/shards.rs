@@ -160,6 +160,18 @@ impl Shards {
         Ok(reply)
     }
 
+    /// As `ask`, of the partition's shard, when the event must arrive.
+    pub(super) fn must_ask(
+        &self,
+        partition: PartitionId,
+        event: impl FnOnce(Ticket) -> Event,
+    ) -> oneshot::Receiver<Reply> {
+        let lane = &self.lanes[self.owner(partition)];
+        let (ticket, reply) = lane.replies.open();
+        lane.inbox.push(event(ticket));
+        reply
+    }
+
     /// Lets every shard finish what it has and end.
     pub(super) fn close(&self) {
         for lane in &self.lanes {
