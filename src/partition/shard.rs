@@ -284,13 +284,16 @@ impl Shard {
         // The order keeps the descriptors that wrote until they are synced, should the log be opened again (rule S7).
         self.orders.extend(replica.take_flush(FlushPace::Sweep));
         out.extend(self.watches.of_partition(partition).into_iter().map(Effect::Wake));
-        let Some(log) = replica.log.take() else { return };
         if !delete {
             return;
         }
-        if let Err(error) = log.delete() {
-            let cause = FatalCause::Write { partition, message: error.to_string() };
-            out.push(Effect::Fatal { cause });
+        let deleted = match replica.log.take() {
+            Some(log) => log.delete().map_err(|error| error.to_string()),
+            // What is broken goes as well, lest every start find and name it.
+            None => self.directory.delete(&replica.name, partition).map_err(|error| error.to_string()),
+        };
+        if let Err(message) = deleted {
+            out.push(Effect::Fatal { cause: FatalCause::Write { partition, message } });
         }
     }
 

@@ -259,6 +259,16 @@ impl DataDir {
         self.flush_log().forget(partition);
     }
 
+    /// Deletes a partition whose log could not be opened, or was given up; see [`super::Log::delete`].
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn delete(&self, name: &TopicName, partition: PartitionId) -> io::Result<()> {
+        self.flush_log().forget(partition);
+        let directory = self.home.root.join(format!("{name}-{}", partition.index));
+        give_up_directory(&self.home, &directory, partition.topic)
+    }
+
     /// Removes the directories of deleted partitions. Call it now and then: the time between is the delay.
     ///
     /// # Errors
@@ -324,6 +334,14 @@ pub(super) fn rename_aside(home: &Home, directory: &Path, suffix: &str) -> io::R
     unreachable!("some number of 128 bits is free")
 }
 
+/// Renames the directory of a partition, unless a later topic of the same name has it by now.
+fn give_up_directory(home: &Home, directory: &Path, topic: TopicId) -> io::Result<()> {
+    let _names = home.names.lock().unwrap_or_else(PoisonError::into_inner);
+    let owner = read_partition_metadata(&*home.files, directory)?;
+    let is_owner = owner.map_or(directory == home.root, |owner| owner == topic);
+    if is_owner { rename_aside(home, directory, DELETE) } else { Ok(()) }
+}
+
 impl super::Log {
     /// Deletes the log: its directory is renamed now and removed by [`DataDir::remove_deleted`]. Not synced: if the
     /// rename is lost in a crash, whoever wanted it gone will say so again.
@@ -336,15 +354,7 @@ impl super::Log {
         if !self.has_directory {
             return Ok(());
         }
-        self.give_up_directory().map_err(|e| Self::failure(&self.directory, e))
-    }
-
-    /// Renames the directory, unless a later topic of the same name has it by now.
-    fn give_up_directory(&self) -> io::Result<()> {
-        let _names = self.home.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = read_partition_metadata(&*self.home.files, &self.directory)?;
-        let is_mine = owner.map_or(self.directory == self.home.root, |topic| topic == self.id.topic);
-        if is_mine { rename_aside(&self.home, &self.directory, DELETE) } else { Ok(()) }
+        give_up_directory(&self.home, &self.directory, self.id.topic).map_err(|e| Self::failure(&self.directory, e))
     }
 
     /// Renames a directory that an earlier topic of the same name left: it was deleted, else this one would not be.

@@ -527,6 +527,23 @@ fn a_stopped_replica_answers_as_one_that_never_was() {
 }
 
 #[test]
+fn a_broken_replica_that_is_deleted_leaves_nothing_on_the_disk() {
+    let mut world = World::new(1);
+    world.elect(1, 1, 1, &[1]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    world.attest();
+    world.lose_segments(1);
+    world.restart(1);
+    world.run();
+    assert!(matches!(world.describe(1).role, RoleDescription::Offline));
+    assert_eq!(world.holds(1), (true, true));
+    world.tell(1, Event::Stop { partition: id(), delete: true });
+    world.run();
+    assert_eq!(world.holds(1), (false, false));
+}
+
+#[test]
 fn a_follower_that_ends_while_it_flushes_tells_its_fetcher_once() {
     let mut world = World::new(3);
     world.elect(1, 1, 1, &[1, 2, 3]);

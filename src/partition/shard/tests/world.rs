@@ -53,6 +53,7 @@ pub(super) struct World {
     nodes: BTreeMap<i32, Node>,
     cut: BTreeSet<i32>,
     fenced: BTreeSet<i32>,
+    damaged: BTreeSet<i32>,
     now: Now,
     tickets: u64,
     flush: FlushMode,
@@ -70,6 +71,7 @@ impl World {
             root,
             cut: BTreeSet::new(),
             fenced: BTreeSet::new(),
+            damaged: BTreeSet::new(),
             now,
             tickets: 0,
             flush: FlushMode::Durable,
@@ -186,6 +188,22 @@ impl World {
         let found = process.directory.partitions().iter();
         process.inbox.extend(found.map(|p| Event::Open { partition: p.id, name: p.name.clone() }));
         self.nodes.insert(node, process);
+    }
+
+    /// The files of a node's copy vanish, while no process has it.
+    pub(super) fn lose_segments(&mut self, node: i32) {
+        self.damaged.insert(node);
+        let files = std::fs::read_dir(self.root.path().join(node.to_string()).join("orders-0")).expect("it is there");
+        let paths = files.map(|file| file.expect("it can be listed").path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "log")).for_each(|path| {
+            std::fs::remove_file(path).expect("it was there");
+        });
+    }
+
+    /// What a node's disk holds of the partition: whether a directory, and whether anything is attested.
+    pub(super) fn holds(&self, node: i32) -> (bool, bool) {
+        let directory = self.root.path().join(node.to_string()).join("orders-0");
+        (directory.exists(), self.nodes[&node].directory.attested(id()).is_some())
     }
 
     pub(super) fn fetches(&self, node: i32) -> bool {
@@ -416,7 +434,7 @@ impl World {
                 node.stops += 1;
             }
             Effect::Opened(_) => {}
-            Effect::Broken(broken) => panic!("{broken:?}"),
+            Effect::Broken(broken) => assert!(self.damaged.contains(&number), "{broken:?}"),
             Effect::Fatal { .. } => node.fatal += 1,
         }
     }
