@@ -247,6 +247,7 @@ def report(name, kills, stream, settings, wrong, limits):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", action="store_true", help="Apache Kafka (scripts/kafka-peer) instead of ottla")
+    parser.add_argument("--compose", action="store_true", help="the containers of docker-compose.yml instead of `ottla dev`")
     parser.add_argument("--binary", default=os.environ.get("OTTLA_BIN", nodes.ROOT / "target/release/ottla"), help="the ottla to run")
     parser.add_argument("--kills", type=int, default=100, help="kills of each class (default 100)")
     parser.add_argument("--only", choices=CLASSES, help="one class only")
@@ -259,12 +260,19 @@ def parse():
     return parser.parse_args()
 
 
+def make(options):
+    """The cluster to kill nodes of."""
+    if options.compose:
+        return nodes.Compose()
+    return nodes.Kafka(3) if options.peer else nodes.Ottla(options.binary, 3)
+
+
 def main():
     options = parse()
     settings = {**DEFAULTS, **dict(pair.split("=", 1) for pair in options.set)}
     size = int(options.megabytes * 1e6)
     pieces = corpus.records(corpus.build(nodes.ROOT / "target" / "bench" / f"text-{size}", size), options.record_bytes)
-    cluster = nodes.Kafka(3) if options.peer else nodes.Ottla(options.binary, 3)
+    cluster = make(options)
     kills, safe = [], False
     try:
         bootstrap = cluster.up()

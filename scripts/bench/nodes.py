@@ -108,6 +108,46 @@ class Ottla:
             self.folder.cleanup()
 
 
+class Compose:
+    """The compose cluster by scripts/cluster, in a project, with an image and on ports of its own."""
+
+    name = "ottla in containers"
+
+    def __init__(self):
+        name, ports = f"ottla-chaos-{os.getpid()}", free_run(6)
+        self.environment = {**os.environ, "CLUSTER_PROJECT": name, "CLUSTER_IMAGE": f"localhost/ottla:{name}"}
+        for node in (1, 2, 3):
+            self.environment[f"CLUSTER_PORT_{node}"] = str(ports + node - 1)
+            self.environment[f"CLUSTER_ADMIN_PORT_{node}"] = str(ports + node + 2)
+
+    def _drive(self, *words):
+        command = [ROOT / "scripts" / "cluster", *(str(word) for word in words)]
+        return subprocess.run(command, env=self.environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def up(self):
+        """Starts all containers; returns the bootstrap list."""
+        return next(line for line in self._drive("up").splitlines() if line.startswith("bootstrap:")).split()[1]
+
+    def kill(self, node):
+        """SIGKILL; returns the moment when the engine was asked for it."""
+        moment = time.monotonic()
+        self._drive("kill", node)
+        return moment
+
+    def start(self, node):
+        """A killed node again."""
+        self._drive("restart", node)
+
+    def down(self, keep=False):
+        """Removes all containers and their data, unless they are to be looked at."""
+        project = self.environment["CLUSTER_PROJECT"]
+        if keep:
+            print(f"the containers are kept: CLUSTER_PROJECT={project} scripts/cluster down")
+            return
+        self._drive("down")
+        subprocess.run(["docker", "rmi", "-f", self.environment["CLUSTER_IMAGE"]], check=False, stdout=subprocess.DEVNULL)
+
+
 class Kafka:
     """Apache Kafka by scripts/kafka-peer, in a folder of its own."""
 
