@@ -5,7 +5,6 @@
 //! moves (rule S11), and what moves shows though its heartbeats are stuck.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -49,7 +48,6 @@ impl BeatingBroker {
             applied: self.reconciled.borrow().last_applied(),
             oldest_flush: self.progress.flush_age(now),
             oldest_turn: self.progress.turn_age(now),
-            oldest_apply: Duration::ZERO,
         };
         Some(SignOfLife { node: self.node, broker_epoch, progress })
     }

@@ -246,7 +246,6 @@ impl Lifecycle {
                 applied: inner.reconciled.borrow().last_applied(),
                 oldest_flush: inner.progress.flush_age(now),
                 oldest_turn: inner.progress.turn_age(now),
-                oldest_apply: Duration::ZERO,
             },
             suspects: self.suspects.named(),
             unfetchable: inner.reach.unfetchable(now),

@@ -56,14 +56,13 @@ pub enum Wish {
 /// How a broker gets on: a hung disk or thread shows here though it talks (rule S11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// The index of the metadata log it has applied.
+    /// The index of the metadata log it has applied and acted on. How long it has been behind is the controller's to
+    /// measure: a broker to which nothing comes any more does not know that it is.
     pub applied: LogIndex,
     /// The age of the oldest flush that has not ended.
     pub oldest_flush: Duration,
     /// The age of the oldest shard's turn that has not ended.
     pub oldest_turn: Duration,
-    /// The age of the oldest metadata entry received and not applied.
-    pub oldest_apply: Duration,
 }
 
 /// What a broker says at every beat of its liveness connection: less than a heartbeat, and nobody answers. It wants

@@ -128,7 +128,7 @@ pub(super) fn is_stalled(node: NodeId, soft: &Soft, now: Now) -> bool {
     soft.sessions.get(&node).is_some_and(|session| {
         let progress = session.progress;
         let behind = session.behind.map_or(Duration::ZERO, |(_, since)| now.instant.since(since));
-        let ages = [progress.oldest_flush, progress.oldest_turn, progress.oldest_apply, behind];
+        let ages = [progress.oldest_flush, progress.oldest_turn, behind];
         ages.into_iter().any(|age| age >= soft.options.stall_max)
     })
 }
