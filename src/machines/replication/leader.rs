@@ -109,6 +109,11 @@ impl Leader {
             for node in self.isr.difference(&before) {
                 self.followers.entry(*node).and_modify(|progress| progress.grant(now));
             }
+            // The controller may have removed it because its copy is broken (rule S3): only another fetch shows that
+            // it is not.
+            for node in before.difference(&self.isr) {
+                self.followers.entry(*node).and_modify(Progress::forget);
+            }
             self.recovering = order.recovering;
             self.pending = None;
         }

@@ -96,14 +96,13 @@ fn below_min_isr_nothing_is_committed_nor_accepted_with_acks_all() {
          > fetch 2 10
          hw 10
          > append 20 all 1
-         > order p=2 isr=1 fenced=2
+         > order p=2 isr=1
          > may append
          1 replicas in sync, 2 needed
          > append 30 leader 2
          > flush 30
          done 2
          > fetch 2 30
-         > order fenced=
          propose e=1 p=2 isr=1@10,2@20
          > accepted p=3 isr=1,2
          hw 30
@@ -126,7 +125,7 @@ fn a_duplicate_waits_for_the_original() {
          done 2
          > duplicate 10 all 3
          done 3
-         > order p=2 isr=1 fenced=2
+         > order p=2 isr=1
          > duplicate 10 all 4
          too few 4",
     );
@@ -230,6 +229,19 @@ fn a_follower_whose_fetch_is_parked_joins_as_soon_as_it_is_unfenced() {
          > wait 200
          > order fenced=
          propose e=1 p=1 isr=1@10,2@20,3@30",
+    );
+}
+
+#[test]
+fn a_member_that_the_controller_removed_joins_only_by_another_fetch() {
+    talk(
+        "> lead isr=1,2
+         > fetch 2 0
+         > order p=2 isr=1
+         > wait 1000
+         > order p=2 isr=1
+         > fetch 2 0
+         propose e=1 p=2 isr=1@10,2@20",
     );
 }
 
