@@ -22,6 +22,9 @@ use crate::env::Seed;
 use crate::machines::metadata::{Proposal, Record};
 use crate::model::{ClusterId, LogIndex, NodeId};
 
+/// How long the first record may take to show before it is proposed anew.
+const FORM_PAUSE: Duration = Duration::from_millis(250);
+
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -158,22 +161,21 @@ async fn found(core: &Core, answers: &[FoundingAnswer]) {
 /// lets one through. The controller decides nothing before.
 pub(crate) async fn form(core: Arc<Core>, seed: Arc<dyn Seed>) {
     let mut leadership = core.leadership.subscribe();
-    while core.links.cluster().is_none() {
+    let mut images = core.links.images.clone();
+    while images.borrow_and_update().cluster().is_none() {
         let seen = *leadership.borrow_and_update();
         if seen.active {
             let cluster = ClusterId::new(seed.uuid());
             let records = vec![Record::ClusterFormed { cluster }];
             let proposal = Proposal { term: seen.term, base: LogIndex::new(0), records };
             let written = core.raft.client_write(Payload(Arc::new(proposal)));
-            // A stranded write (trap 9) must not keep the cluster without an id.
-            if matches!(tokio::time::timeout(core.links.options.proposal_timeout, written).await, Ok(Ok(_))) {
-                continue;
-            }
+            // A stranded write (trap 9) must not keep the cluster without an id: whatever comes of it, the image tells.
+            let _ = tokio::time::timeout(core.links.options.proposal_timeout, written).await;
         }
-        let mut images = core.links.images.clone();
         tokio::select! {
             changed = leadership.changed() => if changed.is_err() { return },
             changed = images.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(FORM_PAUSE) => {}
         }
     }
 }
