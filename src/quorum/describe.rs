@@ -10,8 +10,8 @@ use super::message::{Answer, Ask};
 use super::types::{Member, Metrics, end_after, node_id};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term, Timestamp};
 
-/// How long the leader may take to describe the quorum.
-const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the leader may take to describe the quorum, and how long others may be asking before.
+pub(crate) const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One member of the quorum as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -68,12 +68,14 @@ pub(crate) fn describe(core: &Core) -> QuorumDescription {
     }
 }
 
-/// The quorum as its leader sees it; `None` when no leader answers in time.
+/// The quorum as its leader sees it, if that is this node.
+pub(crate) fn describe_as_leader(core: &Core) -> Option<QuorumDescription> {
+    leads(&core.metrics()).then(|| describe(core))
+}
+
+/// Asks the leader; `None` when none answers in time.
 pub(crate) async fn describe_by_leader(core: &Core) -> Option<QuorumDescription> {
     let metrics = core.metrics();
-    if leads(&metrics) {
-        return Some(describe(core));
-    }
     let leader = metrics.current_leader?;
     let peer = core.links.peer(node_id(leader), member(&metrics, leader)?);
     match core.links.ask(&peer, Ask::Describe, DESCRIBE_TIMEOUT).await {

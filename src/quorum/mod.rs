@@ -41,7 +41,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use describe::{MemberState, QuorumDescription};
 pub use error::{BarrierError, MembershipError, ProposeError, StartError};
@@ -103,6 +103,8 @@ pub type FatalCallback = Box<dyn FnOnce(String) + Send>;
 pub struct Quorum {
     core: Arc<Core>,
     threads: Arc<Threads>,
+    /// One permit: who has it asks the leader.
+    describing: Arc<Semaphore>,
 }
 
 /// The quorum's own runtime. Dropped with the last handle, from whatever thread, without waiting.
@@ -166,7 +168,7 @@ impl Quorum {
         spawn.spawn(members::heal(Arc::clone(&core), started.regressed));
         spawn.spawn(started.log.rest_regularly());
         spawn.spawn(watch_core(Arc::clone(&core), fatal));
-        Ok(Self { core, threads })
+        Ok(Self { core, threads, describing: Arc::new(Semaphore::new(1)) })
     }
 
     /// Runs `work` on the quorum's own threads, so that callers may be on any runtime or none.
@@ -266,6 +268,12 @@ impl Quorum {
 
     /// The quorum as its leader sees it; `None` when no leader answers in time.
     pub async fn describe_by_leader(&self) -> Option<QuorumDescription> {
+        if let Some(described) = describe::describe_as_leader(&self.core) {
+            return Some(described);
+        }
+        // Clients ask as often as they like; of all their questions one at a time goes to the leader.
+        let asking = tokio::time::timeout(describe::DESCRIBE_TIMEOUT, self.describing.acquire()).await;
+        let _one = asking.ok()?.expect("nobody closes it");
         let core = Arc::clone(&self.core);
         self.here(async move { describe::describe_by_leader(&core).await }).await.flatten()
     }

@@ -136,10 +136,8 @@ async fn read_index(core: &Core) -> Result<Answer, Refusal> {
 }
 
 fn describe(core: &Core) -> Result<Answer, Refusal> {
-    if !leads(&core.metrics()) {
-        return Err(Refusal::NotLeader { leader: core.leader() });
-    }
-    Ok(Answer::Described(Box::new(super::describe::describe(core))))
+    let described = super::describe::describe_as_leader(core).ok_or(Refusal::NotLeader { leader: core.leader() })?;
+    Ok(Answer::Described(Box::new(described)))
 }
 
 /// The leader of `term` is leaving and asks this node to follow it.
