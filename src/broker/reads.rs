@@ -25,8 +25,10 @@ use crate::partition::{
 use crate::storage::{ReadPlan, Slice};
 use crate::transport::{Chunk, FileRange};
 
-/// What is read at once for a consumer: up to here one read and one write are cheaper than pieces.
+/// What is read at once of a partition for a consumer: up to here one read and one write are cheaper than pieces.
 const HELD_BYTES_MAX: usize = 32 << 10;
+/// What is read at once for one answer to a consumer, of however many partitions.
+const ANSWER_HELD_BYTES_MAX: usize = 256 << 10;
 
 /// A fetch of several partitions.
 #[derive(Clone, Debug)]
@@ -75,6 +77,15 @@ impl Read {
     #[must_use]
     pub fn size(&self) -> usize {
         self.records.iter().map(Chunk::size).sum()
+    }
+
+    /// How many of them are in memory.
+    fn held(&self) -> usize {
+        let held = |chunk: &Chunk| match chunk {
+            Chunk::Bytes(bytes) => bytes.len(),
+            Chunk::File(_) => 0,
+        };
+        self.records.iter().map(held).sum()
     }
 }
 
@@ -180,20 +191,15 @@ fn bytes_of(replies: &[ReadReply]) -> usize {
 
 /// Reads the bytes, in order, until the bound; the first batch may pass it.
 async fn collect(replies: Vec<ReadReply>, asked: &FetchPlan, inner: &Inner) -> Vec<ReadOutcome> {
-    let held_max = match asked.reader {
-        // A follower is one of few, and its leader may lose its place while the bytes are under way: what is truncated
-        // then must not be mixed with what comes instead.
-        Reader::Follower { .. } => usize::MAX,
-        Reader::Consumer { .. } => HELD_BYTES_MAX,
-    };
-    let mut given = 0;
+    let (mut given, mut held) = (0, 0);
     let mut outcomes = Vec::with_capacity(replies.len());
     for ReadReply { partition, outcome } in replies {
         let outcome = match outcome {
             Ok(answer) => {
                 let fits = answer.plan.as_ref().is_some_and(|plan| given == 0 || given + plan.len() <= asked.bytes_max);
-                let read = fill(partition, answer, fits, held_max).await;
+                let read = fill(partition, answer, fits, held_max(asked.reader, held)).await;
                 given += read.as_ref().map_or(0, Read::size);
+                held += read.as_ref().map_or(0, Read::held);
                 read
             }
             Err(refusal) => Err(refusal),
@@ -202,6 +208,16 @@ async fn collect(replies: Vec<ReadReply>, asked: &FetchPlan, inner: &Inner) -> V
     }
     inner.metrics.partition.read_bytes.inc_by(u64::try_from(given).unwrap_or(u64::MAX));
     outcomes
+}
+
+/// How much of a partition's plan may be read at once when so much of the answer has been.
+fn held_max(reader: Reader, held: usize) -> usize {
+    match reader {
+        // A follower is one of few, and its leader may lose its place while the bytes are under way: what is truncated
+        // then must not be mixed with what comes instead.
+        Reader::Follower { .. } => usize::MAX,
+        Reader::Consumer { .. } => HELD_BYTES_MAX.min(ANSWER_HELD_BYTES_MAX.saturating_sub(held)),
+    }
 }
 
 async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool, held_max: usize) -> Result<Read, ReadRefusal> {
@@ -265,6 +281,14 @@ mod tests {
             bytes_min: 1,
             wait: Duration::from_secs(60),
         }
+    }
+
+    #[test]
+    fn an_answer_to_a_consumer_holds_little_however_many_partitions_it_has() {
+        let consumer = plan(1).reader;
+        assert_eq!(held_max(consumer, 0), HELD_BYTES_MAX);
+        assert_eq!(held_max(consumer, ANSWER_HELD_BYTES_MAX - 7), 7);
+        assert_eq!(held_max(consumer, ANSWER_HELD_BYTES_MAX + 7), 0);
     }
 
     #[test]
