@@ -54,6 +54,8 @@ pub struct Log {
     pub(super) poisoned: bool,
     /// Whether the flush log says, or is to say, that appends may count unflushed.
     pub(super) is_volatile: bool,
+    /// The end when appends were last told to count flushed only; see `volatile.rs`.
+    pub(super) durable_from: Option<Offset>,
 }
 
 impl Log {

@@ -117,6 +117,7 @@ fn blank(home: Arc<Home>, id: PartitionId, directory: PathBuf, options: LogOptio
         has_directory,
         poisoned: false,
         is_volatile,
+        durable_from: None,
     }
 }
 

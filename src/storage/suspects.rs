@@ -106,6 +106,21 @@ mod tests {
     }
 
     #[test]
+    fn a_log_under_load_is_vouched_for_once_what_counted_unflushed_is_flushed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = start(dir.path());
+        let mut log = log_of(&data, 0);
+        log.count_unflushed();
+        log.append(&batch_of(1, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+        log.count_flushed();
+        assert_eq!(data.volatile(), [id(0)].into());
+        log.rest_now(now(0)).unwrap();
+        log.append(&batch_of(1, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+        log.count_flushed();
+        assert!(data.volatile().is_empty(), "the later append counts when it is flushed");
+    }
+
+    #[test]
     fn a_partition_that_was_deleted_or_forgotten_is_not_missing() {
         let dir = tempfile::tempdir().unwrap();
         let data = start(dir.path());

@@ -14,12 +14,19 @@ impl Log {
             self.home.flush_log.mark_volatile(self.id);
             self.is_volatile = true;
         }
+        self.durable_from = None;
         self.home.flush_log.is_known_volatile(self.id)
     }
 
     /// Appends count when they are flushed, from here on: the mark goes when everything before them is.
     pub fn count_flushed(&mut self) {
-        if self.is_volatile && self.flushed == self.end {
+        if !self.is_volatile {
+            return;
+        }
+        // The end as it was then: under load the flushed end never meets the present one.
+        let from = self.durable_from.map_or(self.end, |from| from.min(self.end));
+        self.durable_from = Some(from);
+        if self.flushed >= from {
             self.home.flush_log.settle_volatile(self.id);
             self.is_volatile = false;
         }
