@@ -13,8 +13,8 @@ use crate::storage::{DataDir, FirstBatch, FlushOrder, Flushed, Log, LogOptions};
 
 use super::append::Produce;
 use super::effect::{
-    AppendRefusal, Effect, FatalCause, ListRefusal, OpenedPartition, ReadRefusal, ReadReply, Reply, TrimRefusal,
-    Watching,
+    AppendRefusal, BrokenPartition, Effect, FatalCause, ListRefusal, OpenedPartition, ReadRefusal, ReadReply, Reply,
+    TrimRefusal, Watching,
 };
 use super::event::{Event, ReadEvent};
 use super::read::Part;
@@ -287,13 +287,15 @@ impl Shard {
         if !delete {
             return;
         }
-        let deleted = match replica.log.take() {
-            Some(log) => log.delete().map_err(|error| error.to_string()),
-            // What is broken goes as well, lest every start find and name it.
-            None => self.directory.delete(&replica.name, partition).map_err(|error| error.to_string()),
-        };
-        if let Err(message) = deleted {
-            out.push(Effect::Fatal { cause: FatalCause::Write { partition, message } });
+        if let Some(log) = replica.log.take() {
+            if let Err(error) = log.delete() {
+                let cause = FatalCause::Write { partition, message: error.to_string() };
+                out.push(Effect::Fatal { cause });
+            }
+        } else if let Err(error) = self.directory.delete(&replica.name, partition) {
+            // What is broken goes as well, lest every start find and name it; that it will not go tells nothing new.
+            let message = format!("its files cannot be removed: {error}");
+            out.push(Effect::Broken(BrokenPartition { partition, name: replica.name.clone(), message }));
         }
     }
 
