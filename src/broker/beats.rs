@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::calls;
+use super::lifecycle::BrokerLife;
 use super::progress::Progress;
 use crate::env::Clock;
 use crate::machines::controller::{Progress as Told, SignOfLife};
@@ -29,6 +30,7 @@ pub(super) struct BeatingBroker {
     pub(super) node: NodeId,
     pub(super) epoch: watch::Receiver<Option<BrokerEpoch>>,
     pub(super) reconciled: watch::Receiver<Arc<Image>>,
+    pub(super) life: watch::Receiver<BrokerLife>,
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -43,6 +45,10 @@ impl Beats {
 impl BeatingBroker {
     fn sign(&self) -> Option<SignOfLife> {
         let broker_epoch = (*self.epoch.borrow())?;
+        if self.life.borrow().may_stop {
+            // Whoever still counts on this broker is to find out.
+            return None;
+        }
         let now = self.clock.now().instant;
         let progress = Told {
             applied: self.reconciled.borrow().last_applied(),

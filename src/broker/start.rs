@@ -115,10 +115,12 @@ impl Broker {
         let images = cluster.images();
         let controllers = Arc::clone(&cluster.controllers);
         let (reconciled, epoch) = (watch::channel(Arc::new(Image::default())).0, watch::channel(None).0);
+        let life = watch::channel(BrokerLife::default()).0;
         beats.begin(BeatingBroker {
             node,
             epoch: epoch.subscribe(),
             reconciled: reconciled.subscribe(),
+            life: life.subscribe(),
             progress: Arc::clone(&progress),
             clock: Arc::clone(&clock),
         });
@@ -133,7 +135,7 @@ impl Broker {
             images,
             reconciled,
             epoch,
-            life: watch::channel(BrokerLife::default()).0,
+            life,
             producer_ids: ProducerIdBlock::default(),
             progress,
             liveness,

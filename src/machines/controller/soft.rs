@@ -42,8 +42,9 @@ pub(super) struct Session {
     pub(super) progress: Progress,
     /// What it is to apply, and since when: cleared when it has (rule S11).
     pub(super) behind: Option<(LogIndex, Instant)>,
-    /// Leaders it cannot fetch from (rule S12).
+    /// Leaders it cannot fetch from, and when it said so (rule S12): signs of life say nothing of them.
     pub(super) unfetchable: BTreeSet<NodeId>,
+    pub(super) unfetchable_at: Instant,
     /// From which index on, and since when, nothing depends on it while it shuts down (rule R16).
     pub(super) released: Option<(LogIndex, Instant)>,
 }
@@ -154,6 +155,7 @@ impl Soft {
             progress: Progress::default(),
             behind: None,
             unfetchable: BTreeSet::new(),
+            unfetchable_at: now.instant,
             released: None,
         };
         let session = self.sessions.entry(broker.node).or_insert_with(fresh);
@@ -168,6 +170,7 @@ impl Soft {
         let session = self.session(broker, now);
         session.tell(now.instant, heartbeat.progress, accepted);
         session.unfetchable = heartbeat.unfetchable.iter().copied().collect();
+        session.unfetchable_at = now.instant;
     }
 }
 

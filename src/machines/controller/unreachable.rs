@@ -37,7 +37,7 @@ pub(super) fn settle(batch: &mut Batch, soft: &mut Soft, now: Now) -> bool {
 fn named(image: &Image, soft: &Soft, now: Now) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
     let mut named: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
     for (namer, session) in &soft.sessions {
-        let is_fresh = now.instant < session.contact.plus(soft.options.session_timeout);
+        let is_fresh = now.instant < session.unfetchable_at.plus(soft.options.session_timeout);
         if is_fresh && image.brokers().is_active(*namer) {
             for leader in session.unfetchable.iter().filter(|leader| *leader != namer) {
                 named.entry(*leader).or_default().insert(*namer);
