@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct TopicName(Arc<str>);
 
+/// What Kafka calls the metadata log.
+const METADATA_NAME: &str = "__cluster_metadata";
+
 /// Why a text cannot name a topic.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopicNameError {
@@ -31,6 +34,9 @@ pub enum TopicNameError {
         /// The first one that is not allowed.
         character: char,
     },
+    /// The metadata log's name: the directory of its partition is the quorum's.
+    #[error("'{METADATA_NAME}' is the metadata log, which is no topic")]
+    Metadata,
 }
 
 impl TopicName {
@@ -47,6 +53,9 @@ impl TopicName {
         }
         if text == "." || text == ".." {
             return Err(TopicNameError::Dots);
+        }
+        if text == METADATA_NAME {
+            return Err(TopicNameError::Metadata);
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if let Some(character) = text.chars().find(|c| !allowed(*c)) {
@@ -112,6 +121,7 @@ mod tests {
         assert_eq!(TopicName::new(".."), Err(TopicNameError::Dots));
         assert_eq!(TopicName::new("../etc"), Err(TopicNameError::Character { character: '/' }));
         assert_eq!(TopicName::new(&"a".repeat(250)), Err(TopicNameError::Long { length: 250 }));
+        assert_eq!(TopicName::new("__cluster_metadata"), Err(TopicNameError::Metadata));
         assert!(TopicName::new("Orders.v2_x-1").is_ok());
     }
 }
