@@ -3,7 +3,7 @@
 //! Invariant: a topic appears whole, with its configurations and all its partitions, by one proposal; and with the
 //! replication factor that was asked for or configured, never a smaller one (rule S4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -215,10 +215,18 @@ fn refuse_whole(
     settled: &[(String, Result<CreatedTopic, TopicRefusal>)],
     options: &Options,
 ) -> Vec<Option<TopicRefusal>> {
-    let is_again = |name: &str| request.topics.iter().filter(|topic| topic.name == name).count() > 1;
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in request.topics.iter().map(|topic| &topic.name).chain(settled.iter().map(|(name, _)| name)) {
+        *named.entry(name).or_default() += 1;
+    }
+    // One that asks for none costs work, too.
     let wanted = request.topics.iter().map(|topic| {
         let counted = topic.partitions.unwrap_or(options.defaults.partitions);
-        if topic.assignments.is_empty() { usize::try_from(counted).unwrap_or(0) } else { topic.assignments.len() }
+        if topic.assignments.is_empty() {
+            usize::try_from(counted).unwrap_or(0).max(1)
+        } else {
+            topic.assignments.len()
+        }
     });
     // Once a part of the request is settled, its size was checked.
     let is_large = settled.is_empty() && wanted.sum::<usize>() > options.request_partitions_max;
@@ -226,8 +234,7 @@ fn refuse_whole(
         if is_large {
             return Some(TopicRefusal::TooManyPartitions { partitions_max: options.request_partitions_max });
         }
-        let was_settled = settled.iter().any(|(name, _)| *name == topic.name);
-        (was_settled || is_again(&topic.name)).then_some(TopicRefusal::Twice)
+        (named[topic.name.as_str()] > 1).then_some(TopicRefusal::Twice)
     };
     request.topics.iter().map(refusal).collect()
 }

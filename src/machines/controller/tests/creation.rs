@@ -43,6 +43,15 @@ fn a_topic_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_request_for_very_many_topics_is_refused_without_comparing_each_with_each() {
+    let mut world = World::with_brokers(3);
+    let topics = (0..100_000).map(|n| NewTopic { partitions: Some(0), ..new_topic(&format!("t{n}")) }).collect();
+    let Reply::CreateTopics(answers) = world.event(Event::CreateTopics(request(topics))) else { panic!("an answer") };
+    let refusal = TopicRefusal::TooManyPartitions { partitions_max: 10_000 };
+    assert!(answers.len() == 100_000 && answers.iter().all(|(_, outcome)| outcome.as_ref() == Err(&refusal)));
+}
+
+#[test]
 fn names_that_differ_only_in_dots_collide() {
     let mut world = World::with_brokers(3);
     make(&mut world, new_topic("a.b")).unwrap();
