@@ -2,23 +2,33 @@
 //!
 //! Invariant: an id is given once; what is left of a block at a restart is lost (D7 of reliability.md).
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Inner;
 use super::controllers::NoController;
 use crate::machines::controller::{AllocateProducers, Event, ProducerIds, Reply};
 use crate::model::ProducerId;
 
-/// How long a request for a block may take.
+/// How long a caller waits for an id, whoever asks for the block that it is of.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The block at hand.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ProducerIdBlock {
-    /// Held while a block is fetched, so that only one is; callers wait in order.
+    /// Guards two numbers; held for one assignment.
     block: Mutex<Option<ProducerIds>>,
+    /// One permit: who has it fetches a block, and the others wait for that one.
+    fetching: Semaphore,
+}
+
+impl Default for ProducerIdBlock {
+    fn default() -> Self {
+        Self { block: Mutex::new(None), fetching: Semaphore::new(1) }
+    }
 }
 
 impl ProducerIdBlock {
@@ -27,14 +37,36 @@ impl ProducerIdBlock {
     /// # Errors
     /// When no controller gives a block.
     pub(super) async fn next(&self, inner: &Inner) -> Result<ProducerId, NoController> {
-        let mut block = self.block.lock().await;
-        if block.is_none_or(|ids| ids.first >= ids.end) {
-            *block = Some(fetch(inner).await?);
+        // All who wait together are answered together: one that waited for its turn would wait for many timeouts.
+        timeout(ASK_TIMEOUT, self.take_or_fetch(inner)).await.unwrap_or(Err(NoController))
+    }
+
+    async fn take_or_fetch(&self, inner: &Inner) -> Result<ProducerId, NoController> {
+        loop {
+            if let Some(id) = self.take() {
+                return Ok(id);
+            }
+            let _one = self.fetching.acquire().await.expect("nobody closes it");
+            if self.is_empty() {
+                self.put(fetch(inner).await?);
+            }
         }
-        let ids = block.as_mut().ok_or(NoController)?;
+    }
+
+    fn take(&self) -> Option<ProducerId> {
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = block.as_mut().filter(|ids| ids.first < ids.end)?;
         let id = ids.first;
         ids.first = ProducerId::new(id.get() + 1);
-        Ok(id)
+        Some(id)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|ids| ids.first >= ids.end)
+    }
+
+    fn put(&self, ids: ProducerIds) {
+        *self.block.lock().unwrap_or_else(PoisonError::into_inner) = Some(ids);
     }
 }
 
