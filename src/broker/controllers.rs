@@ -67,14 +67,19 @@ impl Controllers {
     /// As `ask`.
     pub async fn ask_counting(&self, event: Event, within: Duration) -> Result<(Reply, u32), NoController> {
         let mut sendings = 0_u32;
+        // What is too large for the way would be so at every try.
+        let packed = calls::pack_event(&event).ok_or(NoController)?;
         let deadline = Instant::now() + within;
         let mut leadership = self.leadership.clone();
         loop {
             let leader = leadership.borrow_and_update().leader;
             if let Some(leader) = leader {
                 sendings = sendings.saturating_add(1);
-                let attempt =
-                    timeout_at(deadline.min(Instant::now() + TRY_TIMEOUT), self.ask_node(leader, &event)).await;
+                let attempt = timeout_at(
+                    deadline.min(Instant::now() + TRY_TIMEOUT),
+                    self.ask_node(leader, &event, packed.clone()),
+                )
+                .await;
                 if let Ok(Some(reply)) = attempt {
                     return Ok((reply, sendings));
                 }
@@ -89,13 +94,12 @@ impl Controllers {
         }
     }
 
-    async fn ask_node(&self, leader: NodeId, event: &Event) -> Option<Reply> {
+    async fn ask_node(&self, leader: NodeId, event: &Event, packed: Bytes) -> Option<Reply> {
         if leader == self.node {
             return self.local.as_ref()?.ask(event.clone()).await.ok();
         }
         let address = self.voters.get(&leader)?;
-        let payload = calls::pack_event(event)?;
-        match self.peers.call(leader, address, Service::CONTROLLER, payload, TRY_TIMEOUT).await {
+        match self.peers.call(leader, address, Service::CONTROLLER, packed, TRY_TIMEOUT).await {
             Ok(answer) => calls::unpack_answer(&answer),
             Err(cause) => {
                 debug!(%leader, %cause, "the controller did not answer");
