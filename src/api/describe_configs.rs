@@ -2,6 +2,8 @@
 //!
 //! Invariant: the value told is the one in force, and the first of its synonyms gives it.
 
+use std::collections::BTreeSet;
+
 use super::call::Caller;
 use super::context::Context;
 use super::options::{BrokerConfig, BrokerConfigKind};
@@ -50,7 +52,16 @@ pub(super) async fn describe_configs(
         with_synonyms: request.include_synonyms,
         with_documentation: request.include_documentation,
     };
-    let results = request.resources.into_iter().map(|resource| describer.resource(resource)).collect();
+    let mut named = BTreeSet::new();
+    let results = request.resources.into_iter().map(|resource| {
+        // The answer is a thousand times as long as the question: once is enough.
+        if named.insert((resource.resource_type, resource.resource_name.clone())) {
+            describer.resource(resource)
+        } else {
+            twice(resource)
+        }
+    });
+    let results = results.collect();
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
 }
 
@@ -70,6 +81,13 @@ pub(super) fn created_configs(context: &Context, overrides: &[CreatableTopicConf
         }
     });
     configs.collect()
+}
+
+fn twice(resource: DescribeConfigsResource) -> DescribeConfigsResult {
+    let DescribeConfigsResource { resource_type, resource_name, .. } = resource;
+    let error_message = Some("the request names this resource more than once".to_owned());
+    let error_code = ErrorCode::InvalidRequest;
+    DescribeConfigsResult { error_code, error_message, resource_type, resource_name, ..Default::default() }
 }
 
 /// Why a resource is not described.
