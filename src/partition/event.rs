@@ -207,7 +207,7 @@ pub struct ReadEvent {
     pub whole_first: bool,
     /// Left when there is too little; fires `Effect::Wake` once, when there may be more.
     pub watch: Option<WatchId>,
-    /// Whether this repeats a fetch that was parked: then it is no news from the follower (rule S6).
+    /// Whether this repeats a fetch that was parked: then it is no news from the follower.
     pub again: bool,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Part {
     pub(super) bytes_max: usize,
     /// Whether nothing was found before it.
     pub(super) first: FirstBatch,
-    /// Whether the fetch was parked before: then it is no news of the follower (rule S6).
+    /// Whether the fetch was parked before: then it is no news of the follower.
     pub(super) again: bool,
 }
 
