@@ -285,7 +285,8 @@ def main():
         stream.run(86400, lambda: len(stream.homes) >= len(pieces))
         left = stream.producer.flush(120)
         wrong = verify(bootstrap, stream) + ([f"{left} records without an answer"] if left else [])
-        safe = report(cluster.name, kills, stream, settings, wrong, options.limits)
+        # The engine takes a quarter of a second to kill, which counts into the gap: what is wanted is wanted of plain processes.
+        safe = report(cluster.name, kills, stream, settings, wrong, options.limits and not options.compose)
     finally:
         cluster.down(keep=not safe)
     if options.json:
