@@ -47,6 +47,8 @@ pub(crate) struct PeerNetwork {
     snapshots: SnapshotDir,
     target: u64,
     peer: Peer,
+    /// Whether its last append failed: told once, when it begins and when it ends.
+    is_lost: bool,
 }
 
 impl RaftNetworkFactory<Raft> for Network {
@@ -54,7 +56,7 @@ impl RaftNetworkFactory<Raft> for Network {
 
     async fn new_client(&mut self, target: u64, node: &Member) -> PeerNetwork {
         let peer = self.links.peer(node_id(target), node);
-        PeerNetwork { links: Arc::clone(&self.links), snapshots: self.snapshots.clone(), target, peer }
+        PeerNetwork { links: Arc::clone(&self.links), snapshots: self.snapshots.clone(), target, peer, is_lost: false }
     }
 }
 
@@ -69,6 +71,34 @@ impl PeerNetwork {
             | LinkError::Refused(_)
             | LinkError::OtherAnswer
             | LinkError::Regressed => RPCError::Unreachable(Unreachable::new(error)),
+        }
+    }
+
+    async fn append(
+        &self,
+        rpc: AppendEntriesRequest<Raft>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, LinkError> {
+        let sent = Sent {
+            vote: rpc.vote,
+            at: self.links.clock.now().instant,
+            prev: rpc.prev_log_id,
+            last: rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id),
+        };
+        let answer = self.links.ask(&self.peer, Ask::Append(rpc), option.hard_ttl()).await?;
+        let Answer::Append(response) = answer else { return Err(LinkError::OtherAnswer) };
+        if self.note(&sent, &response) { Ok(response) } else { Err(LinkError::Regressed) }
+    }
+
+    /// Tells the operator when the member begins to fail and when it follows again: openraft would at every try.
+    fn tell(&mut self, failure: Option<&LinkError>) {
+        let was_lost = std::mem::replace(&mut self.is_lost, failure.is_some());
+        match failure {
+            Some(error) if !was_lost => {
+                tracing::warn!(node = %self.peer.node, address = self.peer.address, %error, "a member of the quorum does not follow");
+            }
+            None if was_lost => tracing::info!(node = %self.peer.node, "a member of the quorum follows again"),
+            Some(_) | None => {}
         }
     }
 
@@ -106,17 +136,9 @@ impl RaftNetwork<Raft> for PeerNetwork {
         rpc: AppendEntriesRequest<Raft>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RpcError<openraft::error::Infallible>> {
-        let sent = Sent {
-            vote: rpc.vote,
-            at: self.links.clock.now().instant,
-            prev: rpc.prev_log_id,
-            last: rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id),
-        };
-        let answer = self.links.ask(&self.peer, Ask::Append(rpc), option.hard_ttl()).await;
-        let Answer::Append(response) = answer.map_err(|e| self.error(&e))? else {
-            return Err(self.error(&LinkError::OtherAnswer));
-        };
-        if self.note(&sent, &response) { Ok(response) } else { Err(self.error(&LinkError::Regressed)) }
+        let outcome = self.append(rpc, option).await;
+        self.tell(outcome.as_ref().err());
+        outcome.map_err(|error| self.error(&error))
     }
 
     async fn install_snapshot(

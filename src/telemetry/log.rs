@@ -28,7 +28,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { filter: "info,openraft=warn".to_owned(), format: LogFormat::Human }
+        Self { filter: "info,openraft=error,openraft::replication=off".to_owned(), format: LogFormat::Human }
     }
 }
 

@@ -218,7 +218,7 @@ const PROCESS: &[Key] = &[
     number("num.network.threads", "0", (0, 1024), "Threads that serve connections; 0 for one for each core."),
     text(
         "logging.filter",
-        "info,openraft=warn",
+        "info,openraft=error,openraft::replication=off",
         "What is logged, as tracing's directives: info, or info,ottla::quorum=debug. OTTLA_LOG sets it too.",
     ),
     word("logging.format", "human", &["human", "json"], "How a line of the log looks."),
