@@ -89,7 +89,7 @@ impl Replica {
             // A leader gives offsets and epoch itself.
             AppendError::StaleEpoch { .. } | AppendError::NotContiguous { .. } => AppendRefusal::NotLeader,
             AppendError::Log(error) => {
-                self.on_log_error(error, turn);
+                self.on_write_error(error, turn);
                 AppendRefusal::Offline
             }
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::machines::replication::{Answer, FollowerStep};
 use crate::model::{LeaderEpoch, Offset};
 use crate::records::{Batch, split};
-use crate::storage::{AppendError, LogError};
+use crate::storage::AppendError;
 
 use super::effect::{Effect, FetchPosition};
 use super::event::{FetchedOutcome, FetchedPartition, FlushMode};
@@ -106,7 +106,10 @@ impl Replica {
         self.at_rest = false;
         match appended {
             Ok(()) => Some(Soundness::Sound),
-            Err(AppendError::Log(error)) => self.on_disk_error(&error, turn),
+            Err(AppendError::Log(error)) => {
+                self.on_write_error(&error, turn);
+                None
+            }
             // What stands before the batch that does not fit was taken.
             Err(
                 AppendError::Producer(_)
@@ -131,14 +134,10 @@ impl Replica {
         }
     }
 
-    fn on_disk_error(&mut self, error: &LogError, turn: &mut Turn<'_>) -> Option<Soundness> {
-        self.on_log_error(error, turn);
-        self.log.is_some().then_some(Soundness::Unusable)
-    }
-
     fn cut(&mut self, to: Offset, turn: &mut Turn<'_>) -> Option<Soundness> {
         if let Err(error) = self.log.as_mut()?.truncate(to) {
-            return self.on_disk_error(&error, turn);
+            self.on_write_error(&error, turn);
+            return None;
         }
         self.dirty = true;
         self.generation += 1;
@@ -152,7 +151,8 @@ impl Replica {
 
     fn start_anew(&mut self, start: Offset, turn: &mut Turn<'_>) -> Option<Soundness> {
         if let Err(error) = self.log.as_mut()?.reset(start) {
-            return self.on_disk_error(&error, turn);
+            self.on_write_error(&error, turn);
+            return None;
         }
         self.dirty = true;
         self.generation += 1;

@@ -230,10 +230,8 @@ impl Replica {
                 self.report_broken(corruption.to_string(), turn.effects);
                 ReadRefusal::Offline
             }
-            ReadError::Log(error) => {
-                self.on_log_error(error, turn);
-                ReadRefusal::Offline
-            }
+            // Nothing was written; it is asked again.
+            ReadError::Log(_) => ReadRefusal::Offline,
         }
     }
 }

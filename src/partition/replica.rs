@@ -244,7 +244,7 @@ impl Replica {
         }
         self.dirty = true;
         if let Err(error) = retained {
-            self.on_log_error(&error, turn);
+            self.on_write_error(&error, turn);
         }
     }
 
@@ -304,10 +304,13 @@ impl Replica {
         out.push(Effect::Broken(BrokenPartition { partition: self.id, name: self.name.clone(), message }));
     }
 
-    /// A write failed. A log that says it is as it was may be tried again; a poisoned one takes its directory along.
-    pub(super) fn on_log_error(&mut self, error: &LogError, turn: &mut Turn<'_>) {
-        let poisoned = self.log.as_ref().is_none_or(Log::is_poisoned);
-        if !poisoned {
+    /// A write failed: the directory is given up, though the log may be as it was. A disk that is full or ill is so for
+    /// every partition on it, and a broker that stays would keep its leaderships and serve none of them. Only when
+    /// what stands in the files is not what was written did the disk do as told: then this copy alone is broken.
+    pub(super) fn on_write_error(&mut self, error: &LogError, turn: &mut Turn<'_>) {
+        let Some(log) = &self.log else { return };
+        if error.is_damage() && !log.is_poisoned() {
+            self.report_broken(error.to_string(), turn.effects);
             return;
         }
         self.give_up(turn.effects);

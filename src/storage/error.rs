@@ -106,6 +106,19 @@ pub enum LogError {
     Flush(#[from] FlushError),
 }
 
+impl LogError {
+    /// Whether the disk did as told, but what stands in the files is not what was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+            }
+            Self::Poisoned | Self::Flush(_) => false,
+        }
+    }
+}
+
 /// Why a read has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

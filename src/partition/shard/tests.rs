@@ -506,11 +506,47 @@ fn a_failed_flush_ends_everything_and_is_told() {
     world.tell(1, Event::FlushFailed);
     world.run();
     assert_eq!(world.acked(1, ticket), Err(AppendRefusal::Offline));
-    assert_eq!(world.fatal(1), 1);
+    assert_eq!(world.fatal(1), ["a flush failed"]);
     let after = world.produce(1, "b", Acks::All);
     world.run();
     assert_eq!(world.acked(1, after), Err(AppendRefusal::Offline));
     assert!(matches!(world.describe(1).role, RoleDescription::Offline));
+}
+
+fn check_full_disk(world: &mut World, node: i32) {
+    let [cause] = world.fatal(node) else { panic!("it ends once, for one cause: {:?}", world.fatal(node)) };
+    let partition = format!("partition {}: ", id());
+    assert!(cause.starts_with(&partition), "{cause}");
+    assert!(cause.contains("/orders-0/00000000000000000000.log: no storage space"), "{cause}");
+    assert!(matches!(world.describe(node).role, RoleDescription::Offline));
+}
+
+#[test]
+fn a_full_disk_ends_the_leader_and_names_the_partition_and_the_file() {
+    let mut world = World::on_simulated_disks(1);
+    world.elect(1, 1, 1, &[1]);
+    let first = world.produce(1, "a", Acks::All);
+    world.run();
+    assert_eq!(world.acked(1, first), Ok(0));
+    world.fill_disk(1);
+    let second = world.produce(1, "b", Acks::All);
+    world.run();
+    assert_eq!(world.acked(1, second), Err(AppendRefusal::Offline));
+    check_full_disk(&mut world, 1);
+}
+
+#[test]
+fn a_full_disk_ends_the_follower_and_names_the_partition_and_the_file() {
+    let mut world = World::on_simulated_disks(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    world.fill_disk(2);
+    let second = world.produce(1, "b", Acks::All);
+    world.run();
+    assert!(!world.is_answered(1, second));
+    check_full_disk(&mut world, 2);
+    assert_eq!(world.fatal(1), [""; 0]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::env::{SystemFiles, SystemSeed};
+use crate::env::{Files, SystemFiles, SystemSeed};
 use crate::machines::replication::{Acks, IsrOutcome, IsrProposal, ReplicaState, Ticket};
 use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, NodeId, Now, Offset, PartitionEpoch, PartitionId, PartitionIndex, Timestamp,
@@ -23,6 +23,7 @@ use crate::partition::{
 };
 use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
 use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions};
+use crate::testing::SimulatedFiles;
 
 pub(super) fn id() -> PartitionId {
     PartitionId { topic: TopicId::new([7; 16]), index: PartitionIndex::new(0) }
@@ -45,11 +46,13 @@ struct Node {
     flushes: usize,
     /// How often the fetcher was told to stop.
     stops: usize,
-    fatal: usize,
+    fatal: Vec<String>,
 }
 
 pub(super) struct World {
     root: tempfile::TempDir,
+    /// The disks of the nodes, if they are simulated.
+    disks: BTreeMap<i32, SimulatedFiles>,
     nodes: BTreeMap<i32, Node>,
     cut: BTreeSet<i32>,
     fenced: BTreeSet<i32>,
@@ -63,12 +66,23 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(nodes: i32) -> Self {
+        Self::on(nodes, |_| Arc::new(SystemFiles::default()))
+    }
+
+    /// As `new`, on disks that can be filled.
+    pub(super) fn on_simulated_disks(nodes: i32) -> Self {
+        let disks: BTreeMap<i32, SimulatedFiles> = (1..=nodes).map(|node| (node, SimulatedFiles::default())).collect();
+        Self { disks: disks.clone(), ..Self::on(nodes, |node| Arc::new(disks[&node].clone())) }
+    }
+
+    fn on(nodes: i32, files: impl Fn(i32) -> Arc<dyn Files>) -> Self {
         let root = tempfile::tempdir().expect("a directory for the test");
         let now = Now { instant: Instant::from_nanos(1), timestamp: Timestamp::new(1000) };
-        let nodes = (1..=nodes).map(|node| (node, Node::open(&root.path().join(node.to_string()), node)));
+        let nodes = (1..=nodes).map(|node| (node, Node::open(files(node), &root.path().join(node.to_string()), node)));
         Self {
             nodes: nodes.collect(),
             root,
+            disks: BTreeMap::new(),
             cut: BTreeSet::new(),
             fenced: BTreeSet::new(),
             damaged: BTreeSet::new(),
@@ -183,7 +197,7 @@ impl World {
     /// The process of a node ends and another begins, which finds what was written and holds its flushes.
     pub(super) fn restart(&mut self, node: i32) {
         self.nodes.remove(&node);
-        let mut process = Node::open(&self.root.path().join(node.to_string()), node);
+        let mut process = Node::open(Arc::new(SystemFiles::default()), &self.root.path().join(node.to_string()), node);
         process.held = Some(Vec::new());
         let found = process.directory.partitions().iter();
         process.inbox.extend(found.map(|p| Event::Open { partition: p.id, name: p.name.clone() }));
@@ -198,6 +212,11 @@ impl World {
         paths.filter(|path| path.extension().is_some_and(|end| end == "log")).for_each(|path| {
             std::fs::remove_file(path).expect("it was there");
         });
+    }
+
+    /// From now on nothing more fits on a node's disk.
+    pub(super) fn fill_disk(&self, node: i32) {
+        self.disks[&node].fail_writes_after(0);
     }
 
     /// What a node's disk holds of the partition: whether a directory, and whether anything is attested.
@@ -374,8 +393,9 @@ impl World {
         self.nodes[&node].stops
     }
 
-    pub(super) fn fatal(&self, node: i32) -> usize {
-        self.nodes[&node].fatal
+    /// Why a node's process ends: empty while it lives.
+    pub(super) fn fatal(&self, node: i32) -> &[String] {
+        &self.nodes[&node].fatal
     }
 
     /// The answer that a node's fetch would get now, not handed to it.
@@ -435,7 +455,7 @@ impl World {
             }
             Effect::Opened(_) => {}
             Effect::Broken(broken) => assert!(self.damaged.contains(&number), "{broken:?}"),
-            Effect::Fatal { .. } => node.fatal += 1,
+            Effect::Fatal { cause } => node.fatal.push(cause.to_string()),
         }
     }
 
@@ -498,11 +518,10 @@ impl World {
 }
 
 impl Node {
-    fn open(path: &Path, node: i32) -> Self {
+    fn open(files: Arc<dyn Files>, path: &Path, node: i32) -> Self {
         let node = NodeId::new(node);
-        let directory =
-            DataDir::open(Arc::new(SystemFiles::default()), path, node, FormatRule::FormatEmpty, &SystemSeed)
-                .expect("an empty directory formats itself");
+        let directory = DataDir::open(files, path, node, FormatRule::FormatEmpty, &SystemSeed)
+            .expect("an empty directory formats itself");
         let directory = Arc::new(directory);
         let shard = Shard::new(directory.clone(), ShardOptions::new(node));
         Self {
@@ -516,7 +535,7 @@ impl Node {
             held: None,
             flushes: 0,
             stops: 0,
-            fatal: 0,
+            fatal: Vec::new(),
         }
     }
 }
