@@ -11,7 +11,7 @@ use crate::model::{NodeId, TopicConfigDefinition, TopicConfigError};
 use crate::telemetry::{LogFormat, LogOptions};
 use crate::transport::{HostPort, HostPortError};
 
-use super::options::{Key, ListenerError, Listeners, Settings, SettingsError, Sources, parse_voters};
+use super::options::{Key, ListenerError, Listeners, Settings, SettingsError, Source, Sources, parse_voters};
 
 /// The configuration of a node.
 #[derive(Clone, Debug)]
@@ -157,10 +157,12 @@ pub enum ConfigError {
     #[error(transparent)]
     Listeners(#[from] ListenerError),
     /// A required option is not set.
-    #[error("\"{name}\" is not set: {doc}")]
+    #[error("\"{name}\" is not set{}: {doc}", who_empties(emptied_by.as_ref()))]
     Missing {
         /// The option.
         name: &'static str,
+        /// Who set it to nothing; `None` when nobody set it.
+        emptied_by: Option<Source>,
         /// What it means.
         doc: &'static str,
     },
@@ -173,8 +175,13 @@ pub enum ConfigError {
         reason: HostPortError,
     },
     /// A default that topics cannot have.
-    #[error("the default of topics: {0}")]
-    TopicDefault(#[from] TopicConfigError),
+    #[error("\"{option}\", a default of topics: {reason}")]
+    TopicDefault {
+        /// The option.
+        option: &'static str,
+        /// Why. Not the error's source: the message has it, and a chain of causes would say it twice.
+        reason: TopicConfigError,
+    },
     /// More than one data directory.
     #[error("\"log.dirs\": one directory for now, not {count}")]
     Directories {
@@ -207,6 +214,10 @@ pub enum ConfigError {
         /// Its value.
         greater_value: String,
     },
+}
+
+fn who_empties(place: Option<&Source>) -> String {
+    place.map_or_else(String::new, |place| format!(" ({place} leaves it empty)"))
 }
 
 impl Config {
@@ -312,8 +323,12 @@ struct Values<'a> {
 
 impl Values<'_> {
     fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
-        let doc = Key::named(name).map_or("", |key| key.doc);
-        self.settings.get(name).ok_or(ConfigError::Missing { name, doc })
+        let value = self.settings.get(name).filter(|value| value.chars().any(|letter| letter != ','));
+        value.ok_or_else(|| ConfigError::Missing {
+            name,
+            emptied_by: self.settings.set_by(name).cloned(),
+            doc: Key::named(name).map_or("", |key| key.doc),
+        })
     }
 
     fn number(&self, name: &'static str) -> Result<i64, ConfigError> {
@@ -375,29 +390,37 @@ impl Values<'_> {
     }
 
     fn topic_defaults(&self) -> Result<BTreeMap<&'static str, String>, ConfigError> {
-        let named = Key::all().filter(|key| !key.topic.is_empty());
-        let mut defaults: BTreeMap<_, _> =
-            named.map(|key| (key.topic, self.settings.get(key.name).unwrap_or("").to_owned())).collect();
         const HOUR: i64 = 60 * 60 * 1000;
+        let named = Key::all().filter(|key| !key.topic.is_empty());
+        let named = named.map(|key| (key.topic, key.name, self.settings.get(key.name).unwrap_or("").to_owned()));
         let retention = [("log.retention.ms", 1), ("log.retention.minutes", HOUR / 60), ("log.retention.hours", HOUR)];
-        defaults.insert("retention.ms", self.finest(&retention)?);
-        defaults.insert("segment.ms", self.finest(&[("log.roll.ms", 1), ("log.roll.hours", HOUR)])?);
         let jitter = [("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", HOUR)];
-        defaults.insert("segment.jitter.ms", self.finest(&jitter)?);
-        for (name, value) in &defaults {
-            TopicConfigDefinition::named(name).map_or(Ok(()), |definition| definition.check(value))?;
+        let spans = [
+            self.finest("retention.ms", &retention)?,
+            self.finest("segment.ms", &[("log.roll.ms", 1), ("log.roll.hours", HOUR)])?,
+            self.finest("segment.jitter.ms", &jitter)?,
+        ];
+        let mut defaults = BTreeMap::new();
+        for (topic, option, value) in named.chain(spans) {
+            let checked = TopicConfigDefinition::named(topic).map_or(Ok(()), |definition| definition.check(&value));
+            checked.map_err(|reason| ConfigError::TopicDefault { option, reason })?;
+            defaults.insert(topic, value);
         }
         Ok(defaults)
     }
 
-    /// The first of these options that has a value, in milliseconds; -1 stays what it is.
-    fn finest(&self, options: &[(&'static str, i64)]) -> Result<String, ConfigError> {
-        let (name, unit) = options
-            .iter()
-            .find(|(name, _)| self.settings.get(name).is_some())
-            .expect("the coarsest option of a time span has a default");
+    /// A default of topics by the first of these options that has a value, in milliseconds; -1 stays what it is. The
+    /// last, which has a default, is missing when somebody emptied it and nobody set a finer one.
+    fn finest(
+        &self,
+        topic: &'static str,
+        options: &[(&'static str, i64)],
+    ) -> Result<(&'static str, &'static str, String), ConfigError> {
+        let coarsest = options[options.len() - 1];
+        let set = options.iter().find(|(name, _)| self.settings.get(name).is_some());
+        let (name, unit) = *set.unwrap_or(&coarsest);
         let value = self.number(name)?;
-        Ok(if value < 0 { value } else { value.saturating_mul(*unit) }.to_string())
+        Ok((topic, name, if value < 0 { value } else { value.saturating_mul(unit) }.to_string()))
     }
 
     fn replication(&self) -> Result<ReplicationOptions, ConfigError> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::node::options::reference;
+use crate::node::options::{Kind, reference};
 
 const BASE: &str = r#"
 process.roles = "controller,broker"
@@ -118,8 +118,39 @@ fn values_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_default_that_topics_cannot_have_is_refused() {
-    check_refused(&["unclean.leader.election.enable=true"], "only replicas that hold all acknowledged records");
+fn a_default_that_topics_cannot_have_is_refused_once() {
+    let error = read_with(&["unclean.leader.election.enable=true"]).map(|_| ()).map_err(anyhow::Error::new);
+    let said = format!("{:#}", error.expect_err("no unclean elections"));
+    assert!(said.starts_with("\"unclean.leader.election.enable\", a default of topics: "), "{said}");
+    assert_eq!(said.matches("only replicas that hold all acknowledged records").count(), 1, "{said}");
+}
+
+#[test]
+fn an_option_that_is_set_to_nothing_is_named_or_does_without() {
+    for key in Key::all() {
+        let environment = vec![(key.variable(), String::new())];
+        let file = Some(("node.toml".to_owned(), BASE.to_owned()));
+        if let Err(error) = Config::read(&Sources { file, environment, ..Sources::default() }) {
+            let said = error.to_string();
+            assert!(said.contains(key.name), "{}: {said}", key.name);
+        }
+    }
+    check_refused(&["log.retention.hours="], "\"log.retention.hours\" is not set (--set leaves it empty)");
+    check_refused(&["log.roll.hours="], "\"log.roll.hours\" is not set");
+    check_refused(&["process.roles=broker", "controller.quorum.voters=,"], "\"controller.quorum.voters\" is not set");
+    let finer = read_with(&["log.retention.hours=", "log.retention.ms=5"]).expect("a finer one is set");
+    assert_eq!(finer.topics.defaults["retention.ms"], "5");
+}
+
+#[test]
+fn the_bounds_of_every_number_fit_what_it_is_read_into() {
+    for key in Key::all() {
+        let Kind::Number { min, max } = key.kind else { continue };
+        for value in [min, max] {
+            // Refused or taken: what is asked is that it does not panic.
+            let _ = read_with(&[&format!("{}={value}", key.name)]);
+        }
+    }
 }
 
 #[test]

@@ -205,6 +205,12 @@ impl Settings {
         self.set.get(name).is_some_and(|setting| !setting.value.is_empty())
     }
 
+    /// Who set it, be it to nothing; `None` when nobody did. The name must be in the table.
+    #[must_use]
+    pub fn set_by(&self, name: &str) -> Option<&Source> {
+        self.set.get(name).map(|setting| &setting.source)
+    }
+
     /// Every option with its value, in the order of the table; for DescribeConfigs and the command line.
     pub fn describe(&self) -> impl Iterator<Item = (&'static Key, Setting)> {
         Key::all().map(|key| {
