@@ -227,6 +227,14 @@ impl Worker {
             Effect::StopFetching(partition) => self.notice(Notice::StopFetching(partition)),
             Effect::Opened(opened) => self.notice(Notice::Opened(opened)),
             Effect::Broken(broken) => self.notice(Notice::Broken(broken)),
+            Effect::Unusable(fetch) => error!(
+                partition = %fetch.position.partition,
+                topic = %fetch.name,
+                leader = %fetch.position.leader,
+                offset = %fetch.position.offset,
+                cause = %fetch.fault,
+                "what the leader sent cannot be used: its copy is damaged",
+            ),
             Effect::Fatal { cause } => super::abort(&format!("the data directory failed: {cause}")),
         }
     }

@@ -6,7 +6,8 @@ use crate::machines::replication::{EpochEnd, FollowerState, IsrProposal, Ticket}
 use crate::model::{
     LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName,
 };
-use crate::storage::{FlushOrder, ReadPlan};
+use crate::records::BatchError;
+use crate::storage::{AppendError, FlushOrder, ReadPlan};
 
 use super::event::WatchId;
 use super::lookup::OffsetAnswer;
@@ -30,8 +31,11 @@ pub enum Effect {
     /// Fetch from here: a level that replaces the last one of this partition. After an answer was handed back by
     /// `Event::Fetched`, the next position is awaited; until an answer, the same position may be fetched again.
     FetchFrom(FetchPosition),
-    /// Fetch this partition no more.
+    /// Fetch this partition no more, until another position comes.
     StopFetching(PartitionId),
+    /// A leader sends what cannot be taken: someone has to look at its copy. Told when that begins, and now and then
+    /// while it lasts; the partition is asked for again after each rest.
+    Unusable(UnusableFetch),
     /// `Event::Open` is done.
     Opened(OpenedPartition),
     /// A log is corrupt or cannot be opened: to be named at registration and in heartbeats (rule S3).
@@ -41,6 +45,48 @@ pub enum Effect {
         /// What the system said.
         cause: FatalCause,
     },
+}
+
+/// What a leader sent, and why it cannot be taken.
+#[derive(Debug)]
+pub struct UnusableFetch {
+    /// The topic's name.
+    pub name: TopicName,
+    /// Of whom what was asked.
+    pub position: FetchPosition,
+    /// What is wrong.
+    pub fault: FetchFault,
+}
+
+/// What is wrong with fetched bytes. The copy of the leader is damaged, or what brought them.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchFault {
+    /// There is no batch.
+    #[error(transparent)]
+    Unreadable(#[from] BatchError),
+    /// Less than one batch.
+    #[error("{size} bytes hold no whole batch")]
+    Partial {
+        /// How many there are.
+        size: usize,
+    },
+    /// The bytes are not those that the CRC was made from.
+    #[error("the batch at offset {base} has a wrong checksum")]
+    Checksum {
+        /// Where it starts.
+        base: Offset,
+    },
+    /// Another batch than was asked for.
+    #[error("the batch at offset {base} does not continue a log that ends at {end}")]
+    NotContiguous {
+        /// Where it starts.
+        base: Offset,
+        /// Where the log ends.
+        end: Offset,
+    },
+    /// The log does not take it.
+    #[error(transparent)]
+    Refused(AppendError),
 }
 
 /// Why a data directory is given up.

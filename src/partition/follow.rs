@@ -12,18 +12,20 @@ use crate::model::{LeaderEpoch, Offset};
 use crate::records::{Batch, split};
 use crate::storage::AppendError;
 
-use super::effect::{Effect, FetchPosition};
+use super::effect::{Effect, FetchFault, FetchPosition, UnusableFetch};
 use super::event::{FetchedOutcome, FetchedPartition, FlushMode};
 use super::replica::{Replica, Role, Turn};
 
 /// How long to rest after an answer that cannot be used (`replica.fetch.backoff.ms`).
 const UNUSABLE_REST: Duration = Duration::from_secs(1);
+/// How often it is told of one partition that its leader's answers cannot be used.
+const UNUSABLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The bytes of an answer, checked.
 struct Received {
     batches: Vec<Batch>,
-    /// Whether all of it could be used.
-    sound: bool,
+    /// How the rest of them was.
+    rest: Soundness,
 }
 
 impl Replica {
@@ -34,6 +36,7 @@ impl Replica {
         }
         let (Some(log), Role::Follower(follower)) = (&self.log, &self.role) else { return };
         self.position = None;
+        let position = fetched.position;
         let (answer, payload) = match fetched.outcome {
             FetchedOutcome::Records { bytes, high_watermark, log_start } => {
                 (Answer::Records { high_watermark }, Some((bytes, high_watermark, log_start)))
@@ -49,14 +52,36 @@ impl Replica {
             (FollowerStep::Truncate(to), _) => self.cut(to, turn),
             (FollowerStep::Reset(start), _) => self.start_anew(start, turn),
             // The bounds have moved meanwhile, or nothing can be done: not in a tight loop.
-            (FollowerStep::Again, _) => Some(Soundness::Unusable),
+            (FollowerStep::Again, _) => Some(Soundness::Unfit),
         };
         match done {
             // The log is gone.
             None => {}
-            Some(Soundness::Sound) => self.hand_out_position(turn.effects),
-            Some(Soundness::Unusable) => self.resume_at = Some(turn.now.instant.plus(UNUSABLE_REST)),
+            Some(Soundness::Sound) => {
+                self.unusable_told_at = None;
+                self.hand_out_position(turn.effects);
+            }
+            Some(Soundness::Unfit) => self.rest(turn),
+            Some(Soundness::Faulty(fault)) => {
+                self.rest(turn);
+                self.tell_unusable(position, fault, turn);
+            }
         }
+    }
+
+    /// The fetcher is told as well: it would wait for a flush that does not come, and ask again meanwhile.
+    fn rest(&mut self, turn: &mut Turn<'_>) {
+        self.stop_fetching(turn.effects);
+        self.resume_at = Some(turn.now.instant.plus(UNUSABLE_REST));
+    }
+
+    fn tell_unusable(&mut self, position: FetchPosition, fault: FetchFault, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        if self.unusable_told_at.is_some_and(|told| now.since(told) < UNUSABLE_TOLD_EVERY) {
+            return;
+        }
+        self.unusable_told_at = Some(now);
+        turn.effects.push(Effect::Unusable(UnusableFetch { name: self.name.clone(), position, fault }));
     }
 
     /// Tells the fetcher where to go on, if the log is flushed to its end and nothing is out yet.
@@ -97,7 +122,7 @@ impl Replica {
         let (end, is_empty) = (log.end(), log.start() == log.end());
         let received = receive(bytes, End { end, is_empty }, epoch_max);
         if received.batches.is_empty() {
-            return Some(if received.sound { Soundness::Sound } else { Soundness::Unusable });
+            return Some(received.rest);
         }
         let log = self.log.as_mut()?;
         let appended = log.append_fetched(&received.batches, turn.now);
@@ -112,12 +137,12 @@ impl Replica {
             }
             // What stands before the batch that does not fit was taken.
             Err(
-                AppendError::Producer(_)
+                refusal @ (AppendError::Producer(_)
                 | AppendError::TooLarge { .. }
                 | AppendError::StaleEpoch { .. }
                 | AppendError::NotContiguous { .. }
-                | AppendError::Control { .. },
-            ) if log.end() == end => Some(Soundness::Unusable),
+                | AppendError::Control { .. }),
+            ) if log.end() == end => Some(Soundness::Faulty(FetchFault::Refused(refusal))),
             Err(_) => Some(Soundness::Sound),
         }
     }
@@ -166,10 +191,12 @@ impl Replica {
 }
 
 /// Whether an answer brought the log on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Soundness {
     Sound,
-    Unusable,
+    /// It did not, and nothing is wrong with it.
+    Unfit,
+    Faulty(FetchFault),
 }
 
 /// Where a copy ends, and whether it holds anything.
@@ -183,20 +210,41 @@ struct End {
 /// above `epoch_max`: such a one was written by a leader that is not followed yet (rule R5).
 fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
     let mut batches = Vec::new();
-    let mut next = log.end;
+    let (size, mut next) = (bytes.len(), log.end);
     for batch in split(bytes) {
-        let continues = |batch: &Batch| {
-            let covers = log.is_empty && batches.is_empty() && batch.next_offset() > next;
-            batch.base_offset() >= next || covers
+        let may_cover = log.is_empty && batches.is_empty();
+        let fault = match batch {
+            Err(error) => Soundness::Faulty(error.into()),
+            Ok(batch) => match judge(&batch, next, may_cover, epoch_max) {
+                Soundness::Sound => {
+                    next = batch.next_offset();
+                    batches.push(batch);
+                    continue;
+                }
+                fault @ (Soundness::Unfit | Soundness::Faulty(_)) => fault,
+            },
         };
-        let usable = batch
-            .ok()
-            .filter(|batch| continues(batch) && batch.header().leader_epoch <= epoch_max && batch.crc_is_valid());
-        let Some(batch) = usable else { return Received { batches, sound: false } };
-        next = batch.next_offset();
-        batches.push(batch);
+        return Received { batches, rest: fault };
     }
-    Received { batches, sound: true }
+    // Leaders send whole batches, the first of them whatever its size.
+    let is_partial = size > 0 && batches.is_empty();
+    let rest = if is_partial { Soundness::Faulty(FetchFault::Partial { size }) } else { Soundness::Sound };
+    Received { batches, rest }
+}
+
+fn judge(batch: &Batch, end: Offset, may_cover: bool, epoch_max: LeaderEpoch) -> Soundness {
+    let base = batch.base_offset();
+    let continues = base >= end || (may_cover && batch.next_offset() > end);
+    if !continues {
+        return Soundness::Faulty(FetchFault::NotContiguous { base, end });
+    }
+    if !batch.crc_is_valid() {
+        return Soundness::Faulty(FetchFault::Checksum { base });
+    }
+    if batch.header().leader_epoch > epoch_max {
+        return Soundness::Unfit;
+    }
+    Soundness::Sound
 }
 
 /// The epoch of the last record; kept over empty answers, as it is read from the log (rule R5).

@@ -16,9 +16,9 @@ mod lookup;
 mod watches;
 
 pub use effect::{
-    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchPosition, ListRefusal,
-    OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer, ReadRefusal, ReadReply, Reply,
-    RoleDescription, TrimRefusal, Watching,
+    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchFault, FetchPosition,
+    ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer, ReadRefusal, ReadReply, Reply,
+    RoleDescription, TrimRefusal, UnusableFetch, Watching,
 };
 pub use event::{
     ConsumerIsolation, Event, FetchedOutcome, FetchedPartition, FlushMode, FollowOrder, LeadOrder, OffsetQuery,

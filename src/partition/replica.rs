@@ -67,6 +67,8 @@ pub(super) struct Replica {
     pub(super) positions: u64,
     /// After an unusable answer: when to fetch again.
     pub(super) resume_at: Option<Instant>,
+    /// When it was last told that the leader's answers cannot be used; `None` since one could.
+    pub(super) unusable_told_at: Option<Instant>,
     pub(super) generation: u64,
     /// Whether something was written that no flush was asked for.
     pub(super) dirty: bool,
@@ -96,6 +98,7 @@ impl Replica {
             is_fetching: false,
             positions: 0,
             resume_at: None,
+            unusable_told_at: None,
             generation: 0,
             dirty: true,
             written_at: now,
@@ -166,6 +169,7 @@ impl Replica {
         let epochs = (order.leader_epoch, order.partition_epoch);
         self.role = Role::Follower(Follower::new(order.leader, epochs.0, epochs.1, ends, high_watermark));
         self.resume_at = None;
+        self.unusable_told_at = None;
         self.hand_out_position(turn.effects);
     }
 

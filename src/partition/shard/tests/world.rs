@@ -47,6 +47,8 @@ struct Node {
     /// How often the fetcher was told to stop.
     stops: usize,
     fatal: Vec<String>,
+    /// What was told of answers that cannot be used.
+    unusable: Vec<String>,
 }
 
 pub(super) struct World {
@@ -398,6 +400,20 @@ impl World {
         &self.nodes[&node].fatal
     }
 
+    /// What a node told since the last call of answers that it cannot use.
+    pub(super) fn unusable(&mut self, node: i32) -> Vec<String> {
+        std::mem::take(&mut self.node(node).unusable)
+    }
+
+    /// The node's fetch brings what its leader has now, after `damage`.
+    pub(super) fn fetch_damaged(&mut self, node: i32, damage: impl FnOnce(&[u8]) -> Vec<u8>) {
+        let Event::Fetched(mut fetched) = self.answer_for(node) else { panic!("a fetch brings what was fetched") };
+        let FetchedOutcome::Records { bytes, .. } = &mut fetched.outcome else { panic!("it brings records") };
+        *bytes = damage(bytes).into();
+        self.tell(node, Event::Fetched(fetched));
+        self.run();
+    }
+
     /// The answer that a node's fetch would get now, not handed to it.
     pub(super) fn answer_for(&mut self, node: i32) -> Event {
         let position = self.nodes[&node].position.expect("the node fetches");
@@ -455,6 +471,10 @@ impl World {
             }
             Effect::Opened(_) => {}
             Effect::Broken(broken) => assert!(self.damaged.contains(&number), "{broken:?}"),
+            Effect::Unusable(fetch) => {
+                let (leader, at) = (fetch.position.leader, fetch.position.offset);
+                node.unusable.push(format!("{} of {leader} at {at}: {}", fetch.name, fetch.fault));
+            }
             Effect::Fatal { cause } => node.fatal.push(cause.to_string()),
         }
     }
@@ -536,6 +556,7 @@ impl Node {
             flushes: 0,
             stops: 0,
             fatal: Vec::new(),
+            unusable: Vec::new(),
         }
     }
 }

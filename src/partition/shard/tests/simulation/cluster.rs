@@ -265,6 +265,7 @@ impl Cluster {
             Effect::StopFetching(_) => process.position = None,
             Effect::Wake(_) | Effect::Opened(_) => {}
             Effect::Broken(broken) => panic!("{broken:?}"),
+            Effect::Unusable(fetch) => panic!("{fetch:?}"),
             Effect::Fatal { cause } => panic!("{cause}"),
         }
     }
