@@ -4,6 +4,7 @@
 //! (rule S3), and only after the epoch of the registration is on disk (rule R12).
 
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ use crate::transport::Hello;
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two tries to register.
 const REGISTER_PAUSE: Duration = Duration::from_millis(10);
+/// The same after a refusal that stands until a person acts.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// How often a refusal that stays the same is logged.
+const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two heartbeats while fenced or stopping: the state is about to change.
 const HURRY_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a controlled shutdown may take before the broker goes anyway.
@@ -125,7 +130,9 @@ impl Lifecycle {
     }
 
     async fn register(&mut self) -> Option<BrokerEpoch> {
+        let mut refusals = Refusals::default();
         loop {
+            let mut span = REGISTER_PAUSE;
             if *self.stop.borrow() {
                 self.inner.life.send_replace(BrokerLife { unfenced: false, may_stop: true });
                 return None;
@@ -139,11 +146,16 @@ impl Lifecycle {
                         return Some(epoch);
                     }
                 }
-                Ok(Reply::Register(Err(refusal))) => refused(&refusal),
+                Ok(Reply::Register(Err(refusal))) => {
+                    if refusals.is_news(&refusal, Instant::now()) {
+                        log_refusal(&refusal);
+                    }
+                    span = pause_after(&refusal);
+                }
                 Ok(other) => warn!(?other, "an answer that is none to a registration"),
                 Err(cause) => info!(%cause, "waiting for a controller to register with"),
             }
-            tokio::time::sleep(REGISTER_PAUSE).await;
+            self.pause(span, false).await;
         }
     }
 
@@ -304,15 +316,55 @@ fn session_end(answer: &Beat, sent: Moment, session: Duration) -> Option<Moment>
     }
 }
 
-fn refused(refusal: &RegisterRefusal) {
+/// Which refusals of registrations were logged: thousands of the same would hide what else is in the log.
+#[derive(Default)]
+struct Refusals {
+    /// The kind that was logged last, and when.
+    logged: Option<(Discriminant<RegisterRefusal>, Instant)>,
+}
+
+impl Refusals {
+    /// Whether this one is to be logged: it is of another kind than the last, or that one is long ago.
+    fn is_news(&mut self, refusal: &RegisterRefusal, now: Instant) -> bool {
+        let kind = discriminant(refusal);
+        let is_known = self.logged.is_some_and(|(known, at)| known == kind && now - at < REFUSED_LOG_INTERVAL);
+        if !is_known {
+            self.logged = Some((kind, now));
+        }
+        !is_known
+    }
+}
+
+fn pause_after(refusal: &RegisterRefusal) -> Duration {
     match refusal {
-        RegisterRefusal::Unformed => info!(%refusal, "waiting to register"),
-        RegisterRefusal::Duplicate { .. } => warn!(%refusal, "waiting to register"),
+        RegisterRefusal::Unformed | RegisterRefusal::Duplicate { .. } => REGISTER_PAUSE,
         RegisterRefusal::Cluster { .. }
         | RegisterRefusal::OldBoot { .. }
         | RegisterRefusal::Directories
-        | RegisterRefusal::DirectoryOwned { .. } => error!(%refusal, "the controller refuses this broker"),
+        | RegisterRefusal::DirectoryOwned { .. } => REFUSED_PAUSE,
     }
+}
+
+fn log_refusal(refusal: &RegisterRefusal) {
+    let advice = match refusal {
+        RegisterRefusal::Unformed => return info!(%refusal, "waiting to register"),
+        RegisterRefusal::Duplicate { .. } => {
+            let advice = "stop the other process, or give this one a node.id of its own";
+            return warn!(%refusal, advice, "waiting to register");
+        }
+        RegisterRefusal::Cluster { .. } => {
+            "the data directory is another cluster's: check log.dirs and controller.quorum.voters"
+        }
+        RegisterRefusal::OldBoot { .. } => {
+            "another process has this node.id, or the file node-identity was lost or is an old copy: docs/DATA.md says \
+             how to start a node over"
+        }
+        RegisterRefusal::Directories => "no configuration does this: please report it",
+        RegisterRefusal::DirectoryOwned { .. } => {
+            "the data directory is a copy of another node's: give this node an empty one of its own"
+        }
+    };
+    error!(%refusal, advice, "the controller refuses this broker");
 }
 
 #[cfg(test)]
@@ -320,7 +372,7 @@ mod tests {
     use super::super::progress::Progress as Parts;
     use super::*;
     use crate::machines::controller::StaleBroker;
-    use crate::model::NodeId;
+    use crate::model::{BootNumber, NodeId};
 
     fn answer(is_fenced: bool) -> Reply {
         Reply::Heartbeat(Ok(HeartbeatAnswer { is_fenced, is_caught_up: true, should_shut_down: false }))
@@ -344,6 +396,29 @@ mod tests {
         assert!(!has_session(answer(true)));
         assert!(!has_session(Reply::Heartbeat(Err(stale))));
         assert!(has_session(Reply::Nothing), "no answer says nothing");
+    }
+
+    #[test]
+    fn a_refusal_that_stays_the_same_is_logged_every_half_minute() {
+        let old_boot = |given| RegisterRefusal::OldBoot {
+            node: NodeId::new(1),
+            given: BootNumber::new(given),
+            registered: BootNumber::new(9),
+        };
+        let (mut refusals, start) = (Refusals::default(), Instant::now());
+        let seconds = |count| start + Duration::from_secs(count);
+        assert!(refusals.is_news(&old_boot(1), start));
+        assert!(!refusals.is_news(&old_boot(2), seconds(29)), "the same kind");
+        assert!(refusals.is_news(&old_boot(1), seconds(30)));
+        assert!(refusals.is_news(&RegisterRefusal::Directories, seconds(31)), "another kind");
+        assert!(refusals.is_news(&old_boot(1), seconds(32)), "another kind again");
+    }
+
+    #[test]
+    fn only_a_refusal_that_may_end_by_itself_is_tried_again_at_once() {
+        assert_eq!(pause_after(&RegisterRefusal::Unformed), REGISTER_PAUSE);
+        assert_eq!(pause_after(&RegisterRefusal::Duplicate { node: NodeId::new(1) }), REGISTER_PAUSE);
+        assert_eq!(pause_after(&RegisterRefusal::Directories), REFUSED_PAUSE);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Invariant: whatever ends this process ends its children too: Ctrl-C and SIGTERM stop them cleanly, and a child
 //! whose parent is gone gets SIGTERM from the kernel.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 const CONTROL_BYTES_MAX: u64 = 64;
 /// The control socket's name in the data directory.
 const CONTROL_SOCKET: &str = "dev.sock";
+/// The longest path of a socket: `sun_path` of `sockaddr_un`, less the zero at its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Runs the cluster until a signal stops it.
 ///
@@ -77,10 +80,26 @@ impl DataDirectory {
             Some(path) => (path.clone(), false),
             None => (std::env::temp_dir().join(format!("ottla-dev-{}", std::process::id())), true),
         };
+        check_path(&std::path::absolute(&path)?)?;
         std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let path = path.canonicalize()?;
+        check_path(&path)?;
         Ok(Self { path, is_temporary })
     }
+}
+
+/// Refuses a data directory that the nodes' configuration or the control socket cannot name.
+fn check_path(path: &Path) -> anyhow::Result<()> {
+    const ADVICE: &str = "choose another with --data (or TMPDIR, where --data is not given)";
+    let name = path.to_str().with_context(|| format!("the path {path:?} is not UTF-8: {ADVICE}"))?;
+    ensure!(!name.contains(','), "the path {name} has a comma, which stands between two directories: {ADVICE}");
+    let bytes = path.join(CONTROL_SOCKET).as_os_str().len();
+    ensure!(
+        bytes <= SOCKET_PATH_BYTES_MAX,
+        "the path {name} is too long: with /{CONTROL_SOCKET} it has {bytes} bytes, and a socket's path at most \
+         {SOCKET_PATH_BYTES_MAX}; {ADVICE}"
+    );
+    Ok(())
 }
 
 impl Drop for DataDirectory {
@@ -111,7 +130,8 @@ impl Control {
             );
             std::fs::remove_file(&path)?;
         }
-        Ok(Self { listener: UnixListener::bind(&path)?, path })
+        let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        Ok(Self { listener, path })
     }
 }
 
@@ -150,8 +170,12 @@ impl Cluster {
 
     async fn serve(&mut self, control: &UnixListener) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::new()?;
+        let mut waiting: BTreeSet<u16> = self.nodes.iter().map(|node| node.id).collect();
         tokio::select! {
-            ready = tokio::time::timeout(READY_TIMEOUT, self.ready()) => ready.context("the cluster is not ready in time")??,
+            ready = tokio::time::timeout(READY_TIMEOUT, self.ready(&mut waiting)) => match ready {
+                Ok(ready) => ready?,
+                Err(_) => return Err(self.not_ready(&waiting)),
+            },
             () = interrupts.next() => return Ok(()),
         }
         println!("ready: {}", self.bootstrap());
@@ -159,21 +183,41 @@ impl Cluster {
     }
 
     /// Waits until every node says that it is ready: its broker is unfenced and knows the controller. With all of
-    /// them unfenced, a write to a new topic has all its replicas in sync.
-    async fn ready(&mut self) -> anyhow::Result<()> {
-        for node in &mut self.nodes {
+    /// them unfenced, a write to a new topic has all its replicas in sync. Whoever is ready leaves `waiting`.
+    ///
+    /// A node that ends is noticed at once, whichever is being asked: the others may wait for it for ever.
+    async fn ready(&mut self, waiting: &mut BTreeSet<u16>) -> anyhow::Result<()> {
+        let mut children = signal(SignalKind::child())?;
+        loop {
+            self.check_all_run()?;
+            let Some(node) = self.nodes.iter().find(|node| waiting.contains(&node.id)) else { return Ok(()) };
             let address = format!("127.0.0.1:{}", node.ports.admin);
-            loop {
-                if let Some(exit) = node.exited()? {
-                    bail!("node {} {exit} before it was ready; the end of its log:\n{}", node.id, node.log_tail());
-                }
-                if matches!(http::get(&address, "/health/ready").await, Ok((200, _))) {
-                    break;
-                }
-                tokio::time::sleep(READY_POLL).await;
+            tokio::select! {
+                _ = children.recv() => {}
+                answer = http::get(&address, "/health/ready") => match answer {
+                    Ok((200, _)) => {
+                        waiting.remove(&node.id);
+                    }
+                    Ok(_) | Err(_) => tokio::time::sleep(READY_POLL).await,
+                },
+            }
+        }
+    }
+
+    fn check_all_run(&mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            if let Some(exit) = node.exited()? {
+                bail!("node {} {exit} before the cluster was ready; the end of its log:\n{}", node.id, node.log_tail());
             }
         }
         Ok(())
+    }
+
+    fn not_ready(&self, waiting: &BTreeSet<u16>) -> anyhow::Error {
+        let late = self.nodes.iter().filter(|node| waiting.contains(&node.id));
+        let logs = late.map(|node| format!("node {}, the end of its log:\n{}", node.id, node.log_tail()));
+        let logs = logs.collect::<Vec<_>>().join("\n");
+        anyhow::anyhow!("not ready within {} s:\n{logs}", READY_TIMEOUT.as_secs())
     }
 
     async fn attend(&mut self, control: &UnixListener, interrupts: &mut Interrupts) -> anyhow::Result<()> {
@@ -271,4 +315,25 @@ impl Interrupts {
 fn free_ports(count: u16) -> anyhow::Result<Vec<u16>> {
     let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn check_refused(path: &Path, words: &str) {
+        let error = check_path(path).expect_err(words).to_string();
+        assert!(error.contains(words) && error.contains("--data"), "{error}");
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_named_is_refused_with_advice() {
+        check_path(Path::new("/tmp/a \"b\" \\ 'c' ä")).expect("odd, but it can be named");
+        check_path(&Path::new("/").join("a".repeat(97))).expect("107 bytes with the socket");
+        check_refused(&Path::new("/").join("a".repeat(98)), "is too long");
+        check_refused(Path::new("/tmp/a,b"), "has a comma");
+        check_refused(Path::new(&std::ffi::OsString::from_vec(b"/tmp/\xff".to_vec())), "is not UTF-8");
+    }
 }

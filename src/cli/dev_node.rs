@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -17,6 +17,8 @@ use tokio::process::{Child, Command};
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a failed node's log is shown.
 const LOG_TAIL_LINES: usize = 20;
+/// How far back those lines are looked for.
+const LOG_TAIL_BYTES: u64 = 64 << 10;
 
 /// Where one node listens, always on 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
@@ -61,24 +63,25 @@ impl DevNode {
         let DevPorts { client, admin, controller } = self.ports;
         let replication = nodes.min(3);
         let data = self.directory.join("data");
-        let mut lines = vec![
-            format!("\"node.id\" = {}", self.id),
-            "\"process.roles\" = \"broker,controller\"".to_owned(),
-            format!("listeners = \"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}\""),
-            "\"controller.listener.names\" = \"CONTROLLER\"".to_owned(),
-            format!("\"controller.quorum.voters\" = \"{voters}\""),
-            format!("\"log.dirs\" = {:?}", data.display().to_string()),
-            format!("\"admin.listener\" = \"127.0.0.1:{admin}\""),
-            format!("\"default.replication.factor\" = {replication}"),
-            format!("\"min.insync.replicas\" = {}", replication.min(2)),
+        let data = data.to_str().context("the data directory's path is UTF-8")?;
+        let pairs = [
+            ("node.id", self.id.to_string()),
+            ("process.roles", "broker,controller".to_owned()),
+            ("listeners", format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}")),
+            ("controller.listener.names", "CONTROLLER".to_owned()),
+            ("controller.quorum.voters", voters.to_owned()),
+            ("log.dirs", data.to_owned()),
+            ("admin.listener", format!("127.0.0.1:{admin}")),
+            ("default.replication.factor", replication.to_string()),
+            ("min.insync.replicas", replication.min(2).to_string()),
         ];
+        let entry = |(key, value): (&str, String)| (key.to_owned(), toml::Value::String(value));
+        let mut table: toml::Table = pairs.into_iter().map(entry).collect();
         for pair in set {
             let (key, value) = pair.split_once('=').with_context(|| format!("--set {pair}: want KEY=VALUE"))?;
-            lines.retain(|line| !line.starts_with(&format!("{key} ")) && !line.starts_with(&format!("\"{key}\" ")));
-            lines.push(format!("{key:?} = {value:?}"));
+            table.insert(key.trim().to_owned(), toml::Value::String(value.to_owned()));
         }
-        let mut file = File::create(self.config_path())?;
-        writeln!(file, "# Written by `ottla dev`.\n{}", lines.join("\n"))?;
+        fs::write(self.config_path(), format!("# Written by `ottla dev`.\n{}", toml::to_string(&table)?))?;
         Ok(())
     }
 
@@ -121,9 +124,18 @@ impl DevNode {
 
     /// The last lines of the node's log.
     pub(super) fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.directory.join("ottla.log")).unwrap_or_else(|error| error.to_string());
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+        self.log_end().unwrap_or_else(|error| format!("cannot read the log: {error}"))
+    }
+
+    fn log_end(&self) -> io::Result<String> {
+        let mut log = File::open(self.directory.join("ottla.log"))?;
+        let length = log.metadata()?.len();
+        log.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+        let mut end = Vec::new();
+        log.take(LOG_TAIL_BYTES).read_to_end(&mut end)?;
+        let end = String::from_utf8_lossy(&end);
+        let lines: Vec<&str> = end.lines().collect();
+        Ok(lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n"))
     }
 
     /// Sends SIGTERM.
@@ -145,5 +157,38 @@ impl DevNode {
                 eprintln!("ottla dev: cannot kill node {}: {error}", self.id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_configured_with_any_path_and_value() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let data = scratch.path().join("a \"b\" \\ 'c' \'\'\'d\'\'\' \u{e4}\u{1f41f} \t\u{7f}");
+        let node = DevNode::new(2, DevPorts { client: 1, admin: 2, controller: 3 }, &data);
+        let set = ["broker.rack=r\\\"\u{e4}".to_owned(), "min.insync.replicas=1".to_owned()];
+        node.configure(3, "1@127.0.0.1:9,2@127.0.0.1:3", &set).expect("written");
+        let text = fs::read_to_string(node.config_path()).expect("there");
+        let sources = crate::node::Sources { file: Some(("dev".to_owned(), text)), ..Default::default() };
+        let config = crate::node::Config::read(&sources).expect("valid");
+        assert_eq!(config.data_dir, data.join("node-2/data"));
+        assert_eq!(config.rack.as_deref(), Some("r\\\"\u{e4}"));
+        assert_eq!(config.topics.defaults["min.insync.replicas"], "1");
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_its_last_lines_whatever_its_bytes() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let node = DevNode::new(1, DevPorts { client: 1, admin: 2, controller: 3 }, scratch.path());
+        assert!(node.log_tail().starts_with("cannot read the log"));
+        fs::create_dir_all(&node.directory).expect("made");
+        let log = [&[b'x'; 100_000][..], b"\n\xff\n", &b"line\n".repeat(19)].concat();
+        fs::write(node.directory.join("ottla.log"), log).expect("written");
+        let tail = node.log_tail();
+        assert_eq!(tail.lines().count(), LOG_TAIL_LINES);
+        assert!(tail.starts_with('\u{fffd}') && tail.ends_with("line"), "{tail}");
     }
 }

@@ -183,7 +183,7 @@ pub enum ConfigError {
         reason: TopicConfigError,
     },
     /// More than one data directory.
-    #[error("\"log.dirs\": one directory for now, not {count}")]
+    #[error("\"log.dirs\": one directory for now, not {count} (a comma stands between two)")]
     Directories {
         /// How many there are.
         count: usize,

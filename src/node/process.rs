@@ -2,6 +2,7 @@
 //!
 //! Called by `cli/server.rs`. Invariant: a signal to stop is honoured at any time after the start has begun.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::descriptors::raise_descriptor_limit;
-use super::options::Sources;
+use super::options::{Sources, VARIABLE_PREFIX};
 use super::running::Node;
 use crate::telemetry;
 
@@ -65,8 +66,21 @@ fn sources(file: Option<&Path>, set: &[String]) -> anyhow::Result<Sources> {
         }
         None => None,
     };
-    let environment = std::env::vars().filter(|(name, _)| name != PARENT_VARIABLE).collect();
-    Ok(Sources { file, environment, command_line: set.to_vec() })
+    Ok(Sources { file, environment: environment(std::env::vars_os())?, command_line: set.to_vec() })
+}
+
+/// Our own among the variables. Only they must be UTF-8: what else stands in the environment is not our business.
+fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<Vec<(String, String)>> {
+    let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(VARIABLE_PREFIX.as_bytes());
+    let mut ours = Vec::new();
+    for (name, value) in variables.filter(|(name, _)| is_ours(name) && name != PARENT_VARIABLE) {
+        let name =
+            name.into_string().map_err(|name| anyhow::anyhow!("the name of the variable {name:?} is not UTF-8"))?;
+        let value =
+            value.into_string().map_err(|value| anyhow::anyhow!("the variable {name} is not UTF-8: {value:?}"))?;
+        ours.push((name, value));
+    }
+    Ok(ours)
 }
 
 /// A node of `ottla dev` does not outlive it, not even when `dev` is killed.
@@ -76,4 +90,26 @@ fn follow_parent() -> anyhow::Result<()> {
     let is_orphan = getppid().is_none_or(|pid| pid.as_raw_nonzero().to_string() != parent);
     anyhow::ensure!(!is_orphan, "the `ottla dev` that started this node is gone");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn variable(name: &[u8], value: &[u8]) -> (OsString, OsString) {
+        (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()))
+    }
+
+    #[test]
+    fn only_our_own_variables_must_be_utf_8() {
+        let foreign = [variable(b"FOO", b"a\xffb"), variable(b"B\xff", b""), variable(b"OTTLA_NODE_ID", b"3")];
+        let ours = environment(foreign.into_iter()).expect("what is not UTF-8 is not ours");
+        assert_eq!(ours, [("OTTLA_NODE_ID".to_owned(), "3".to_owned())]);
+        for (name, value) in [(&b"OTTLA_BROKER_RACK"[..], &b"a\xffb"[..]), (b"OTTLA_\xff", b"1")] {
+            let error = environment([variable(name, value)].into_iter()).expect_err("not UTF-8").to_string();
+            assert!(error.contains("OTTLA_") && error.contains("not UTF-8"), "{error}");
+        }
+    }
 }

@@ -143,6 +143,31 @@ fn an_option_that_is_set_to_nothing_is_named_or_does_without() {
 }
 
 #[test]
+fn a_time_that_the_kernel_or_a_timer_cannot_hold_is_refused() {
+    for name in ["socket.send.deadline.ms", "socket.receive.deadline.ms"] {
+        for value in [i64::MAX, 4_294_967_296, 86_400_001] {
+            check_refused(&[&format!("{name}={value}")], "it must be a whole number from 1 to 86400000");
+        }
+        read_with(&[&format!("{name}=86400000")]).expect("a day");
+    }
+    let topic_times = [
+        "log.retention.ms",
+        "log.roll.ms",
+        "log.roll.jitter.ms",
+        "log.segment.delete.delay.ms",
+        "log.message.timestamp.before.max.ms",
+        "log.message.timestamp.after.max.ms",
+        "log.cleaner.delete.retention.ms",
+        "log.cleaner.min.compaction.lag.ms",
+        "log.cleaner.max.compaction.lag.ms",
+    ];
+    for key in Key::all().filter(|key| key.name.ends_with(".ms") && !topic_times.contains(&key.name)) {
+        let Kind::Number { max, .. } = key.kind else { panic!("{} is a number", key.name) };
+        assert!(max <= i64::from(i32::MAX), "{} has no bound", key.name);
+    }
+}
+
+#[test]
 fn the_bounds_of_every_number_fit_what_it_is_read_into() {
     for key in Key::all() {
         let Kind::Number { min, max } = key.kind else { continue };

@@ -14,4 +14,5 @@ pub use key::{Key, Kind, Section};
 pub(super) use listeners::parse_voters;
 pub use listeners::{ListenerConfig, ListenerError, Listeners};
 pub use reference::reference;
+pub(super) use settings::VARIABLE_PREFIX;
 pub use settings::{Setting, Settings, SettingsError, Source, Sources};

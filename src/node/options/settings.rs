@@ -120,7 +120,7 @@ pub struct Settings {
 }
 
 /// What begins the variables that set options.
-const VARIABLE_PREFIX: &str = "OTTLA_";
+pub(in crate::node) const VARIABLE_PREFIX: &str = "OTTLA_";
 /// A short name for the variable that one sets by hand most often.
 const LOG_VARIABLE: &str = "OTTLA_LOG";
 const LOG_OPTION: &str = "logging.filter";

@@ -8,6 +8,9 @@ use super::topic_defaults::LOG;
 
 /// The greatest value of a 32-bit number, which is what Kafka's clients and tools expect here.
 pub(super) const INT_MAX: i64 = 2_147_483_647;
+/// A day, in milliseconds: the longest deadline of a connection. The kernel holds such a time (TCP_USER_TIMEOUT) in 32
+/// bits of milliseconds and refuses a longer one, after which no connection would live.
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The options, by what they are about.
 pub(super) const TABLE: &[(Section, &[Key])] = &[
@@ -188,16 +191,16 @@ const NETWORK: &[Key] = &[
     number(
         "connections.max.idle.ms",
         "600000",
-        (1, i64::MAX),
+        (1, INT_MAX),
         "A connection without a request for this long is closed.",
     ),
     number(
         "socket.receive.deadline.ms",
         "30000",
-        (1, i64::MAX),
+        (1, DAY_MS),
         "How long a request may take to arrive once its first byte is there.",
     ),
-    number("socket.send.deadline.ms", "30000", (1, i64::MAX), "How long a client may leave its responses unread."),
+    number("socket.send.deadline.ms", "30000", (1, DAY_MS), "How long a client may leave its responses unread."),
     number(
         "socket.listen.backlog.size",
         "1024",

@@ -53,7 +53,7 @@ pub(super) const LOG: &[Key] = &[
     number(
         "log.retention.check.interval.ms",
         "300000",
-        (1, i64::MAX),
+        (1, INT_MAX),
         "How often segments are looked at for retention.",
     ),
     number("log.segment.bytes", "1073741824", (1_048_576, INT_MAX), "A segment holds at most this much.")
