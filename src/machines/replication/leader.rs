@@ -230,8 +230,8 @@ impl Leader {
                 self.partition_epoch = self.partition_epoch.max(partition_epoch);
                 self.isr = isr.into_iter().collect();
                 self.pending = None;
-                // Only now may the high watermark move with a smaller ISR (rule R10).
                 self.propose_growth(None, now, effects);
+                // Only now may the high watermark move with a smaller ISR (rule R10).
                 self.advance(now, effects);
             }
             IsrOutcome::Ineligible => self.withdraw(now),
