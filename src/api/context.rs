@@ -22,8 +22,6 @@ pub(super) const TOPIC_OPERATIONS: i32 = 3_576;
 /// Nothing is said of operations.
 pub(super) const OPERATIONS_UNTOLD: i32 = i32::MIN;
 
-/// What Kafka calls the metadata log.
-pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// The isolation level of consumers that want no record of an aborted transaction.
 const READ_COMMITTED: i8 = 1;
 

@@ -4,13 +4,13 @@
 //! made.
 
 use super::call::Caller;
-use super::context::{Context, METADATA_TOPIC};
+use super::context::Context;
 use super::describe_configs::created_configs;
 use super::error;
 use crate::machines::controller::{
     CreateTopics, CreatedTopic, ManualAssignment, NewTopic, ReplicationFactor, TopicRefusal,
 };
-use crate::model::NodeId;
+use crate::model::{NodeId, TopicName};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
@@ -22,7 +22,8 @@ const DEFAULT: i32 = -1;
 /// Serves the request.
 pub(super) async fn create_topics(context: Context, _: Caller, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let within = context.change_wait(request.timeout_ms);
-    let (barred, asked): (Vec<_>, Vec<_>) = request.topics.into_iter().partition(|topic| topic.name == METADATA_TOPIC);
+    let (barred, asked): (Vec<_>, Vec<_>) =
+        request.topics.into_iter().partition(|topic| topic.name == TopicName::METADATA);
     let order = CreateTopics {
         topics: asked.iter().map(|topic| new_topic(&context, topic)).collect(),
         validate_only: request.validate_only,

@@ -3,9 +3,9 @@
 //! Only the leader of the quorum knows all members, so it is asked. Invariant: what is not known is -1, never guessed.
 
 use super::call::Caller;
-use super::context::{Context, METADATA_TOPIC};
+use super::context::Context;
 use crate::broker::{MemberState, QuorumDescription};
-use crate::model::{LogIndex, NodeId, Timestamp};
+use crate::model::{LogIndex, NodeId, Timestamp, TopicName};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionRequest, PartitionResponse, ReplicaState,
@@ -20,7 +20,7 @@ pub(super) async fn describe_quorum(
 ) -> DescribeQuorumResponse {
     let quorum = context.cluster().describe_quorum_by_leader().await;
     let topics = request.topics.into_iter().map(|topic| {
-        let is_metadata = topic.topic_name == METADATA_TOPIC;
+        let is_metadata = topic.topic_name == TopicName::METADATA;
         let partitions = topic.partitions.iter().map(|asked| partition(asked, &quorum, is_metadata)).collect();
         TopicResponse { topic_name: topic.topic_name, partitions }
     });

@@ -10,9 +10,6 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct TopicName(Arc<str>);
 
-/// What Kafka calls the metadata log.
-const METADATA_NAME: &str = "__cluster_metadata";
-
 /// Why a text cannot name a topic.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopicNameError {
@@ -35,11 +32,13 @@ pub enum TopicNameError {
         character: char,
     },
     /// The metadata log's name: the directory of its partition is the quorum's.
-    #[error("'{METADATA_NAME}' is the metadata log, which is no topic")]
+    #[error("'{}' is the metadata log, which is no topic", TopicName::METADATA)]
     Metadata,
 }
 
 impl TopicName {
+    /// What Kafka calls the metadata log: no topic can have its name.
+    pub const METADATA: &'static str = "__cluster_metadata";
     /// The longest name, in characters.
     pub const LENGTH_MAX: usize = 249;
 
@@ -54,7 +53,7 @@ impl TopicName {
         if text == "." || text == ".." {
             return Err(TopicNameError::Dots);
         }
-        if text == METADATA_NAME {
+        if text == Self::METADATA {
             return Err(TopicNameError::Metadata);
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -13,9 +13,6 @@ use crate::quorum::{QuorumOptions, Voter};
 use crate::storage::DataDir;
 use crate::transport::{HostPort, LivenessOptions, ServerOptions};
 
-/// The directory of the metadata log in the data directory, named as Kafka names it.
-const QUORUM_DIRECTORY: &str = "__cluster_metadata-0";
-
 pub(super) fn topic_defaults(config: &Config) -> Defaults {
     Defaults {
         replication_factor: config.topics.replication_factor,
@@ -31,7 +28,7 @@ pub(super) fn quorum_options(config: &Config, directory: &DataDir) -> QuorumOpti
         directory.directory_id(),
         config.controller_address().to_string(),
         voters.collect(),
-        config.data_dir.join(QUORUM_DIRECTORY),
+        config.data_dir.join(DataDir::METADATA_DIRECTORY),
     );
     options.heartbeat = config.quorum.heartbeat;
     options.election_timeout_min = config.quorum.election_timeout_min;

@@ -29,8 +29,6 @@ const IDENTITY_KIND: [u8; 4] = *b"node";
 const DELETE: &str = "-delete";
 /// Directories that end so were set aside.
 pub(super) const STRAY: &str = "-stray";
-/// The quorum's own directory, beside those of partitions.
-const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 /// The longest name that file systems take.
 const NAME_MAX: usize = 255;
 
@@ -93,6 +91,9 @@ struct Meta {
 }
 
 impl DataDir {
+    /// The quorum's own directory, beside those of partitions, named as Kafka names it.
+    pub const METADATA_DIRECTORY: &'static str = "__cluster_metadata-0";
+
     /// Locks and reads a directory, formats it if the rule allows, and counts this start.
     ///
     /// # Errors
@@ -295,7 +296,7 @@ impl DataDir {
 
     fn find_partitions(&mut self) -> io::Result<()> {
         for entry in self.home.files.list(&self.home.root)? {
-            if !entry.is_directory || entry.name == METADATA_DIRECTORY {
+            if !entry.is_directory || entry.name == Self::METADATA_DIRECTORY {
                 continue;
             }
             let Some((name, index)) = parse_directory(&entry.name) else { continue };
