@@ -60,6 +60,7 @@ pub(super) fn of_read(refusal: &ReadRefusal) -> ErrorCode {
         ReadRefusal::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         ReadRefusal::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadRefusal::Offline => ErrorCode::KafkaStorageError,
+        ReadRefusal::Damaged | ReadRefusal::Contradicted => ErrorCode::CorruptMessage,
     }
 }
 

@@ -131,6 +131,7 @@ fn fetches(topic: FetchTopic, by_id: bool) -> impl Iterator<Item = SessionFetch>
         offset: Offset::new(partition.fetch_offset),
         leader_epoch: known_epoch(partition.current_leader_epoch),
         last_fetched_epoch: known_epoch(partition.last_fetched_epoch),
+        last_crc: u32::try_from(partition.last_batch_crc).ok(),
         bytes_max: size(partition.partition_max_bytes),
     })
 }
@@ -155,6 +156,7 @@ fn plan(reads: &[SessionFetch], found: &[Result<PartitionId, ErrorCode>]) -> Vec
         offset: read.offset,
         leader_epoch: read.leader_epoch,
         last_fetched_epoch: read.last_fetched_epoch,
+        last_crc: read.last_crc,
         bytes_max: read.bytes_max,
     };
     known.map(request).collect()

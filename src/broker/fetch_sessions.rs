@@ -52,6 +52,8 @@ pub struct SessionFetch {
     pub leader_epoch: Option<LeaderEpoch>,
     /// The epoch of the client's last record.
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// The CRC of a follower's last batch (rule R21).
+    pub last_crc: Option<u32>,
     /// How much of it.
     pub bytes_max: usize,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Inner;
@@ -273,8 +273,12 @@ impl Lifecycle {
         if stopping {
             sleep_until(Instant::now() + span).await;
         } else {
-            // A request to stop is heard at once.
-            let _ = timeout(span, self.stop.changed()).await;
+            // A request to stop is heard at once, and so is that a partition can be served no more.
+            tokio::select! {
+                _ = self.stop.changed() => {}
+                Some(report) = self.recovered.recv() => { self.note(report); }
+                () = sleep_until(Instant::now() + span) => {}
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ mod reconcile;
 mod replies;
 mod settings;
 mod shards;
+mod soundness;
 mod start;
 mod succession;
 mod suspects;

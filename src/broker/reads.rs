@@ -7,6 +7,7 @@
 //! however it ends.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tracing::warn;
 
 use super::replies::Watch;
 use super::shards::Shards;
+use super::soundness::Soundness;
 use super::{Broker, Inner};
 use crate::machines::replication::EpochEnd;
 use crate::model::{Offset, PartitionId};
@@ -23,7 +25,7 @@ use crate::partition::{
     AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching,
 };
 use crate::storage::{ReadPlan, Slice};
-use crate::transport::{Chunk, FileRange};
+use crate::transport::{Chunk, FileRange, RangeCheck};
 
 /// What is read at once of a partition for a consumer: up to here one read and one write are cheaper than pieces.
 const HELD_BYTES_MAX: usize = 32 << 10;
@@ -197,7 +199,8 @@ async fn collect(replies: Vec<ReadReply>, asked: &FetchPlan, inner: &Inner) -> V
         let outcome = match outcome {
             Ok(answer) => {
                 let fits = answer.plan.as_ref().is_some_and(|plan| given == 0 || given + plan.len() <= asked.bytes_max);
-                let read = fill(partition, answer, fits, held_max(asked.reader, held)).await;
+                let bounds = Bounds { fits, held_max: held_max(asked.reader, held) };
+                let read = fill(inner, asked.reader, partition, answer, bounds).await;
                 given += read.as_ref().map_or(0, Read::size);
                 held += read.as_ref().map_or(0, Read::held);
                 read
@@ -210,6 +213,15 @@ async fn collect(replies: Vec<ReadReply>, asked: &FetchPlan, inner: &Inner) -> V
     outcomes
 }
 
+/// What of one partition's plan becomes part of the answer.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Whether there is room for it.
+    fits: bool,
+    /// Above this it stays in its file until it is sent.
+    held_max: usize,
+}
+
 /// How much of a partition's plan may be read at once when so much of the answer has been.
 fn held_max(reader: Reader, held: usize) -> usize {
     match reader {
@@ -220,42 +232,53 @@ fn held_max(reader: Reader, held: usize) -> usize {
     }
 }
 
-async fn fill(partition: PartitionId, answer: ReadAnswer, fits: bool, held_max: usize) -> Result<Read, ReadRefusal> {
-    let ReadAnswer { high_watermark, last_stable, log_start, plan, diverging, aborted } = answer;
-    let records = match plan.filter(|plan| fits && !plan.is_empty()) {
-        Some(plan) if plan.len() > held_max => plan.slices.into_iter().map(chunk).collect(),
-        Some(plan) => read_plan(plan).await.map_err(|cause| {
-            // A truncation has overtaken the reader: this broker leads no more. Anything else is the disk.
-            warn!(%partition, %cause, "records cannot be read");
-            if cause.kind() == std::io::ErrorKind::UnexpectedEof {
-                ReadRefusal::NotLeader
-            } else {
-                ReadRefusal::Offline
-            }
-        })?,
-        None => Vec::new(),
-    };
+/// The bytes of one partition's answer, or where they are, for a plan that fits into the whole answer.
+async fn fill(
+    inner: &Inner,
+    reader: Reader,
+    partition: PartitionId,
+    answer: ReadAnswer,
+    bounds: Bounds,
+) -> Result<Read, ReadRefusal> {
+    let ReadAnswer { high_watermark, last_stable, log_start, plan, diverging, aborted, generation } = answer;
+    let mut records = Vec::new();
+    let plan = plan.filter(|_| bounds.fits);
+    if let Some((place, slice)) = plan.and_then(|plan| Some((plan.place, plan.slice?))) {
+        let check = match reader {
+            Reader::Consumer { .. } => Some(Soundness::new(&inner.shards, partition, generation, place)),
+            Reader::Follower { .. } => None,
+        };
+        let chunk = if slice.len > bounds.held_max {
+            let check = check.map(|check| Box::new(check) as Box<dyn RangeCheck>);
+            Chunk::File(FileRange { file: slice.file, position: slice.position, size: slice.len, check })
+        } else {
+            Chunk::Bytes(read_slice(slice, check).await.map_err(|cause| unreadable(partition, &cause))?)
+        };
+        records.push(chunk);
+    }
     Ok(Read { high_watermark, last_stable, log_start, records, diverging, aborted })
 }
 
-fn chunk(slice: Slice) -> Chunk {
-    Chunk::File(FileRange { file: slice.file, position: slice.position, size: slice.len })
-}
-
-async fn read_plan(plan: ReadPlan) -> std::io::Result<Vec<Chunk>> {
-    let mut pieces = Vec::with_capacity(plan.slices.len());
-    for slice in plan.slices {
-        pieces.push(Chunk::Bytes(read_slice(slice).await?));
+fn unreadable(partition: PartitionId, cause: &io::Error) -> ReadRefusal {
+    warn!(%partition, %cause, "records cannot be read");
+    if cause.kind() == io::ErrorKind::UnexpectedEof {
+        // A truncation has overtaken the reader: this broker leads no more.
+        return ReadRefusal::NotLeader;
     }
-    Ok(pieces)
+    // The disk, or damage: by the next fetch the shard will have judged which copy serves on.
+    ReadRefusal::Offline
 }
 
 /// From the page cache here, from the disk on a thread that may wait.
-async fn read_slice(slice: Slice) -> std::io::Result<Bytes> {
-    if let Some(bytes) = slice.read_cached()? {
-        return Ok(bytes);
+async fn read_slice(slice: Slice, check: Option<Soundness>) -> io::Result<Bytes> {
+    let bytes = match slice.read_cached()? {
+        Some(bytes) => bytes,
+        None => tokio::task::spawn_blocking(move || slice.read()).await.map_err(io::Error::other)??,
+    };
+    if let Some(mut check) = check {
+        check.check(&bytes, true)?;
     }
-    tokio::task::spawn_blocking(move || slice.read()).await.map_err(std::io::Error::other)?
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -272,6 +295,7 @@ mod tests {
             offset: Offset::ZERO,
             leader_epoch: None,
             last_fetched_epoch: None,
+            last_crc: None,
             bytes_max: 100,
         };
         FetchPlan {

@@ -19,7 +19,10 @@ use super::vital::Vital;
 use crate::env::Clock;
 use crate::machines::replication::Ticket;
 use crate::model::PartitionId;
-use crate::partition::{Effect, Event, FetchPosition, PartitionProposal, Reply, Shard};
+use crate::partition::{
+    ContradictedFollower, DamagedPlace, Effect, Event, FetchPosition, PartitionProposal, Reply, Shard, UnusableFetch,
+};
+use crate::telemetry::PartitionMetrics;
 
 /// Requests that may wait for one shard. At the bound a request is refused as "busy, try again".
 const INBOX_ENTRIES_MAX: usize = 16_384;
@@ -70,6 +73,7 @@ struct Worker {
     notices: mpsc::UnboundedSender<Notice>,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
+    metrics: PartitionMetrics,
 }
 
 impl Shards {
@@ -80,6 +84,7 @@ impl Shards {
         notices: &mpsc::UnboundedSender<Notice>,
         clock: &Arc<dyn Clock>,
         progress: &Arc<Progress>,
+        metrics: &PartitionMetrics,
     ) -> std::io::Result<(Arc<Self>, ShardThreads)> {
         let watches = Arc::new(Watches::default());
         let mut lanes = Vec::new();
@@ -96,6 +101,7 @@ impl Shards {
                 notices: notices.clone(),
                 clock: Arc::clone(clock),
                 progress: Arc::clone(progress),
+                metrics: metrics.clone(),
             };
             threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(move || worker.run())?);
             lanes.push(lane);
@@ -226,17 +232,44 @@ impl Worker {
             Effect::FetchFrom(position) => self.notice(Notice::FetchFrom(position)),
             Effect::StopFetching(partition) => self.notice(Notice::StopFetching(partition)),
             Effect::Opened(opened) => self.notice(Notice::Opened(opened)),
-            Effect::Broken(broken) => self.notice(Notice::Broken(broken)),
-            Effect::Unusable(fetch) => error!(
-                partition = %fetch.position.partition,
-                topic = %fetch.name,
-                leader = %fetch.position.leader,
-                offset = %fetch.position.offset,
-                cause = %fetch.fault,
-                "what the leader sent cannot be used: its copy is damaged",
-            ),
+            Effect::Broken(broken) => {
+                self.metrics.count_copy_fault("broken");
+                self.notice(Notice::Broken(broken));
+            }
+            Effect::Unusable(fetch) => self.tell_unusable(&fetch),
+            Effect::Damaged(place) => self.tell_damaged(&place),
+            Effect::Contradicted(follower) => self.tell_contradicted(&follower),
             Effect::Fatal { cause } => super::abort(&format!("the data directory failed: {cause}")),
         }
+    }
+
+    fn tell_unusable(&self, fetch: &UnusableFetch) {
+        self.metrics.count_copy_fault("unusable");
+        error!(
+            partition = %fetch.position.partition,
+            topic = %fetch.name,
+            leader = %fetch.position.leader,
+            offset = %fetch.position.offset,
+            cause = %fetch.fault,
+            "what the leader sent cannot be used: its copy is damaged",
+        );
+    }
+
+    fn tell_damaged(&self, DamagedPlace { partition, name, message }: &DamagedPlace) {
+        self.metrics.count_copy_fault("damaged");
+        let told = "records are damaged and not served, and nobody else in sync has them";
+        error!(%partition, topic = %name, cause = %message, "{told}");
+    }
+
+    fn tell_contradicted(&self, told: &ContradictedFollower) {
+        self.metrics.count_copy_fault("contradicted");
+        error!(
+            partition = %told.partition,
+            topic = %told.name,
+            follower = %told.follower,
+            offset = %told.offset,
+            "a follower's log holds another batch before this offset: its copy is given up",
+        );
     }
 
     fn notice(&self, notice: Notice) {

@@ -110,7 +110,8 @@ impl Broker {
             watches_max: WATCHES_MAX,
         };
         let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
-        let (shards, shard_threads) = Shards::start(shards, &flusher, &notices_in, &clock, &progress)?;
+        let (shards, shard_threads) =
+            Shards::start(shards, &flusher, &notices_in, &clock, &progress, &metrics.partition)?;
         let found = directory.partitions().to_vec();
         let images = cluster.images();
         let controllers = Arc::clone(&cluster.controllers);

@@ -36,6 +36,10 @@ pub enum Effect {
     /// A leader sends what cannot be taken: someone has to look at its copy. Told when that begins, and now and then
     /// while it lasts; the partition is asked for again after each rest.
     Unusable(UnusableFetch),
+    /// Some records cannot be served any more, though the partition goes on: nobody else in sync has them.
+    Damaged(DamagedPlace),
+    /// A follower's log holds another batch than this one (rule R21); it is told, and gives its copy up.
+    Contradicted(ContradictedFollower),
     /// `Event::Open` is done.
     Opened(OpenedPartition),
     /// A log is corrupt or cannot be opened: to be named at registration and in heartbeats (rule S3).
@@ -56,6 +60,30 @@ pub struct UnusableFetch {
     pub position: FetchPosition,
     /// What is wrong.
     pub fault: FetchFault,
+}
+
+/// Records that are not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedPlace {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Its topic's name.
+    pub name: TopicName,
+    /// Which records, in which file.
+    pub message: String,
+}
+
+/// A follower whose log is not the leader's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContradictedFollower {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Its topic's name.
+    pub name: TopicName,
+    /// Whose log it is.
+    pub follower: NodeId,
+    /// The batches before this offset differ.
+    pub offset: Offset,
 }
 
 /// What is wrong with fetched bytes. The copy of the leader is damaged, or what brought them.
@@ -241,6 +269,8 @@ pub struct ReadAnswer {
     pub diverging: Option<EpochEnd>,
     /// For a read-committed consumer: aborted transactions among the bytes.
     pub aborted: Vec<AbortedTransaction>,
+    /// Of which state of the log this was said; for `Event::Inspect`.
+    pub generation: u64,
 }
 
 /// A transaction whose records the consumer must skip.
@@ -284,6 +314,12 @@ pub enum ReadRefusal {
     /// The log is corrupt, or its directory failed.
     #[error("the log is offline")]
     Offline,
+    /// What stands there is not what was written, and nobody else in sync has a copy.
+    #[error("the records there are damaged")]
+    Damaged,
+    /// To a follower: this log holds another batch where that one has its last (rule R21).
+    #[error("the logs hold different batches at one offset")]
+    Contradicted,
 }
 
 /// Why ListOffsets or OffsetForLeaderEpoch is refused.
@@ -356,6 +392,8 @@ pub struct FetchPosition {
     pub offset: Offset,
     /// The epoch of its last record (rule R3).
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// The CRC of its last batch (rule R21).
+    pub last_crc: Option<u32>,
     /// The start of this copy.
     pub log_start: Offset,
 }

@@ -10,7 +10,7 @@ use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, Timestamp, TopicName,
 };
 use crate::records::Batch;
-use crate::storage::{Flushed, LogOptions};
+use crate::storage::{Flushed, LogOptions, Place};
 
 use super::effect::FetchPosition;
 
@@ -56,6 +56,15 @@ pub enum Event {
     },
     /// A fetch. Answered at once by `Reply::Read`; with a watch, something may be left behind.
     Read(ReadEvent),
+    /// A reader found what stands at a place damaged: to be looked at, and told by `Effect::Broken` or `Damaged`.
+    Inspect {
+        /// The partition.
+        partition: PartitionId,
+        /// That of the answer which gave the place.
+        generation: u64,
+        /// Where a batch begins that is damaged, or the one behind it.
+        place: Place,
+    },
     /// Nobody waits on this watch any more.
     Unwatch(WatchId),
     /// ListOffsets for one partition. Answered by `Reply::ListOffset`.
@@ -250,6 +259,8 @@ pub struct ReadRequest {
     pub leader_epoch: Option<LeaderEpoch>,
     /// The epoch of the reader's last record, to find where the logs part (rule R3).
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// The CRC of a follower's last batch, if it told it (rule R21).
+    pub last_crc: Option<u32>,
     /// What this partition may give.
     pub bytes_max: usize,
 }
@@ -291,6 +302,8 @@ pub enum FetchedOutcome {
     },
     /// The logs part: the largest epoch of the leader's not above ours, and its end (rule R3).
     Diverging(EpochEnd),
+    /// The leader holds another batch where this log has its last (rule R21).
+    Contradicted,
     /// The offset is not in the leader's log; the fetcher then asked for the bounds (ListOffsets, as a replica).
     OutOfRange {
         /// The start of the leader's log.

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use crate::machines::replication::{Answer, FollowerStep};
 use crate::model::{LeaderEpoch, Offset};
 use crate::records::{Batch, split};
-use crate::storage::AppendError;
+use crate::storage::{AppendError, ReadError};
 
+use super::damage::DamagedPlaces;
 use super::effect::{Effect, FetchFault, FetchPosition, UnusableFetch};
 use super::event::{FetchedOutcome, FetchedPartition, FlushMode};
 use super::replica::{Replica, Role, Turn};
@@ -37,11 +38,19 @@ impl Replica {
         let (Some(log), Role::Follower(follower)) = (&self.log, &self.role) else { return };
         self.position = None;
         let position = fetched.position;
+        if let FetchedOutcome::Contradicted = fetched.outcome {
+            let (leader, offset) = (position.leader, position.offset);
+            let message =
+                format!("the leader, node {leader}, holds another batch than this copy before offset {offset}");
+            self.report_broken(message, turn.effects);
+            return;
+        }
         let (answer, payload) = match fetched.outcome {
             FetchedOutcome::Records { bytes, high_watermark, log_start } => {
                 (Answer::Records { high_watermark }, Some((bytes, high_watermark, log_start)))
             }
             FetchedOutcome::Diverging(theirs) => (Answer::Diverging(theirs), None),
+            FetchedOutcome::Contradicted => unreachable!("such a copy has just been given up"),
             FetchedOutcome::OutOfRange { start, end } => (Answer::OutOfRange { start, end }, None),
         };
         let done = match (follower.judge(answer, log.epochs(), log.start()), payload) {
@@ -92,6 +101,15 @@ impl Replica {
         }
         let Some((leader, offset)) = follower.position() else { return };
         assert_eq!(offset, log.end(), "the machine knows the end of the log");
+        let last_crc = match log.batch_before(offset) {
+            Ok(last) => last.map(|batch| batch.crc),
+            Err(ReadError::Corrupt(corruption)) => {
+                self.report_broken(corruption.to_string(), out);
+                return;
+            }
+            // Then this once nothing is compared.
+            Err(ReadError::OutOfRange { .. } | ReadError::Log(_)) => None,
+        };
         self.positions += 1;
         let position = FetchPosition {
             partition: self.id,
@@ -100,6 +118,7 @@ impl Replica {
             number: self.positions,
             offset,
             last_fetched_epoch: last_epoch(log.start(), offset, log.epochs()),
+            last_crc,
             log_start: log.start(),
         };
         self.position = Some(position);
@@ -164,6 +183,7 @@ impl Replica {
             self.on_write_error(&error, turn);
             return None;
         }
+        self.damaged = DamagedPlaces::default();
         self.dirty = true;
         self.generation += 1;
         let ends = self.ends();
@@ -179,6 +199,7 @@ impl Replica {
             self.on_write_error(&error, turn);
             return None;
         }
+        self.damaged = DamagedPlaces::default();
         self.dirty = true;
         self.generation += 1;
         let ends = self.ends();

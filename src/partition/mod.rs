@@ -12,13 +12,14 @@ mod replica;
 mod append;
 mod follow;
 mod read;
+mod damage;
 mod lookup;
 mod watches;
 
 pub use effect::{
-    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchFault, FetchPosition,
-    ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer, ReadRefusal, ReadReply, Reply,
-    RoleDescription, TrimRefusal, UnusableFetch, Watching,
+    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, ContradictedFollower, DamagedPlace, Effect, FatalCause,
+    FetchFault, FetchPosition, ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer,
+    ReadRefusal, ReadReply, Reply, RoleDescription, TrimRefusal, UnusableFetch, Watching,
 };
 pub use event::{
     ConsumerIsolation, Event, FetchedOutcome, FetchedPartition, FlushMode, FollowOrder, LeadOrder, OffsetQuery,

@@ -47,7 +47,8 @@ impl Replica {
         match part.reader {
             Reader::Consumer { from_follower, .. } => self.read_committed(part, from_follower, turn),
             Reader::Follower { node, broker_epoch } => {
-                let fetch = FollowerFetch { node, broker_epoch, offset: part.request.offset };
+                let ReadRequest { offset, last_crc, .. } = part.request;
+                let fetch = FollowerFetch { node, broker_epoch, offset, last_crc };
                 self.read_as_replica(part, fetch, turn)
             }
         }
@@ -117,7 +118,7 @@ impl Replica {
     }
 
     fn read_as_replica(&mut self, part: Part, fetch: FollowerFetch, turn: &mut Turn<'_>) -> Result<Found, ReadRefusal> {
-        let (Some(log), Role::Leader(leader)) = (&self.log, &mut self.role) else {
+        let (Some(log), Role::Leader(leader)) = (&self.log, &self.role) else {
             return Err(ReadRefusal::NotLeader);
         };
         let current = leader.epoch();
@@ -145,8 +146,11 @@ impl Replica {
             return Err(out_of_range);
         }
         if !part.again {
+            self.check_last_batch(&fetch, turn)?;
             let mut effects = Vec::new();
-            leader.on_fetch(&fetch, turn.now.instant, &mut effects);
+            if let Role::Leader(leader) = &mut self.role {
+                leader.on_fetch(&fetch, turn.now.instant, &mut effects);
+            }
             self.deliver(effects, turn.effects);
         }
         // To the end of the log, before the leader's own flush (decision 7).
@@ -168,10 +172,14 @@ impl Replica {
             return Ok(Found { answer, place, more: offset < end });
         }
         let log = self.log.as_mut().expect("reading began with a log");
-        let plan = match log.read(offset, end, part.bytes_max, part.first) {
+        let mut plan = match log.read(offset, end, part.bytes_max, part.first) {
             Ok(plan) => plan,
             Err(error) => return Err(self.on_read_error(&error, turn)),
         };
+        // A follower tells itself what it can use, and its leader then hears of it.
+        if matches!(part.reader, Reader::Consumer { .. }) {
+            self.damaged.keep_sound(&mut plan)?;
+        }
         assert!(plan.next <= end, "a plan ends below the readable end");
         let more = plan.is_empty() || plan.next < end;
         answer.plan = (!plan.is_empty()).then_some(plan);
@@ -188,6 +196,7 @@ impl Replica {
             plan: None,
             diverging: None,
             aborted: Vec::new(),
+            generation: self.generation,
         }
     }
 
@@ -223,13 +232,10 @@ impl Replica {
         }
     }
 
-    fn on_read_error(&mut self, error: &ReadError, turn: &mut Turn<'_>) -> ReadRefusal {
+    pub(super) fn on_read_error(&mut self, error: &ReadError, turn: &mut Turn<'_>) -> ReadRefusal {
         match error {
             ReadError::OutOfRange { start, end, .. } => ReadRefusal::OutOfRange { start: *start, end: *end },
-            ReadError::Corrupt(corruption) => {
-                self.report_broken(corruption.to_string(), turn.effects);
-                ReadRefusal::Offline
-            }
+            ReadError::Corrupt(corruption) => self.on_corruption(corruption, turn),
             // Nothing was written; it is asked again.
             ReadError::Log(_) => ReadRefusal::Offline,
         }

@@ -10,6 +10,7 @@ use crate::machines::replication::{Ending, Follower, Leader, LeaderEffect, Leade
 use crate::model::{Instant, LeaderEpoch, Now, Offset, PartitionEpoch, PartitionId, TopicName};
 use crate::storage::{FlushOrder, Log, LogError, LogOptions};
 
+use super::damage::DamagedPlaces;
 use super::effect::{
     Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription, PartitionProposal,
     Reply, RoleDescription,
@@ -59,6 +60,8 @@ pub(super) struct Replica {
     pub(super) partition_epoch: PartitionEpoch,
     /// What to say when a parked produce ends well.
     pub(super) parked: BTreeMap<Ticket, Acked>,
+    /// What consumers are not given.
+    pub(super) damaged: DamagedPlaces,
     /// The position handed to the fetcher and not answered yet.
     pub(super) position: Option<FetchPosition>,
     /// Whether the fetcher was given a position since it was last told to stop.
@@ -94,6 +97,7 @@ impl Replica {
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch::new(-1),
             parked: BTreeMap::new(),
+            damaged: DamagedPlaces::default(),
             position: None,
             is_fetching: false,
             positions: 0,

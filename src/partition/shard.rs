@@ -145,6 +145,9 @@ impl Shard {
                 }
             }
             Event::Read(read) => self.read(read, now, out),
+            Event::Inspect { partition, generation, place } => {
+                self.with(partition, now, out, |replica, turn| replica.inspect(generation, place, turn));
+            }
             Event::Unwatch(watch) => self.watches.remove(watch),
             Event::Fetched(fetched) => {
                 let partition = fetched.position.partition;
@@ -194,6 +197,7 @@ impl Shard {
             | Event::Stop { .. }
             | Event::Append { .. }
             | Event::Read(_)
+            | Event::Inspect { .. }
             | Event::Unwatch(_)
             | Event::Fetched(_)
             | Event::Flushed(_)

@@ -7,8 +7,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::entry_log::{Encoded, EntryLog, EntryLogError};
 use crate::env::{Clock, Files};
 use crate::model::{LeaderEpoch, Offset};
@@ -105,13 +103,8 @@ impl EntryLog for DiskLog {
     fn read(&mut self, from: u64, end: u64, bytes_max: usize) -> Result<Vec<Vec<u8>>, EntryLogError> {
         let plan = self.log.read(offset(from), offset(end), bytes_max, FirstBatch::Whole).map_err(error)?;
         let mut found = Vec::new();
-        let mut next = from;
-        for slice in &plan.slices {
-            let bytes: Bytes = slice.read().map_err(error)?;
-            for batch in split(bytes) {
-                found.push(Self::envelope(&batch.map_err(error)?, next)?);
-                next += 1;
-            }
+        for (next, batch) in (from..).zip(split(plan.read().map_err(error)?)) {
+            found.push(Self::envelope(&batch.map_err(error)?, next)?);
         }
         if found.is_empty() {
             return Err(error(std::io::Error::other(format!("entry {from} is not in the log"))));

@@ -7,6 +7,7 @@
 mod header;
 mod batch;
 mod check;
+mod intact;
 mod recode;
 mod walk;
 mod lookup;
@@ -37,5 +38,6 @@ pub use error::{
     BatchError, BuildError, ControlError, DecompressError, RecordError, RecordFailure, RecordFault, Refusal,
 };
 pub use header::{Header, TimestampType};
+pub use intact::{Damage, IntactCheck};
 pub use iter::{Record, RecordHeader, Records};
 pub use lookup::RecordAt;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
+use super::segment::Place;
+
 /// Why a batch of an idempotent producer is refused (kafka-compat 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProducerRefusal {
@@ -142,14 +144,12 @@ pub enum ReadError {
 
 /// Bytes below the attested end that are not valid (reliability 4.9 rule 9): never cut off, never served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path} is corrupt at byte {position} (offset {offset}), below the attested end {attested}")]
+#[error("{path} is corrupt at byte {} (offset {}), below the attested end {attested}", place.position, place.offset)]
 pub struct Corruption {
     /// The segment's file.
     pub path: PathBuf,
-    /// Where in it.
-    pub position: u64,
-    /// The offset that should stand there.
-    pub offset: Offset,
+    /// Where, and the offset that should stand there.
+    pub place: Place,
     /// The end that was attested.
     pub attested: Offset,
 }

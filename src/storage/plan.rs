@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::env::File;
 use crate::model::Offset;
 
+use super::segment::Place;
+
 /// A range of an open file.
 #[derive(Clone, Debug)]
 pub struct Slice {
@@ -21,13 +23,13 @@ pub struct Slice {
     pub len: usize,
 }
 
-/// The answer to a read: whole batches, perhaps none.
+/// The answer to a read: whole batches of one segment, perhaps none.
 #[derive(Clone, Debug)]
 pub struct ReadPlan {
-    /// The bytes, in order.
-    pub slices: Vec<Slice>,
-    /// The base offset of the first batch, at most the offset asked for; the asked one when there is none.
-    pub first: Offset,
+    /// The bytes; `None` when there are none.
+    pub slice: Option<Slice>,
+    /// Where the first batch stands; its base is at most the offset asked for.
+    pub place: Place,
     /// Where to read on.
     pub next: Offset,
 }
@@ -61,30 +63,44 @@ impl Slice {
 }
 
 impl ReadPlan {
+    /// Nothing at an offset.
+    #[must_use]
+    pub fn empty(at: Offset) -> Self {
+        Self { slice: None, place: Place { offset: at, ..Place::default() }, next: at }
+    }
+
     /// Whether there is nothing to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slices.is_empty()
+        self.slice.is_none()
     }
 
     /// How many bytes it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slices.iter().map(|slice| slice.len).sum()
+        self.slice.as_ref().map_or(0, |slice| slice.len)
     }
 
-    /// Reads everything, as one piece.
+    /// Reads everything.
     ///
     /// # Errors
     /// As [`Slice::read`].
     pub fn read(&self) -> io::Result<Bytes> {
-        if let [slice] = &self.slices[..] {
-            return slice.read();
+        self.slice.as_ref().map_or(Ok(Bytes::new()), Slice::read)
+    }
+
+    /// Ends the plan before a place at which a batch begins, if it reaches so far. That may leave nothing.
+    pub fn end_before(&mut self, place: Place) {
+        let Some(slice) = &mut self.slice else { return };
+        let Some(distance) = place.position.checked_sub(slice.position) else { return };
+        let distance = usize::try_from(distance).unwrap_or(usize::MAX);
+        if place.segment != self.place.segment || distance >= slice.len {
+            return;
         }
-        let mut all = Vec::with_capacity(self.len());
-        for slice in &self.slices {
-            all.extend_from_slice(&slice.read()?);
+        slice.len = distance;
+        self.next = place.offset;
+        if distance == 0 {
+            self.slice = None;
         }
-        Ok(all.into())
     }
 }

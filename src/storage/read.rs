@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::env::{File, OpenMode};
 use crate::model::Offset;
-use crate::records::Header;
 
 use super::append::as_u64;
 use super::error::{Corruption, LogError, ReadError};
@@ -15,7 +14,7 @@ use super::log::Log;
 use super::offset_index::{ENTRY_BYTES, OffsetEntry, OffsetIndex};
 use super::plan::{ReadPlan, Slice};
 use super::scan::Headers;
-use super::segment::Suffix;
+use super::segment::{Place, Suffix};
 use super::tail::BatchAt;
 
 /// What to do when the first batch alone is larger than the bound.
@@ -37,7 +36,7 @@ impl Log {
             return Err(ReadError::OutOfRange { offset: from, start: self.start, end: self.end });
         }
         let end = end.min(self.end);
-        let nothing = ReadPlan { slices: Vec::new(), first: from, next: from };
+        let nothing = ReadPlan::empty(from);
         if from >= end {
             return Ok(nothing);
         }
@@ -62,7 +61,8 @@ impl Log {
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|e| self.refused(index, e))?;
         let len = usize::try_from(cut.0 - at.position).expect("a segment is smaller than the address space");
         let slice = Slice { file, position: at.position, len };
-        Ok(ReadPlan { slices: vec![slice], first: at.base, next: cut.1 })
+        let place = Place { segment: self.segments[index].base, position: at.position, offset: at.base };
+        Ok(ReadPlan { slice: Some(slice), place, next: cut.1 })
     }
 
     /// The batch that holds `offset`, or the next one behind a gap.
@@ -90,7 +90,7 @@ impl Log {
         let mut headers = Headers::new(&*file, start, size);
         while let Some((position, header)) = headers.step()? {
             if header.next_offset() > offset {
-                return Ok(Some(batch_at(position, &header)));
+                return Ok(Some(BatchAt::new(position, &header)));
             }
         }
         Ok(None)
@@ -184,13 +184,12 @@ impl Log {
     pub(super) fn refused(&self, index: usize, source: io::Error) -> ReadError {
         let path = self.path_of(self.segments[index].base, Suffix::Log);
         if source.kind() == io::ErrorKind::InvalidData {
-            let offset = self.segments[index].base;
-            return ReadError::Corrupt(Corruption { path, position: 0, offset, attested: self.flushed });
+            return ReadError::Corrupt(Corruption {
+                path,
+                place: self.segments[index].front(),
+                attested: self.flushed,
+            });
         }
         ReadError::Log(LogError::Io { path, source })
     }
-}
-
-pub(super) fn batch_at(position: u64, header: &Header) -> BatchAt {
-    BatchAt { base: header.base_offset, next: header.next_offset(), position }
 }

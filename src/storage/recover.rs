@@ -26,7 +26,7 @@ use super::producer_state::Producers;
 use super::resume::IndexEntries;
 use super::retain::DELETED;
 use super::scan::{Batches, Step};
-use super::segment::{DerivedAt, Segment, Suffix, read_whole};
+use super::segment::{DerivedAt, Place, Segment, Suffix, read_whole};
 use super::tail::Tail;
 use super::truncate::remove_if_there;
 
@@ -167,8 +167,7 @@ fn remove_unreachable(log: &Log, survey: &mut Survey, attested: &Attested) -> Re
 fn check_present(log: &Log, survey: &Survey, attested: &Attested) -> Result<(), Corruption> {
     let missing = |base: Offset| Corruption {
         path: log.path_of(base, Suffix::Log),
-        position: 0,
-        offset: base,
+        place: Segment::new(base).front(),
         attested: attested.end.offset,
     };
     if attested.end.position > 0 && survey.bases.binary_search(&attested.end.segment).is_err() {
@@ -407,7 +406,8 @@ impl Scan<'_> {
 
     fn corruption(&self, base: Offset, position: u64) -> Corruption {
         let attested = self.attested.map_or(Offset::ZERO, |attested| attested.end.offset);
-        Corruption { path: self.log.path_of(base, Suffix::Log), position, offset: self.log.end, attested }
+        let place = Place { segment: base, position, offset: self.log.end };
+        Corruption { path: self.log.path_of(base, Suffix::Log), place, attested }
     }
 
     /// Removes the segments behind a torn one, the last first.

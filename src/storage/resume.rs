@@ -170,7 +170,7 @@ impl Log {
         let segment = self.segments[index];
         let path = self.path_of(segment.base, Suffix::Log);
         if source.kind() == io::ErrorKind::InvalidData {
-            return Corruption { path, position: 0, offset: segment.base, attested: self.flushed }.into();
+            return Corruption { path, place: segment.front(), attested: self.flushed }.into();
         }
         LogError::Io { path, source }.into()
     }

@@ -58,10 +58,15 @@ impl Segment {
     pub(super) fn new(base: Offset) -> Self {
         Self { base, size: 0, largest: None }
     }
+
+    /// Its first byte.
+    pub(super) fn front(&self) -> Place {
+        Place { segment: self.base, position: 0, offset: self.base }
+    }
 }
 
 /// A place in a log: a byte of a segment and the offset that stands there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
     /// The base offset of the segment.
     pub segment: Offset,

@@ -21,6 +21,14 @@ pub(super) struct BatchAt {
     /// The offset after its last record; the next batch may start later, where compaction left a gap.
     pub(super) next: Offset,
     pub(super) position: u64,
+    /// The CRC that its header states.
+    pub(super) crc: u32,
+}
+
+impl BatchAt {
+    pub(super) fn new(position: u64, header: &Header) -> Self {
+        Self { base: header.base_offset, next: header.next_offset(), position, crc: header.crc }
+    }
 }
 
 /// See the file's comment.
@@ -75,7 +83,7 @@ impl Tail {
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back(BatchAt { base: header.base_offset, next: header.next_offset(), position });
+        self.recent.push_back(BatchAt::new(position, header));
     }
 
     /// Adds the entry of the largest timestamp if the index does not hold it.
@@ -110,8 +118,8 @@ impl Tail {
         &self.recent
     }
 
-    /// Forgets what only makes reads cheap.
+    /// Forgets what only makes reads cheap, but for the last batch: a follower that begins to fetch names it.
     pub(super) fn shrink(&mut self) {
-        self.recent = VecDeque::new();
+        self.recent = self.recent.pop_back().into_iter().collect();
     }
 }

@@ -108,7 +108,7 @@ fn a_read_ends_below_the_asked_end_and_outside_the_log_is_refused() {
         append(&mut log, &batch_of(5, 20, 0));
     });
     let read = |from, end| log.read(Offset::new(from), Offset::new(end), 10_000, FirstBatch::Whole);
-    assert_eq!(read(7, 20).unwrap().first, Offset::new(5));
+    assert_eq!(read(7, 20).unwrap().place.offset, Offset::new(5));
     assert_eq!(read(7, 20).unwrap().next, Offset::new(20));
     assert_eq!(read(7, 23).unwrap().next, Offset::new(20));
     assert!(read(7, 8).unwrap().is_empty());
@@ -222,7 +222,7 @@ fn a_torn_tail_is_cut_and_corruption_below_the_attested_end_is_reported() {
     let home = Home::alone(files, dir.path()).unwrap();
     let opened = Log::open_at(&home, small(), now(0));
     let Err(OpenError::Corrupt(corruption)) = opened else { panic!("it is corrupt") };
-    assert_eq!((corruption.position, corruption.offset.get()), (u64::try_from(3 * size).unwrap(), 3));
+    assert_eq!((corruption.place.position, corruption.place.offset.get()), (u64::try_from(3 * size).unwrap(), 3));
     assert_eq!(std::fs::read(&path).unwrap(), flipped);
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(Log::open_at(&home, small(), now(0)), Err(OpenError::Corrupt(_))));
@@ -273,7 +273,7 @@ fn a_log_that_was_reset_starts_where_it_was_told() {
     log.rest_now(now(0)).unwrap();
     let (log, _) = open(dir.path(), small());
     assert_eq!((log.start().get(), log.end().get()), (1000, 1005));
-    assert_eq!(log.read(Offset::new(1001), log.end(), 10, FirstBatch::Whole).unwrap().first.get(), 995);
+    assert_eq!(log.read(Offset::new(1001), log.end(), 10, FirstBatch::Whole).unwrap().place.offset.get(), 995);
 }
 
 #[test]

@@ -247,6 +247,7 @@ pub struct PartitionMetrics {
     /// Flush groups that failed; each fences its directory.
     pub flush_failures: Counter,
     turn_seconds: Histogram,
+    copy_faults: Family<ReasonLabel, Counter>,
 }
 
 impl PartitionMetrics {
@@ -259,6 +260,8 @@ impl PartitionMetrics {
         r.register_with_unit("flush", "Time of a group flush", Unit::Seconds, metrics.flush_seconds.clone());
         r.register("flush_failures", "Group flushes that failed", metrics.flush_failures.clone());
         r.register_with_unit("shard_turn", "Time of a shard's turn", Unit::Seconds, metrics.turn_seconds.clone());
+        let help = "Copies of partitions found to be not what they should be, by what was seen";
+        r.register("copy_faults", help, metrics.copy_faults.clone());
         metrics
     }
 
@@ -273,12 +276,18 @@ impl PartitionMetrics {
             flush_seconds: latency_histogram(),
             flush_failures: Counter::default(),
             turn_seconds: latency_histogram(),
+            copy_faults: Family::default(),
         }
     }
 
     /// Notes how long a group flush took.
     pub fn observe_flush(&self, span: Duration) {
         self.flush_seconds.observe(span.as_secs_f64());
+    }
+
+    /// Counts what somebody has to look at: a copy of a partition that is not what it should be.
+    pub fn count_copy_fault(&self, reason: &'static str) {
+        self.copy_faults.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Notes how long a shard's turn took.

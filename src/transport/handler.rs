@@ -8,6 +8,8 @@
 //! 3. The next request of the connection is handed over only after the answer has been written, unless `pipelines`
 //!    says of both that they may overlap.
 
+use std::fmt::Debug;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +93,7 @@ impl Answer {
 }
 
 /// A part of a response.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Chunk {
     /// Bytes.
     Bytes(Bytes),
@@ -111,8 +113,17 @@ impl Chunk {
     }
 }
 
+/// Judges the bytes of a file's range before they are sent. Runs on a network task: it must not block.
+pub trait RangeCheck: Debug + Send {
+    /// Takes the next piece, each byte once, in order.
+    ///
+    /// # Errors
+    /// It must not be sent, nor anything after it: the connection closes.
+    fn check(&mut self, piece: &[u8], is_last: bool) -> io::Result<()>;
+}
+
 /// A range of an open file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FileRange {
     /// The file.
     pub file: Arc<dyn File>,
@@ -120,4 +131,6 @@ pub struct FileRange {
     pub position: u64,
     /// How many bytes it has.
     pub size: usize,
+    /// What is to be said of them first.
+    pub check: Option<Box<dyn RangeCheck>>,
 }

@@ -25,7 +25,7 @@ mod throttled_log;
 pub use address::{HostPort, HostPortError};
 pub use budget::Budget;
 pub use client::{ClientConnection, ClientError, ClientOptions, RequestSender, ResponseReceiver};
-pub use handler::{Answer, Chunk, FileRange, Handled, PendingAnswer, RequestContext, RequestHandler};
+pub use handler::{Answer, Chunk, FileRange, Handled, PendingAnswer, RangeCheck, RequestContext, RequestHandler};
 pub use liveness::{
     BeatSource, CloseReason, Hello, Liveness, LivenessError, LivenessEvent, LivenessOptions, Probe, VoterEvents, probe,
 };

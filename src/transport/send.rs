@@ -5,14 +5,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::handler::{Chunk, FileRange};
+use super::handler::Chunk;
 use super::socket::SocketWriter;
+use crate::env::File;
 
 /// How many chunks go into one system call.
 const SLICES_MAX: usize = 64;
@@ -95,9 +97,10 @@ impl FrameWriter {
                 None => return Ok(()),
                 Some(Chunk::Bytes(bytes)) => ready += bytes.len(),
                 Some(Chunk::File(range)) => {
-                    let piece = read(FileRange { size: range.size.min(PIECE_BYTES), ..range.clone() }).await?;
+                    let wanted = range.size.min(PIECE_BYTES);
+                    let piece = read(Arc::clone(&range.file), range.position, wanted).await?;
                     ready += piece.len();
-                    self.replace_front(at, piece);
+                    self.replace_front(at, piece, wanted)?;
                 }
             }
             at += 1;
@@ -105,16 +108,25 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Puts what was read of a file before the rest of its range.
-    fn replace_front(&mut self, at: usize, piece: Bytes) {
+    /// Puts what was read of a file before the rest of its range, if it may be sent.
+    fn replace_front(&mut self, at: usize, piece: Bytes, wanted: usize) -> io::Result<()> {
         let Some(Chunk::File(range)) = self.chunks.get_mut(at) else { unreachable!("a file was read there") };
         range.size -= piece.len();
+        // With fewer bytes the file ends: a truncation has overtaken the reader, or the file is not what it was.
+        let ends_early = piece.len() < wanted;
+        if let Some(check) = &mut range.check {
+            check.check(&piece, ends_early || range.size == 0)?;
+        }
+        if ends_early {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         range.position += u64::try_from(piece.len()).expect("a piece is small");
         if range.size == 0 {
             self.chunks[at] = Chunk::Bytes(piece);
         } else {
             self.chunks.insert(at, Chunk::Bytes(piece));
         }
+        Ok(())
     }
 
     async fn write_some(&mut self) -> io::Result<usize> {
@@ -145,21 +157,15 @@ impl FrameWriter {
     }
 }
 
-/// From the page cache here, from the disk on a thread that may wait.
-async fn read(range: FileRange) -> io::Result<Bytes> {
-    let mut buffer = vec![0; range.size];
-    if let Some(count) = range.file.read_cached_at(range.position, &mut buffer)? {
-        return whole(buffer, count);
+/// From the page cache here, from the disk on a thread that may wait. Fewer bytes than wanted where the file ends.
+async fn read(file: Arc<dyn File>, position: u64, wanted: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; wanted];
+    if let Some(count) = file.read_cached_at(position, &mut buffer)? {
+        buffer.truncate(count);
+        return Ok(buffer.into());
     }
-    let read = move || range.file.read_at(range.position, &mut buffer).map(|count| (buffer, count));
-    let (buffer, count) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-    whole(buffer, count)
-}
-
-fn whole(buffer: Vec<u8>, count: usize) -> io::Result<Bytes> {
-    if count < buffer.len() {
-        // A truncation has overtaken the reader.
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    let read = move || file.read_at(position, &mut buffer).map(|count| (buffer, count));
+    let (mut buffer, count) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+    buffer.truncate(count);
     Ok(buffer.into())
 }

@@ -24,13 +24,16 @@ const SKIPPED: &[&str] = &[
     "ongoing_txn_producer_epoch",
 ];
 
+/// Fields that only we have: they travel between our brokers, and the crate keeps them as unknown.
+const OURS: &[&str] = &["last_batch_crc"];
+
 /// Checks every version that both have; gives the versions that only we have.
 fn compare<Ours, Theirs>() -> Vec<i16>
 where
     Ours: Message + PartialEq + Debug,
     Theirs: TheirMessage + Encodable + Decodable + Debug + Default,
 {
-    assert_eq!(plain(&format!("{:?}", Ours::default()), &[]), plain(&format!("{:?}", Theirs::default()), SKIPPED));
+    assert_eq!(plain(&format!("{:?}", Ours::default()), OURS), plain(&format!("{:?}", Theirs::default()), SKIPPED));
     let versions = Ours::VERSIONS.min..=Ours::VERSIONS.max;
     let (known, unknown): (Vec<i16>, Vec<i16>) =
         versions.partition(|version| (Theirs::VERSIONS.min..=Theirs::VERSIONS.max).contains(version));
@@ -61,7 +64,7 @@ where
     their_value.encode(&mut written, version).unwrap_or_else(|e| panic!("they cannot write {what}: {e}"));
     assert_eq!(written, made, "they write other bytes: {what}");
 
-    assert_eq!(plain(&format!("{our_value:?}"), &[]), plain(&format!("{their_value:?}"), SKIPPED), "{what}");
+    assert_eq!(plain(&format!("{our_value:?}"), OURS), plain(&format!("{their_value:?}"), SKIPPED), "{what}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn fetch(index: i32, offset: i64) -> SessionFetch {
         offset: Offset::new(offset),
         leader_epoch: None,
         last_fetched_epoch: None,
+        last_crc: None,
         bytes_max: 1 << 20,
     }
 }

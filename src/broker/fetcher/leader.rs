@@ -270,6 +270,10 @@ impl LeaderTask {
             out_of_range.push(position);
             return;
         }
+        if data.error_code == ErrorCode::CorruptMessage {
+            self.hand_over(position, FetchedOutcome::Contradicted);
+            return;
+        }
         if data.error_code != ErrorCode::None {
             debug!(partition = %id, leader = %self.leader, error = ?data.error_code, "the leader refuses a partition");
             self.resting.insert(id, Instant::now() + PARTITION_BACKOFF);

@@ -96,6 +96,7 @@ fn topics<'a>(positions: impl Iterator<Item = &'a FetchPosition>, partition_byte
             fetch_offset: position.offset.get(),
             last_fetched_epoch: position.last_fetched_epoch.map_or(-1, |epoch| epoch.get()),
             log_start_offset: position.log_start.get(),
+            last_batch_crc: position.last_crc.map_or(-1, i64::from),
             partition_max_bytes: partition_bytes_max,
             ..FetchPartition::default()
         };
@@ -136,6 +137,7 @@ mod tests {
             leader_epoch: LeaderEpoch::new(0),
             offset: Offset::new(offset),
             last_fetched_epoch: None,
+            last_crc: None,
             log_start: Offset::ZERO,
         }
     }

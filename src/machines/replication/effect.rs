@@ -129,6 +129,17 @@ pub struct FollowerFetch {
     pub broker_epoch: Option<BrokerEpoch>,
     /// Its flushed end (decision 7).
     pub offset: Offset,
+    /// The CRC of its last batch, if it told it (rule R21).
+    pub last_crc: Option<u32>,
+}
+
+/// A batch in a log, as far as two logs are compared by it (rule R21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchMark {
+    /// The offset after its last record.
+    pub next: Offset,
+    /// The CRC that its header states.
+    pub crc: u32,
 }
 
 /// Why a follower's fetch is refused.
@@ -140,6 +151,15 @@ pub enum FetchFault {
     /// Its registration is not the one in the image here.
     #[error("another registration than the image's")]
     StaleBroker,
+}
+
+impl FollowerFetch {
+    /// Whether the follower's log ends with the batch that stands there in the leader's, which is `ours` (rule R21).
+    /// A follower that does not say agrees. Compaction will have to be left out: each copy rewrites batches itself.
+    #[must_use]
+    pub fn agrees_with(&self, ours: BatchMark) -> bool {
+        self.last_crc.is_none_or(|crc| ours == BatchMark { next: self.offset, crc })
+    }
 }
 
 /// Fewer in sync than needed for acks=all.

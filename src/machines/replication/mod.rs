@@ -21,8 +21,7 @@
 //!   `on_truncated`, `on_reset`, `on_flushed`); `position` is where to fetch next, once all of it is flushed (rule S1).
 //! * No effect undoes another, and an effect lost with the process is made again by the next order or tick.
 //!
-//! What rules R1-R23 and S1-S18 of the design ask of a leader or a follower stands at the line that obeys it; the
-//! rolling CRC of rule R21 would be a field of `FollowerFetch`, compared where `check_fetch` is called.
+//! What rules R1-R23 and S1-S18 of the design ask of a leader or a follower stands at the line that obeys it.
 //!
 //! Invariant: the high watermark is at most the flushed end of every member of the maximal ISR, and never falls.
 
@@ -33,8 +32,8 @@ mod progress;
 mod waiters;
 
 pub use effect::{
-    Acks, Ending, EpochEnd, FetchFault, FollowerFetch, FollowerState, IsrMember, IsrOutcome, IsrProposal, LeaderEffect,
-    Leadership, LogEnds, NotEnough, ReplicaState, Ticket,
+    Acks, BatchMark, Ending, EpochEnd, FetchFault, FollowerFetch, FollowerState, IsrMember, IsrOutcome, IsrProposal,
+    LeaderEffect, Leadership, LogEnds, NotEnough, ReplicaState, Ticket,
 };
 pub use follower::{Answer, Follower, FollowerStep};
 pub use leader::Leader;

@@ -1,5 +1,6 @@
 //! Three shards in one loop, values passed by hand: produce, fetch, failover, divergence, ISR, acknowledgements.
 
+mod damage;
 mod disk;
 mod simulation;
 mod world;
@@ -338,66 +339,6 @@ fn a_late_answer_of_an_earlier_position_is_ignored() {
     world.tell(2, late);
     world.run();
     assert_eq!(world.describe(2).end, offset(1));
-}
-
-/// The last byte is not covered by anything but the CRC.
-fn flip_last(bytes: &[u8]) -> Vec<u8> {
-    let (last, others) = bytes.split_last().expect("the leader has a batch");
-    [others, &[last ^ 1]].concat()
-}
-
-/// A follower, cut off so that only what a test hands to it arrives, of a leader that has one batch.
-fn follower_of_one_batch() -> World {
-    let mut world = World::new(2);
-    world.elect(1, 1, 1, &[1, 2]);
-    world.run();
-    world.cut(2);
-    world.produce(1, "a", Acks::Leader);
-    world.run();
-    world
-}
-
-#[test]
-fn a_damaged_batch_of_the_leader_is_told_and_fetched_again_after_a_rest() {
-    let mut world = follower_of_one_batch();
-    let stops = world.stops(2);
-    world.fetch_damaged(2, flip_last);
-    assert_eq!(world.unusable(2), ["orders of 1 at 0: the batch at offset 0 has a wrong checksum"]);
-    assert_eq!((world.describe(2).end, world.stops(2)), (offset(0), stops + 1));
-    assert!(!world.fetches(2), "it rests");
-    assert_eq!(world.fatal(2), [""; 0]);
-    world.wait_ms(1000);
-    world.heal(2);
-    world.run();
-    assert_eq!((world.describe(2).end, world.unusable(2)), (offset(1), vec![]));
-}
-
-#[test]
-fn a_damage_that_stays_is_told_now_and_then_and_a_new_one_at_once() {
-    let mut world = follower_of_one_batch();
-    world.fetch_damaged(2, flip_last);
-    assert_eq!(world.unusable(2).len(), 1);
-    world.wait_ms(1000);
-    world.fetch_damaged(2, flip_last);
-    assert_eq!(world.unusable(2).len(), 0);
-    world.wait_ms(59_000);
-    world.fetch_damaged(2, flip_last);
-    assert_eq!(world.unusable(2).len(), 1);
-    world.wait_ms(1000);
-    world.heal(2);
-    world.run();
-    world.cut(2);
-    world.produce(1, "b", Acks::Leader);
-    world.fetch_damaged(2, flip_last);
-    assert_eq!(world.unusable(2), ["orders of 1 at 1: the batch at offset 1 has a wrong checksum"]);
-}
-
-#[test]
-fn less_than_a_batch_is_told_and_does_not_spin() {
-    let mut world = follower_of_one_batch();
-    world.fetch_damaged(2, |bytes| bytes[..20].to_vec());
-    assert_eq!(world.unusable(2), ["orders of 1 at 0: 20 bytes hold no whole batch"]);
-    assert!(!world.fetches(2), "it rests");
 }
 
 #[test]

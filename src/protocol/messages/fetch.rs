@@ -1,4 +1,6 @@
 //! Fetch: read record batches; replicas fetch with it, too. From version 13 topics are named by id only.
+//!
+//! `last_batch_crc` is ours, between brokers (rule R21); Kafka's tags are small numbers given out in turn.
 
 use super::leader_hint::{LeaderIdAndEpoch, NodeEndpoint};
 use crate::codec::{Payload, message};
@@ -45,6 +47,7 @@ message! {
         partition_max_bytes: i32;
         replica_directory_id: DirectoryId, in 17.., tag 0;
         high_watermark: i64 = i64::MAX, in 18.., tag 1;
+        last_batch_crc: i64 = -1, in 12.., tag 10000;
     }
 
     /// Partitions to drop from the fetch session.

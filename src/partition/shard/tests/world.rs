@@ -4,7 +4,7 @@
 //! Node n is registered as n0. A record's value is one letter, and its timestamp that letter's number.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::partition::{
     ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
 };
 use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
-use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions};
+use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions, Place};
 use crate::testing::SimulatedFiles;
 
 pub(super) fn id() -> PartitionId {
@@ -49,6 +49,8 @@ struct Node {
     fatal: Vec<String>,
     /// What was told of answers that cannot be used.
     unusable: Vec<String>,
+    /// What was told of copies that are not what they should be.
+    alarms: Vec<String>,
 }
 
 pub(super) struct World {
@@ -216,6 +218,58 @@ impl World {
         });
     }
 
+    /// A byte of a node's segment is not what was written.
+    pub(super) fn flip_byte(&self, node: i32, position: usize) {
+        let path = self.segment(node);
+        let mut bytes = std::fs::read(&path).expect("it is there");
+        bytes[position] ^= 1;
+        std::fs::write(&path, bytes).expect("it can be written");
+    }
+
+    pub(super) fn log_size(&self, node: i32) -> usize {
+        std::fs::read(self.segment(node)).expect("it is there").len()
+    }
+
+    fn segment(&self, node: i32) -> PathBuf {
+        self.root.path().join(node.to_string()).join("orders-0").join("00000000000000000000.log")
+    }
+
+    /// That a node's copy breaks is no failure of the test.
+    pub(super) fn expect_damage(&mut self, node: i32) {
+        self.damaged.insert(node);
+    }
+
+    pub(super) fn alarms(&mut self, node: i32) -> Vec<String> {
+        std::mem::take(&mut self.node(node).alarms)
+    }
+
+    /// Where a read from an offset begins, and in which state of the log.
+    pub(super) fn place_of(&mut self, node: i32, from: i64) -> (u64, Place) {
+        let answer = self.read(node, consumer(), from, None, None, None).0.expect("it can be read");
+        (answer.generation, answer.plan.expect("there are records").place)
+    }
+
+    /// A reader from an offset says that it found damage there.
+    pub(super) fn doubt(&mut self, node: i32, from: i64) {
+        let at = self.place_of(node, from);
+        self.inspect(node, at);
+    }
+
+    pub(super) fn inspect(&mut self, node: i32, (generation, place): (u64, Place)) {
+        self.tell(node, Event::Inspect { partition: id(), generation, place });
+        self.run();
+    }
+
+    /// The CRC that a node tells its leader.
+    pub(super) fn last_crc(&self, node: i32) -> Option<u32> {
+        self.nodes[&node].position.expect("it fetches").last_crc
+    }
+
+    pub(super) fn crc_of_last_batch(&self, node: i32) -> u32 {
+        let bytes = std::fs::read(self.segment(node)).expect("it is there");
+        split(bytes.into()).last().expect("it has a batch").expect("a whole one").header().crc
+    }
+
     /// From now on nothing more fits on a node's disk.
     pub(super) fn fill_disk(&self, node: i32) {
         self.disks[&node].fail_writes_after(0);
@@ -296,17 +350,17 @@ impl World {
 
     /// The values from an offset on, as a consumer that may read from followers gets them.
     pub(super) fn consume(&mut self, node: i32, from: i64) -> Result<String, ReadRefusal> {
-        let (answer, _) = self.read(node, consumer(), from, None, None);
+        let (answer, _) = self.read(node, consumer(), from, None, None, None);
         answer.map(|answer| values(&bytes_of(&answer)))
     }
 
     pub(super) fn watch(&mut self, node: i32, from: i64, watch: WatchId) -> Watching {
-        self.read(node, consumer(), from, None, Some(watch)).1
+        self.read(node, consumer(), from, None, Some(watch), None).1
     }
 
     pub(super) fn fetch_as(&mut self, node: i32, who: i32, life: i64, epoch: i32) -> Result<(), ReadRefusal> {
         let reader = Reader::Follower { node: NodeId::new(who), broker_epoch: Some(BrokerEpoch::new(life)) };
-        self.read(node, reader, 0, Some((LeaderEpoch::new(epoch), None)), None).0.map(|_| ())
+        self.read(node, reader, 0, Some((LeaderEpoch::new(epoch), None)), None, None).0.map(|_| ())
     }
 
     fn read(
@@ -316,6 +370,7 @@ impl World {
         from: i64,
         epochs: Option<(LeaderEpoch, Option<LeaderEpoch>)>,
         watch: Option<WatchId>,
+        last_crc: Option<u32>,
     ) -> (Result<ReadAnswer, ReadRefusal>, Watching) {
         let ticket = self.ticket();
         let request = ReadRequest {
@@ -323,6 +378,7 @@ impl World {
             offset: Offset::new(from),
             leader_epoch: epochs.map(|epochs| epochs.0),
             last_fetched_epoch: epochs.and_then(|epochs| epochs.1),
+            last_crc,
             bytes_max: 1 << 20,
         };
         let reads = vec![request];
@@ -470,7 +526,14 @@ impl World {
                 node.stops += 1;
             }
             Effect::Opened(_) => {}
-            Effect::Broken(broken) => assert!(self.damaged.contains(&number), "{broken:?}"),
+            Effect::Broken(broken) => {
+                assert!(self.damaged.contains(&number), "{broken:?}");
+                node.alarms.push(format!("broken: {}", broken.message));
+            }
+            Effect::Damaged(place) => node.alarms.push(format!("damaged: {}", place.message)),
+            Effect::Contradicted(told) => {
+                node.alarms.push(format!("contradicted: {} at {}", told.follower, told.offset))
+            }
             Effect::Unusable(fetch) => {
                 let (leader, at) = (fetch.position.leader, fetch.position.offset);
                 node.unusable.push(format!("{} of {leader} at {at}: {}", fetch.name, fetch.fault));
@@ -517,7 +580,8 @@ impl World {
             broker_epoch: Some(BrokerEpoch::new(i64::from(number) * 10)),
         };
         let epochs = Some((position.leader_epoch, position.last_fetched_epoch));
-        let (answer, _) = self.read(position.leader.get(), reader, position.offset.get(), epochs, None);
+        let (answer, _) =
+            self.read(position.leader.get(), reader, position.offset.get(), epochs, None, position.last_crc);
         match answer {
             Ok(ReadAnswer { diverging: Some(theirs), .. }) => Some(FetchedOutcome::Diverging(theirs)),
             Ok(answer) => Some(FetchedOutcome::Records {
@@ -525,12 +589,14 @@ impl World {
                 high_watermark: answer.high_watermark,
                 log_start: answer.log_start,
             }),
+            Err(ReadRefusal::Contradicted) => Some(FetchedOutcome::Contradicted),
             Err(ReadRefusal::OutOfRange { start, end }) => Some(FetchedOutcome::OutOfRange { start, end }),
             Err(
                 ReadRefusal::UnknownPartition
                 | ReadRefusal::NotLeader
                 | ReadRefusal::FencedEpoch { .. }
                 | ReadRefusal::UnknownEpoch { .. }
+                | ReadRefusal::Damaged
                 | ReadRefusal::Offline,
             ) => None,
         }
@@ -557,6 +623,7 @@ impl Node {
             stops: 0,
             fatal: Vec::new(),
             unusable: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 }

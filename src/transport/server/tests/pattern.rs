@@ -22,7 +22,12 @@ impl Pattern {
     }
 
     pub(super) fn range(self: &Arc<Self>) -> Chunk {
-        Chunk::File(FileRange { file: Arc::clone(self) as Arc<dyn File>, position: 0, size: PATTERN_BYTES })
+        Chunk::File(FileRange {
+            file: Arc::clone(self) as Arc<dyn File>,
+            position: 0,
+            size: PATTERN_BYTES,
+            check: None,
+        })
     }
 
     /// How far it was read.

@@ -96,6 +96,7 @@ impl Talk {
                     node: node(follower),
                     broker_epoch: Some(BrokerEpoch::new(life)),
                     offset: Offset::new(number(1)),
+                    last_crc: None,
                 };
                 if leader.check_fetch(&fetch).is_ok() {
                     leader.on_fetch(&fetch, now, out);
@@ -143,8 +144,8 @@ impl Talk {
         let life = words
             .find_map(|word| word.strip_prefix("life="))
             .map_or(i64::from(follower) * 10, |life| life.parse().expect("an epoch"));
-        let fetch =
-            FollowerFetch { node: node(follower), broker_epoch: Some(BrokerEpoch::new(life)), offset: Offset::ZERO };
+        let broker_epoch = Some(BrokerEpoch::new(life));
+        let fetch = FollowerFetch { node: node(follower), broker_epoch, offset: Offset::ZERO, last_crc: None };
         leader.check_fetch(&fetch).map_or_else(|fault| format!("{fault}\n"), |()| String::new())
     }
 

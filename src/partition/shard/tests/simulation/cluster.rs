@@ -264,9 +264,11 @@ impl Cluster {
             }
             Effect::StopFetching(_) => process.position = None,
             Effect::Wake(_) | Effect::Opened(_) => {}
-            Effect::Broken(broken) => panic!("{broken:?}"),
-            Effect::Unusable(fetch) => panic!("{fetch:?}"),
-            Effect::Fatal { cause } => panic!("{cause}"),
+            alarm @ (Effect::Broken(_)
+            | Effect::Damaged(_)
+            | Effect::Contradicted(_)
+            | Effect::Unusable(_)
+            | Effect::Fatal { .. }) => panic!("{alarm:?}"),
         }
     }
 
@@ -397,6 +399,7 @@ impl Cluster {
             offset,
             leader_epoch: position.map(|position| position.leader_epoch),
             last_fetched_epoch: position.and_then(|position| position.last_fetched_epoch),
+            last_crc: position.and_then(|position| position.last_crc),
             bytes_max: 1 << 20,
         };
         let read = ReadEvent {

@@ -129,12 +129,14 @@ fn fetched(answer: Result<(bytes::Bytes, Facts), ReadRefusal>) -> Option<Fetched
             FetchedOutcome::Records { bytes, high_watermark: facts.high_watermark, log_start: facts.log_start },
             FetchedOutcome::Diverging,
         )),
+        Err(ReadRefusal::Contradicted) => Some(FetchedOutcome::Contradicted),
         Err(ReadRefusal::OutOfRange { start, end }) => Some(FetchedOutcome::OutOfRange { start, end }),
         Err(
             ReadRefusal::UnknownPartition
             | ReadRefusal::NotLeader
             | ReadRefusal::FencedEpoch { .. }
             | ReadRefusal::UnknownEpoch { .. }
+            | ReadRefusal::Damaged
             | ReadRefusal::Offline,
         ) => None,
     }

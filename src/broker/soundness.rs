@@ -1,0 +1,51 @@
+//! Checks what consumers are sent: a batch that is not what was written leaves the broker at most in part, and the
+//! partition's shard is told to look at it.
+//!
+//! Called by `reads`. Invariant: every byte for a consumer passes here before it is sent. What followers fetch does
+//! not: they check it themselves, and a leader that has just lost its place may truncate what they are reading.
+
+use std::io;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::shards::Shards;
+use crate::model::PartitionId;
+use crate::partition::Event;
+use crate::records::{Damage, IntactCheck};
+use crate::storage::Place;
+use crate::transport::RangeCheck;
+
+/// Watches over one range of a log while it is read.
+#[derive(Debug)]
+pub(super) struct Soundness {
+    check: IntactCheck,
+    partition: PartitionId,
+    generation: u64,
+    place: Place,
+    shards: Arc<Shards>,
+}
+
+impl Soundness {
+    /// Of the batches from `place` on, as they were promised in that generation of the log.
+    pub(super) fn new(shards: &Arc<Shards>, partition: PartitionId, generation: u64, place: Place) -> Self {
+        Self { check: IntactCheck::new(place.offset), partition, generation, place, shards: Arc::clone(shards) }
+    }
+
+    fn tell(&self, damage: Damage) -> io::Error {
+        warn!(partition = %self.partition, segment = %self.place.segment, %damage, "records are not sent");
+        // The offset that should stand there is that of the batch before, which is looked at first.
+        let place = Place { position: self.place.position + damage.before, offset: damage.before_offset, ..self.place };
+        self.shards
+            .tell(self.partition, Event::Inspect { partition: self.partition, generation: self.generation, place });
+        io::Error::new(io::ErrorKind::InvalidData, damage)
+    }
+}
+
+impl RangeCheck for Soundness {
+    fn check(&mut self, piece: &[u8], is_last: bool) -> io::Result<()> {
+        let fed = self.check.feed(piece);
+        let judged = if is_last { fed.and_then(|()| self.check.finish()) } else { fed };
+        judged.map_err(|damage| self.tell(damage))
+    }
+}

@@ -1,0 +1,91 @@
+//! What becomes of a copy in whose files something stands that was not written.
+//!
+//! Part of `Replica`. A copy that others can replace is given up: it leads and follows no more, and the controller is
+//! told (rule S3). A leader that is alone in sync goes on with the rest of its log, as nobody else has it.
+//! Invariant: a place that was found damaged is never part of an answer to a consumer.
+
+use std::collections::BTreeSet;
+
+use crate::machines::replication::{BatchMark, FollowerFetch};
+use crate::model::Offset;
+use crate::storage::{Corruption, Place, ReadPlan};
+
+use super::effect::{ContradictedFollower, DamagedPlace, Effect, ReadRefusal};
+use super::replica::{Replica, Role, Turn};
+
+/// How many damaged places of one log are remembered; with more of them the copy is given up, whoever else has one.
+const PLACES_MAX: usize = 64;
+
+/// The places of a log that are known to be damaged.
+#[derive(Debug, Default)]
+pub(super) struct DamagedPlaces {
+    places: BTreeSet<Place>,
+}
+
+impl DamagedPlaces {
+    /// What of a plan may be sent: what stands before the first damaged place. Refused if it begins there.
+    pub(super) fn keep_sound(&self, plan: &mut ReadPlan) -> Result<(), ReadRefusal> {
+        let begin = Place { offset: Offset::ZERO, ..plan.place };
+        let Some(first) = self.places.range(begin..).next().filter(|first| first.segment == begin.segment) else {
+            return Ok(());
+        };
+        if first.position == begin.position && !plan.is_empty() {
+            return Err(ReadRefusal::Damaged);
+        }
+        plan.end_before(*first);
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// A reader found what stands here damaged, at a time of this generation: looks whether it is.
+    pub(super) fn inspect(&mut self, generation: u64, place: Place, turn: &mut Turn<'_>) {
+        // What was truncated or begun anew since is not what the reader had.
+        let Some(log) = self.log.as_ref().filter(|_| generation == self.generation) else { return };
+        if let Err(error) = log.inspect(place) {
+            // A disk that does not answer is asked again by the next reader.
+            self.on_read_error(&error, turn);
+        }
+    }
+
+    /// Gives the copy up, or remembers the place if nobody else could serve the log.
+    pub(super) fn on_corruption(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
+        let is_alone = matches!(&self.role, Role::Leader(leader) if leader.isr().len() == 1);
+        if !is_alone || self.damaged.places.len() >= PLACES_MAX {
+            self.report_broken(corruption.to_string(), turn.effects);
+            return ReadRefusal::Offline;
+        }
+        if self.damaged.places.insert(corruption.place) {
+            let (partition, name) = (self.id, self.name.clone());
+            turn.effects.push(Effect::Damaged(DamagedPlace { partition, name, message: corruption.to_string() }));
+        }
+        ReadRefusal::Damaged
+    }
+
+    /// Compares a follower's last batch with what stands there (rule R21). If this copy is sound by its CRC, the
+    /// follower's is the one to be given up: the leader's log is the log.
+    pub(super) fn check_last_batch(&mut self, fetch: &FollowerFetch, turn: &mut Turn<'_>) -> Result<(), ReadRefusal> {
+        let Some(log) = &self.log else { return Err(ReadRefusal::Offline) };
+        if fetch.last_crc.is_none() {
+            return Ok(());
+        }
+        let looked = match log.batch_before(fetch.offset) {
+            Ok(Some(ours)) if !fetch.agrees_with(BatchMark { next: ours.next, crc: ours.crc }) => {
+                log.inspect(ours.place).map(|()| true)
+            }
+            // What is deleted here contradicts nobody.
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                let (partition, name) = (self.id, self.name.clone());
+                let told = ContradictedFollower { partition, name, follower: fetch.node, offset: fetch.offset };
+                turn.effects.push(Effect::Contradicted(told));
+                Err(ReadRefusal::Contradicted)
+            }
+            Err(error) => Err(self.on_read_error(&error, turn)),
+        }
+    }
+}

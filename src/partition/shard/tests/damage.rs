@@ -1,0 +1,187 @@
+//! Copies that are not what they should be: damaged on the way, on the disk, or another than the leader's.
+
+use bytes::Bytes;
+
+use super::offset;
+use super::world::World;
+use crate::machines::replication::Acks;
+use crate::model::{LeaderEpoch, Offset};
+use crate::partition::{ReadRefusal, RoleDescription};
+use crate::records::{Builder, Codec, Draft};
+
+/// The last byte is not covered by anything but the CRC.
+fn flip_last(bytes: &[u8]) -> Vec<u8> {
+    let (last, others) = bytes.split_last().expect("the leader has a batch");
+    [others, &[last ^ 1]].concat()
+}
+
+/// A follower, cut off so that only what a test hands to it arrives, of a leader that has one batch.
+fn follower_of_one_batch() -> World {
+    let mut world = World::new(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.run();
+    world.cut(2);
+    world.produce(1, "a", Acks::Leader);
+    world.run();
+    world
+}
+
+#[test]
+fn a_damaged_batch_of_the_leader_is_told_and_fetched_again_after_a_rest() {
+    let mut world = follower_of_one_batch();
+    let stops = world.stops(2);
+    world.fetch_damaged(2, flip_last);
+    assert_eq!(world.unusable(2), ["orders of 1 at 0: the batch at offset 0 has a wrong checksum"]);
+    assert_eq!((world.describe(2).end, world.stops(2)), (offset(0), stops + 1));
+    assert!(!world.fetches(2), "it rests");
+    assert_eq!(world.fatal(2), [""; 0]);
+    world.wait_ms(1000);
+    world.heal(2);
+    world.run();
+    assert_eq!((world.describe(2).end, world.unusable(2)), (offset(1), vec![]));
+}
+
+#[test]
+fn a_damage_that_stays_is_told_now_and_then_and_a_new_one_at_once() {
+    let mut world = follower_of_one_batch();
+    world.fetch_damaged(2, flip_last);
+    assert_eq!(world.unusable(2).len(), 1);
+    world.wait_ms(1000);
+    world.fetch_damaged(2, flip_last);
+    assert_eq!(world.unusable(2).len(), 0);
+    world.wait_ms(59_000);
+    world.fetch_damaged(2, flip_last);
+    assert_eq!(world.unusable(2).len(), 1);
+    world.wait_ms(1000);
+    world.heal(2);
+    world.run();
+    world.cut(2);
+    world.produce(1, "b", Acks::Leader);
+    world.fetch_damaged(2, flip_last);
+    assert_eq!(world.unusable(2), ["orders of 1 at 1: the batch at offset 1 has a wrong checksum"]);
+}
+
+#[test]
+fn less_than_a_batch_is_told_and_does_not_spin() {
+    let mut world = follower_of_one_batch();
+    world.fetch_damaged(2, |bytes| bytes[..20].to_vec());
+    assert_eq!(world.unusable(2), ["orders of 1 at 0: 20 bytes hold no whole batch"]);
+    assert!(!world.fetches(2), "it rests");
+}
+
+/// The batch of one record `value` at offset 0 in epoch 1, with a CRC of its own.
+fn another_batch(value: &str) -> Vec<u8> {
+    let mut builder = Builder::new(Codec::None);
+    builder.push(Draft { value: Some(value.as_bytes()), ..Draft::default() }).expect("a small record");
+    let stamped = builder.build().expect("a small batch").stamp(Offset::ZERO, LeaderEpoch::new(1));
+    [Bytes::copy_from_slice(&stamped.header), stamped.rest].concat()
+}
+
+#[test]
+fn a_follower_that_holds_another_batch_gives_its_copy_up_and_the_leader_says_so() {
+    let mut world = follower_of_one_batch();
+    world.expect_damage(2);
+    world.fetch_damaged(2, |_| another_batch("x"));
+    assert_eq!(world.describe(2).end, offset(1), "it looks like the batch that was asked for");
+    world.heal(2);
+    world.run();
+    assert_eq!(world.alarms(1), ["contradicted: 2 at 1"]);
+    assert_eq!(world.alarms(2), ["broken: the leader, node 1, holds another batch than this copy before offset 1"]);
+    assert_eq!(world.describe(2).role, RoleDescription::Offline);
+    assert_eq!(world.describe(1).high_watermark, offset(0), "what differs acknowledges nothing");
+}
+
+#[test]
+fn a_leader_whose_own_batch_is_damaged_gives_its_copy_up_and_not_the_followers() {
+    let mut world = follower_of_one_batch();
+    world.expect_damage(1);
+    world.fetch_damaged(2, |_| another_batch("x"));
+    world.flip_byte(1, 65);
+    world.heal(2);
+    world.run();
+    let [alarm] = &world.alarms(1)[..] else { panic!("one alarm") };
+    assert!(alarm.starts_with("broken: ") && alarm.contains("is corrupt at byte 0 (offset 0)"), "{alarm}");
+    assert_eq!((world.alarms(2), world.describe(1).role), (vec![], RoleDescription::Offline));
+}
+
+#[test]
+fn after_a_restart_a_follower_names_the_batch_that_its_disk_holds() {
+    let mut world = follower_of_one_batch();
+    world.heal(2);
+    world.run();
+    world.elect(1, 1, 2, &[1, 2]);
+    world.produce(1, "b", Acks::All);
+    world.run();
+    world.restart(2);
+    world.tell_follow(2, 1, 1, 2);
+    world.run_without_news();
+    world.let_flush(2);
+    world.run();
+    assert_eq!((world.alarms(1), world.alarms(2)), (vec![], vec![]));
+    assert_eq!(world.last_crc(2), Some(world.crc_of_last_batch(1)));
+}
+
+/// Three batches, committed, of two in sync or of one alone.
+fn three_batches(isr: &[i32]) -> (World, usize) {
+    let mut world = World::new(i32::try_from(isr.len()).expect("a few"));
+    world.elect(1, 1, 1, isr);
+    world.run();
+    let mut size = 0;
+    for value in ["a", "b", "c"] {
+        world.produce(1, value, Acks::All);
+        world.run();
+        size = world.log_size(1) / 3;
+    }
+    assert_eq!(world.consume(1, 0).as_deref(), Ok("abc"));
+    (world, size)
+}
+
+#[test]
+fn a_leader_with_a_damaged_batch_gives_its_copy_up_if_another_is_in_sync() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.expect_damage(1);
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    let [alarm] = &world.alarms(1)[..] else { panic!("one alarm") };
+    assert!(alarm.contains(&format!("is corrupt at byte {size} (offset 1)")), "{alarm}");
+    assert_eq!(world.consume(1, 0), Err(ReadRefusal::Offline));
+}
+
+#[test]
+fn a_leader_alone_in_sync_serves_all_but_what_is_damaged() {
+    let (mut world, size) = three_batches(&[1]);
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    world.doubt(1, 0);
+    let [alarm] = &world.alarms(1)[..] else { panic!("told once") };
+    assert!(alarm.starts_with("damaged: "), "{alarm}");
+    assert_eq!(world.consume(1, 0).as_deref(), Ok("a"));
+    assert_eq!(world.consume(1, 1), Err(ReadRefusal::Damaged));
+    assert_eq!(world.consume(1, 2).as_deref(), Ok("c"));
+    world.produce(1, "d", Acks::All);
+    world.run();
+    assert_eq!(world.consume(1, 2).as_deref(), Ok("cd"), "it goes on");
+}
+
+#[test]
+fn what_is_sound_stays_and_what_was_said_of_an_earlier_state_is_not_heard() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.doubt(1, 0);
+    assert_eq!((world.alarms(1), world.consume(1, 0).as_deref()), (vec![], Ok("abc")));
+    let place = world.place_of(1, 1);
+    world.flip_byte(1, size + 65);
+    world.elect(1, 2, 2, &[1, 2]);
+    world.run();
+    world.inspect(1, place);
+    assert_eq!(world.alarms(1), [""; 0]);
+}
+
+#[test]
+fn a_follower_that_serves_consumers_gives_a_damaged_copy_up() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.expect_damage(2);
+    world.flip_byte(2, size + 65);
+    world.doubt(2, 1);
+    assert_eq!(world.alarms(2).len(), 1);
+    assert_eq!(world.describe(2).role, RoleDescription::Offline);
+}
