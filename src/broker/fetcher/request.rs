@@ -4,6 +4,7 @@
 //! a new session.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::model::{BrokerEpoch, NodeId, PartitionId, PartitionIndex, TopicId};
 use crate::partition::FetchPosition;
@@ -11,6 +12,9 @@ use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic,
 
 /// The version that brokers fetch with.
 pub(super) const FETCH_VERSION: i16 = 17;
+
+/// How many partitions one request names at most, and how many it takes out: a leader bounds a request's elements.
+const CHANGES_MAX: usize = 16_384;
 
 /// `replica.fetch.*`.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +37,12 @@ pub(super) struct Session {
     id: i32,
     epoch: i32,
     sent: BTreeMap<PartitionId, FetchPosition>,
+    /// The last partition that a request named which could not name all.
+    named_last: Option<PartitionId>,
 }
 
 impl Session {
-    /// The next request, for exactly `wanted`.
+    /// The next request, for exactly `wanted`; with very many changes for a part of it, and the next for the rest.
     pub(super) fn request(
         &mut self,
         wanted: &BTreeMap<PartitionId, FetchPosition>,
@@ -45,10 +51,14 @@ impl Session {
         options: &FetchOptions,
         wait: std::time::Duration,
     ) -> FetchRequest {
-        let changed = wanted.values().filter(|position| self.sent.get(&position.partition) != Some(position));
-        let topics = topics(changed, options.partition_bytes_max);
-        let gone = self.sent.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
-        self.sent.clone_from(wanted);
+        let changed = self.changes(wanted);
+        let gone: BTreeSet<_> = self.sent.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
+        let gone: BTreeSet<_> = gone.into_iter().take(CHANGES_MAX).collect();
+        // What this request does not name waits for its answer.
+        let wait = if changed.len() < CHANGES_MAX { wait } else { std::time::Duration::ZERO };
+        let topics = topics(changed.values(), options.partition_bytes_max);
+        self.sent.retain(|id, _| !gone.contains(id));
+        self.sent.extend(changed);
         FetchRequest {
             replica_state: ReplicaState {
                 replica_id: node.get(),
@@ -65,11 +75,24 @@ impl Session {
         }
     }
 
+    /// What the leader's session does not hold, at most `CHANGES_MAX` of it, going on where the last request ended:
+    /// a leader that keeps no session is asked for all in turn.
+    fn changes(&mut self, wanted: &BTreeMap<PartitionId, FetchPosition>) -> BTreeMap<PartitionId, FetchPosition> {
+        let (behind, before) = match self.named_last {
+            Some(last) => (wanted.range((Bound::Excluded(last), Bound::Unbounded)), Some(wanted.range(..=last))),
+            None => (wanted.range(..), None),
+        };
+        let changed = behind.chain(before.into_iter().flatten()).filter(|(id, p)| self.sent.get(id) != Some(p));
+        let changed: Vec<_> = changed.take(CHANGES_MAX).map(|(id, position)| (*id, *position)).collect();
+        self.named_last = changed.last().filter(|_| changed.len() == CHANGES_MAX).map(|(id, _)| *id);
+        changed.into_iter().collect()
+    }
+
     /// The leader answered under this session id.
     pub(super) fn answered(&mut self, id: i32) {
         if id == 0 {
             // The leader keeps no session: the next request is a full one again.
-            *self = Self::default();
+            *self = Self { named_last: self.named_last, ..Self::default() };
             return;
         }
         self.id = id;
@@ -170,5 +193,24 @@ mod tests {
         assert_eq!(next(&mut session, &[(0, 6), (2, 0)]), (2, vec![(2, 0)], vec![1]));
         session.reset();
         assert_eq!(next(&mut session, &[(0, 6)]), (0, vec![(0, 6)], vec![]));
+    }
+
+    #[test]
+    fn very_many_partitions_take_several_requests_with_a_session_and_without() {
+        let count = i32::try_from(CHANGES_MAX).unwrap() * 2 + 5;
+        let all: Vec<(i32, i64)> = (0..count).map(|index| (index, 7)).collect();
+        for id in [99, 0] {
+            let mut session = Session::default();
+            let mut named = Vec::new();
+            for _ in 0..3 {
+                let (_, some, _) = next(&mut session, &all);
+                assert!(some.len() <= CHANGES_MAX);
+                session.answered(id);
+                named.extend(some);
+            }
+            named.sort_unstable();
+            named.dedup();
+            assert_eq!(named, all, "session {id}");
+        }
     }
 }
