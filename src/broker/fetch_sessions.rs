@@ -1,7 +1,7 @@
 //! Incremental fetch sessions (KIP-227): what a client has asked for stays here, so that it sends changes only and is
 //! sent changes only.
 //!
-//! Called by `api/fetch.rs`. Invariants: at most `slots` sessions; a session that is lost costs its client one full
+//! Called by `api/fetch.rs`. Invariants: at most `slots` sessions, of a bounded number of partitions together; a session that is lost costs its client one full
 //! fetch, never records; a session advances only by the request whose epoch it expects.
 
 use std::collections::HashMap;
@@ -16,6 +16,9 @@ use session::Session;
 
 /// A session that was idle for this long makes room for any other; one that exists for this long, for a larger one.
 const EVICTION_SPAN: Duration = Duration::from_secs(120);
+/// What the sessions of all clients hold together; each partition takes half a kilobyte or so while it is read. Those
+/// of followers are bounded by the replicas there are.
+const CLIENT_PARTITIONS_MAX: usize = 1 << 18;
 /// The epoch of a request that begins a session.
 const INITIAL_EPOCH: i32 = 0;
 /// The epoch of a request without a session, which closes the one it names.
@@ -132,6 +135,7 @@ pub struct ClosedFetch {
 #[derive(Debug)]
 pub struct FetchSessions {
     slots: usize,
+    client_partitions_max: usize,
     /// Guards the table; held for one look-up or one insertion, which walks the table only when it is full. Each
     /// session has a lock of its own, held while its partitions are walked.
     table: Mutex<HashMap<i32, Entry>>,
@@ -161,7 +165,11 @@ impl FetchSessions {
     /// No sessions yet, and never more than `slots`.
     #[must_use]
     pub fn new(slots: usize) -> Self {
-        Self { slots, table: Mutex::default() }
+        Self::bounded(slots, CLIENT_PARTITIONS_MAX)
+    }
+
+    fn bounded(slots: usize, client_partitions_max: usize) -> Self {
+        Self { slots, client_partitions_max, table: Mutex::default() }
     }
 
     /// Says what a request reads.
@@ -201,6 +209,10 @@ impl FetchSessions {
             entry.used = now;
             entry.partitions = partitions;
         }
+        if !request.is_follower && client_partitions(&table) > self.client_partitions_max {
+            table.remove(&request.id);
+            return Err(SessionError::NotFound);
+        }
         Ok(OpenFetch { reads, kind: Kind::Going { id: request.id, session } })
     }
 
@@ -229,6 +241,9 @@ impl FetchSessions {
     ) -> i32 {
         let mut table = lock(&self.table);
         let partitions = told.len();
+        if !is_follower && client_partitions(&table) + partitions > self.client_partitions_max {
+            return NO_SESSION;
+        }
         if table.len() >= self.slots && !make_room(&mut table, (is_follower, partitions), now) {
             return NO_SESSION;
         }
@@ -237,6 +252,10 @@ impl FetchSessions {
         table.insert(id, Entry { session, is_follower, partitions, created: now, used: now });
         id
     }
+}
+
+fn client_partitions(table: &HashMap<i32, Entry>) -> usize {
+    table.values().filter(|entry| !entry.is_follower).map(|entry| entry.partitions).sum()
 }
 
 /// Drops one session for a new one of that worth: the one idle for long, else the least worth among those that the

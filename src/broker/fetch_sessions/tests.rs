@@ -172,3 +172,16 @@ fn an_id_in_use_is_not_given_again() {
     assert_eq!(begin(&sessions, request(0, 0, &[0]), at(0), last), i32::MAX);
     assert_eq!(begin(&sessions, request(0, 0, &[0]), at(0), last), 1);
 }
+
+#[test]
+fn the_sessions_of_clients_hold_a_bounded_number_of_partitions_together() {
+    let sessions = FetchSessions::bounded(10, 5);
+    let first = begin(&sessions, request(0, 0, &[0, 1, 2]), at(0), 1);
+    assert_ne!(first, 0);
+    assert_eq!(begin(&sessions, request(0, 0, &[0, 1, 2]), at(0), 2), 0, "it would be one too many");
+    let follower = SessionRequest { is_follower: true, ..request(0, 0, &[0, 1, 2]) };
+    assert_ne!(begin(&sessions, follower, at(0), 3), 0, "followers are bounded by their replicas");
+    let grown = sessions.open(request(first, 1, &[3, 4, 5]), at(0));
+    assert_eq!(grown.err(), Some(SessionError::NotFound));
+    assert_ne!(begin(&sessions, request(0, 0, &[0, 1, 2]), at(0), 4), 0, "the one that grew has made room");
+}
