@@ -147,6 +147,9 @@ impl<'a> TopicNamed<'a> {
     }
 }
 
+/// How many partitions one request has looked up at a time; each look-up is an event and a ticket.
+pub(super) const LOOK_UPS_AT_ONCE: usize = 256;
+
 /// A partition of a topic, if it exists.
 pub(super) fn find_partition(image: &Image, topic: TopicId, index: i32) -> Result<PartitionId, ErrorCode> {
     let partition = PartitionId { topic, index: PartitionIndex::new(index) };

@@ -4,6 +4,7 @@
 //! closed and a line says why, once a minute for each cause: whoever sends garbage must not fill the disk with logs,
 //! too. An unsupported version of anything but ApiVersions closes the connection (kafka-compat 2.1).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,15 +14,18 @@ use tracing::warn;
 
 use super::call::{Answering, Call, Caller, answer};
 use super::context::Context;
+use super::heavy::{LIGHT_BODY_BYTES, Turns};
 use super::{ApiOptions, api_versions, row};
 use crate::broker::Broker;
+use crate::codec::DecodeError;
 use crate::protocol::{ApiKey, RequestHeader, split_request};
-use crate::transport::{Handled, OncePerMinute, PendingAnswer, RequestContext, RequestHandler};
+use crate::transport::{Answer, Handled, OncePerMinute, PendingAnswer, RequestContext, RequestHandler};
 
 /// Serves all APIs of a node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     context: Context,
+    turns: Turns,
     lines: Arc<Lines>,
 }
 
@@ -37,7 +41,8 @@ impl Dispatch {
     /// Serves by asking `broker`.
     #[must_use]
     pub fn new(broker: Broker, options: ApiOptions) -> Self {
-        Self { context: Context::new(broker, options), lines: Arc::default() }
+        let turns = Turns::new(options.requests_bytes_max);
+        Self { context: Context::new(broker, options), turns, lines: Arc::default() }
     }
 
     fn call(&self, context: &RequestContext, header: RequestHeader, body: Bytes) -> Call {
@@ -75,13 +80,24 @@ impl RequestHandler for Dispatch {
         let Some(row) = row(key).filter(|row| row.serves(version)) else {
             return self.refuse_version(context, &header);
         };
-        match (row.start)(self.call(context, header, body)) {
+        let size = body.len();
+        let call = self.call(context, header, body);
+        let malformed = Malformed { lines: Arc::clone(&self.lines), peer: context.peer, api: key.name(), version };
+        if key != ApiKey::Produce && size > LIGHT_BODY_BYTES {
+            let turn = self.turns.clone().turn(size);
+            let answer = async move {
+                let _turn = turn.await;
+                match (row.start)(call) {
+                    Ok(answer) => answer.await,
+                    Err(cause) => malformed.tell(&cause),
+                }
+            };
+            return pending(key, answer.boxed());
+        }
+        match (row.start)(call) {
             Ok(answer) => pending(key, answer),
             Err(cause) => {
-                if let Some(suppressed) = self.lines.malformed.permit(Instant::now()) {
-                    let (peer, api) = (context.peer, key.name());
-                    warn!(%peer, api, version, %cause, suppressed, "closing: a request is malformed");
-                }
+                malformed.tell(&cause);
                 Handled::Close
             }
         }
@@ -90,6 +106,24 @@ impl RequestHandler for Dispatch {
     /// Produces of one connection overlap: each is in its shards' inboxes when `handle` returns.
     fn pipelines(&self, frame: &[u8]) -> bool {
         frame.first_chunk().is_some_and(|key| i16::from_be_bytes(*key) == ApiKey::Produce.number())
+    }
+}
+
+/// Where a request came from that cannot be decoded.
+struct Malformed {
+    lines: Arc<Lines>,
+    peer: SocketAddr,
+    api: &'static str,
+    version: i16,
+}
+
+impl Malformed {
+    fn tell(&self, cause: &DecodeError) -> Answer {
+        let Self { lines, peer, api, version } = self;
+        if let Some(suppressed) = lines.malformed.permit(Instant::now()) {
+            warn!(%peer, api, version, %cause, suppressed, "closing: a request is malformed");
+        }
+        Answer::Close
     }
 }
 

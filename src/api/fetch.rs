@@ -25,6 +25,11 @@ const FROM_FOLLOWER_FROM: i16 = 11;
 /// From this version on a replica names itself in a structure of its own.
 const REPLICA_STATE_FROM: i16 = 15;
 
+/// A request that names more than these has its turn (see `heavy`), for which others wait, so that it waits for no
+/// longer than a usual client wants to. Clients with sessions name many partitions once only.
+const LONG_WAIT_PARTITIONS_MAX: usize = 100;
+const LARGE_WAIT_MAX: Duration = Duration::from_millis(500);
+
 /// Serves the request.
 pub(super) fn start(call: Call) -> Result<Answering, DecodeError> {
     let Call { context, caller, correlation_id, body } = call;
@@ -80,7 +85,9 @@ struct Bounds {
 fn bounds(context: &Context, request: &FetchRequest) -> Bounds {
     let bytes_max = size(request.max_bytes).min(context.options().fetch_bytes_max);
     let bytes_min = size(request.min_bytes).min(bytes_max);
-    let wait = millis(request.max_wait_ms).min(context.options().fetch_wait_max);
+    let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let wait_max = if named > LONG_WAIT_PARTITIONS_MAX { LARGE_WAIT_MAX } else { context.options().fetch_wait_max };
+    let wait = millis(request.max_wait_ms).min(wait_max);
     Bounds { bytes_max, bytes_min, wait }
 }
 

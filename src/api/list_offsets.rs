@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 
 use super::call::Caller;
-use super::context::{Context, TopicNamed, find_partition, isolation, known_epoch};
+use super::context::{Context, LOOK_UPS_AT_ONCE, TopicNamed, find_partition, isolation, known_epoch};
 use super::error;
 use crate::broker::Broker;
 use crate::machines::metadata::Image;
@@ -42,20 +42,28 @@ pub(super) async fn list_offsets(context: Context, caller: Caller, request: List
     let twice = named_twice(&request);
     let reader = reader(&request);
     let mut refused = BTreeSet::new();
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.into_iter().filter_map(|asked| {
-            let place = (topic.name.clone(), asked.partition_index);
-            let is_twice = twice.contains(&place);
-            if is_twice && !refused.insert(place) {
-                return None;
+    let mut topics = Vec::with_capacity(request.topics.len());
+    let mut look_ups = Vec::new();
+    for (place, topic) in request.topics.into_iter().enumerate() {
+        for asked in topic.partitions {
+            let named = (topic.name.clone(), asked.partition_index);
+            let is_twice = twice.contains(&named);
+            if is_twice && !refused.insert(named) {
+                continue;
             }
             let found = if is_twice { Err(ErrorCode::InvalidRequest) } else { find(&image, &topic.name, &asked) };
-            Some(partition(context.broker(), reader, caller.version, found, asked))
-        });
-        let (name, partitions) = (topic.name.clone(), join_all(partitions.collect::<Vec<_>>()));
-        async move { ListOffsetsTopicResponse { name, partitions: partitions.await } }
-    });
-    let topics = join_all(topics.collect::<Vec<_>>()).await;
+            look_ups.push((place, found, asked));
+        }
+        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions: Vec::new() });
+    }
+    let (broker, version) = (context.broker(), caller.version);
+    let answers = look_ups
+        .into_iter()
+        .map(|(place, found, asked)| async move { (place, partition(broker, reader, version, found, asked).await) });
+    let mut answers = std::pin::pin!(stream::iter(answers).buffered(LOOK_UPS_AT_ONCE));
+    while let Some((place, answer)) = answers.next().await {
+        topics[place].partitions.push(answer);
+    }
     ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
 }
 

@@ -7,6 +7,7 @@
 mod options;
 mod context;
 mod dispatch;
+mod heavy;
 mod call;
 mod error;
 

@@ -2,10 +2,10 @@
 //!
 //! Invariant: an epoch that is not known is no error; it has no end.
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 
 use super::call::Caller;
-use super::context::{Context, TopicNamed, find_partition, known_epoch};
+use super::context::{Context, LOOK_UPS_AT_ONCE, TopicNamed, find_partition, known_epoch};
 use super::error;
 use crate::broker::Broker;
 use crate::model::{LeaderEpoch, PartitionId};
@@ -25,11 +25,11 @@ pub(super) async fn offset_for_leader_epoch(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = TopicNamed::Name(&topic.topic).find(&image).map(|found| found.id);
-        let partitions = topic.partitions.iter().map(|asked| {
+        let partitions = topic.partitions.into_iter().map(|asked| {
             let partition = found.and_then(|topic| find_partition(&image, topic, asked.partition));
             end(context.broker(), partition, asked)
         });
-        let partitions = join_all(partitions.collect::<Vec<_>>()).await;
+        let partitions = stream::iter(partitions).buffered(LOOK_UPS_AT_ONCE).collect().await;
         topics.push(OffsetForLeaderTopicResult { topic: topic.topic, partitions });
     }
     OffsetForLeaderEpochResponse { topics, ..OffsetForLeaderEpochResponse::default() }
@@ -38,7 +38,7 @@ pub(super) async fn offset_for_leader_epoch(
 async fn end(
     broker: &Broker,
     partition: Result<PartitionId, ErrorCode>,
-    asked: &OffsetForLeaderPartition,
+    asked: OffsetForLeaderPartition,
 ) -> EpochEndOffset {
     let response = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
     let partition = match partition {

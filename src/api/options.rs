@@ -19,6 +19,8 @@ pub struct ApiOptions {
     pub fetch_wait_max: Duration,
     /// `max.incremental.fetch.session.cache.slots`
     pub fetch_sessions_max: usize,
+    /// `queued.max.request.bytes`: what large requests may take, decoded and served.
+    pub requests_bytes_max: usize,
     /// `max.request.partition.size.limit`
     pub described_partitions_max: i32,
     /// The longest that a change of topics waits for a controller, whatever the client asks for.
@@ -36,6 +38,7 @@ impl Default for ApiOptions {
             fetch_bytes_max: 57_671_680,
             fetch_wait_max: Duration::from_secs(300),
             fetch_sessions_max: 1_000,
+            requests_bytes_max: 256 << 20,
             described_partitions_max: 2_000,
             change_wait_max: Duration::from_secs(300),
             broker_configs: Vec::new(),

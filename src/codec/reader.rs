@@ -7,9 +7,9 @@ use bytes::{Buf, Bytes};
 use super::DecodeError;
 
 /// The array elements that all arrays of one request may have together. A request of 100 MiB could otherwise ask for
-/// gigabytes of small structs (reliability P2). Each may cost a kilobyte until it is answered; a follower asks its leader
-/// for some ten thousands of partitions at once.
-pub const ELEMENTS_MAX: usize = 1 << 17;
+/// gigabytes of small structs (reliability P2). Each may cost a kilobyte until it is answered; a follower names 16,384 of
+/// its partitions at once.
+pub const ELEMENTS_MAX: usize = 48 << 10;
 
 /// Bytes and the place reached in them.
 #[derive(Debug)]

@@ -89,6 +89,7 @@ pub(super) fn api_options(config: &Config) -> ApiOptions {
         controller_listener: config.listeners.controller.name.clone(),
         fetch_bytes_max: usize::try_from(config.fetch.response_bytes_max).unwrap_or_default(),
         fetch_sessions_max: config.fetch.sessions_max,
+        requests_bytes_max: config.network.requests_inflight_bytes_max,
         broker_configs: broker_configs(config),
         ..ApiOptions::default()
     }

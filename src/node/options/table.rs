@@ -179,7 +179,7 @@ const NETWORK: &[Key] = &[
         "268435456",
         (1_048_576, i64::MAX),
         "The bytes of requests in flight over all connections; at the bound nothing more is read until some are \
-         answered.",
+         answered. What large requests take while they are served is bounded by as much again.",
     ),
     number(
         "max.connections",

@@ -1,0 +1,94 @@
+//! Requests of as many elements as there may be: lawful, and each byte of them costs many.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ottla::codec::ELEMENTS_MAX;
+use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla::protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use tokio::time::timeout;
+
+use crate::node::Node;
+use crate::wire::Client;
+use crate::world::STANDING;
+
+/// What memory may grow by for one of them.
+const GROWTH_MAX: u64 = 64 << 20;
+/// What it may grow by for very many of them at a time: `queued.max.request.bytes`.
+const GROWTH_OF_ALL_MAX: u64 = 256 << 20;
+/// How many clients send one at a time; together they would take gigabytes.
+const CLIENTS: u8 = 40;
+/// A few are taken by what stands around the array.
+const ELEMENTS: usize = ELEMENTS_MAX - 8;
+const ANSWERED_WITHIN: Duration = Duration::from_secs(200);
+
+fn numbers() -> impl Iterator<Item = i32> {
+    0..i32::try_from(ELEMENTS).expect("it fits")
+}
+
+fn fetch() -> FetchRequest {
+    let partition = |partition| FetchPartition { partition, partition_max_bytes: 1, ..FetchPartition::default() };
+    let partitions = numbers().map(partition).collect();
+    let topic = FetchTopic { topic: STANDING[0].0.to_owned(), partitions, ..FetchTopic::default() };
+    FetchRequest { session_epoch: 0, topics: vec![topic], ..FetchRequest::default() }
+}
+
+fn list_offsets() -> ListOffsetsRequest {
+    let asked = |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
+    let topic = ListOffsetsTopic { name: STANDING[0].0.to_owned(), partitions: numbers().map(asked).collect() };
+    ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() }
+}
+
+fn create_topics() -> CreateTopicsRequest {
+    let topic = |number| CreatableTopic {
+        name: format!("many-{number}"),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    CreateTopicsRequest { topics: numbers().map(topic).collect(), timeout_ms: 1000, validate_only: true }
+}
+
+/// A node of its own, as an allocator keeps what it once had, and its memory before the request.
+async fn fresh() -> (Node, Client, u64) {
+    let node = Node::start().await;
+    crate::live::make_world(node.port).await;
+    let client = Client::connect(Ipv4Addr::LOCALHOST, node.port).await.expect("the node listens");
+    let baseline = node.resident();
+    node.forget_peak();
+    (node, client, baseline)
+}
+
+async fn check(node: Node, baseline: u64, what: &str, growth_max: u64) {
+    let growth = node.resident_peak().saturating_sub(baseline);
+    println!("{what}: memory grew by {} KiB", growth >> 10);
+    assert!(growth < growth_max, "{what}: memory grew by {growth}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_the_most_elements_takes_bounded_memory() {
+    let (node, mut client, baseline) = fresh().await;
+    assert_eq!(client.call(2, &list_offsets()).await.expect("an answer").topics[0].partitions.len(), ELEMENTS);
+    check(node, baseline, "ListOffsets", GROWTH_MAX).await;
+    let (node, mut client, baseline) = fresh().await;
+    assert_eq!(client.call(2, &create_topics()).await.expect("an answer").topics.len(), ELEMENTS);
+    check(node, baseline, "CreateTopics", GROWTH_MAX).await;
+    let (node, mut client, baseline) = fresh().await;
+    assert_eq!(client.call(7, &fetch()).await.expect("an answer").responses[0].partitions.len(), ELEMENTS);
+    check(node, baseline, "Fetch", GROWTH_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_of_the_most_elements_are_served_in_turn() {
+    let (node, _, baseline) = fresh().await;
+    let port = node.port;
+    let clients = (0..CLIENTS).map(|number| async move {
+        let mut client = Client::connect(Ipv4Addr::new(127, 0, 2, number), port).await.expect("the node listens");
+        let answer = client.call(7, &fetch()).await.expect("an answer");
+        assert_eq!(answer.responses[0].partitions.len(), ELEMENTS);
+    });
+    timeout(ANSWERED_WITHIN, futures_util::future::join_all(clients)).await.expect("each has its turn");
+    check(node, baseline, "forty fetches", GROWTH_OF_ALL_MAX).await;
+}
