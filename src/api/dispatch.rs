@@ -25,7 +25,9 @@ use crate::transport::{Answer, Handled, OncePerMinute, PendingAnswer, RequestCon
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     context: Context,
+    /// Of clients, and of other brokers: a follower must not wait for what clients ask.
     turns: Turns,
+    broker_turns: Turns,
     lines: Arc<Lines>,
 }
 
@@ -41,8 +43,8 @@ impl Dispatch {
     /// Serves by asking `broker`.
     #[must_use]
     pub fn new(broker: Broker, options: ApiOptions) -> Self {
-        let turns = Turns::new(options.requests_bytes_max);
-        Self { context: Context::new(broker, options), turns, lines: Arc::default() }
+        let (turns, broker_turns) = (Turns::new(options.requests_bytes_max), Turns::new(options.requests_bytes_max));
+        Self { context: Context::new(broker, options), turns, broker_turns, lines: Arc::default() }
     }
 
     fn call(&self, context: &RequestContext, header: RequestHeader, body: Bytes) -> Call {
@@ -84,7 +86,9 @@ impl RequestHandler for Dispatch {
         let call = self.call(context, header, body);
         let malformed = Malformed { lines: Arc::clone(&self.lines), peer: context.peer, api: key.name(), version };
         if key != ApiKey::Produce && size > LIGHT_BODY_BYTES {
-            let turn = self.turns.clone().turn(size);
+            let is_broker = *context.listener == *self.context.broker().options().inter_broker_listener;
+            let turns = if is_broker { &self.broker_turns } else { &self.turns };
+            let turn = turns.clone().turn(size);
             let answer = async move {
                 let _turn = turn.await;
                 match (row.start)(call) {
