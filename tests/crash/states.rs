@@ -13,11 +13,14 @@ use ottla::testing::{CrashPoint, SimulatedFiles};
 
 use crate::model::{Phase, Seen};
 
-/// Up to how many ways the waiting operations can end all of them are tried, else a sample.
-const EXHAUSTIVE_MAX: usize = 1024;
-const SAMPLE: usize = 64;
-/// One state in so many is also crashed during its recovery, and worked with.
+/// Up to how many ways the waiting operations can end all of them are tried, else a sample. That is all of most traces;
+/// a few points of the longest have up to half a million, which `CRASH_ALL=1` tries, too.
+const EXHAUSTIVE_MAX: usize = 1 << 16;
+const SAMPLE: usize = 1 << 12;
+/// One state in so many is also crashed during its recovery, and worked with: of a point's first, and of all further.
 const DEEP_EVERY: usize = 41;
+const DEEP_EVERY_LATER: usize = 997;
+const FIRST: usize = 1024;
 
 #[derive(Debug)]
 struct FixedSeed;
@@ -59,10 +62,12 @@ pub(crate) fn open(files: &SimulatedFiles) -> (DataDir, Log) {
 pub(crate) fn check(name: &str, number: usize, point: &CrashPoint, phase: &Phase) -> usize {
     let ways = point.ways();
     let mut count = 0;
-    for ends in choices(&ways, EXHAUSTIVE_MAX, SAMPLE, number) {
+    let exhaustive_max = if std::env::var_os("CRASH_ALL").is_some() { usize::MAX } else { EXHAUSTIVE_MAX };
+    for (i, ends) in choices(&ways, exhaustive_max, SAMPLE, number).enumerate() {
+        let is_deep = i % if i < FIRST { DEEP_EVERY } else { DEEP_EVERY_LATER } == 0;
         let context = || format!("{name}, crash point {number}, operations end {ends:?} of {ways:?}");
         let files = point.after(&ends);
-        let seen = std::panic::catch_unwind(|| check_one(&files, phase, count % DEEP_EVERY == 0));
+        let seen = std::panic::catch_unwind(|| check_one(&files, phase, is_deep));
         match seen {
             Ok(Ok(states)) => count += states,
             Ok(Err(objection)) => panic!("{}: {objection}", context()),
@@ -195,17 +200,20 @@ pub(crate) fn look(log: &Log) -> Seen {
 }
 
 /// All combinations of ways, or a sample that holds the extremes.
-fn choices(ways: &[usize], exhaustive_max: usize, sample: usize, seed: usize) -> Vec<Vec<usize>> {
+fn choices(
+    ways: &[usize],
+    exhaustive_max: usize,
+    sample: usize,
+    seed: usize,
+) -> Box<dyn Iterator<Item = Vec<usize>> + '_> {
     let product = ways.iter().try_fold(1_usize, |product, n| product.checked_mul(*n).filter(|p| *p <= exhaustive_max));
     if let Some(product) = product {
-        return (0..product).map(|i| digits(ways, u64::try_from(i).unwrap())).collect();
+        return Box::new((0..product).map(|i| digits(ways, u64::try_from(i).unwrap())));
     }
     let mut random = crate::trace::Random::new(u64::try_from(seed).unwrap());
-    let mut all = vec![vec![0; ways.len()], vec![1; ways.len()]];
-    while all.len() < sample {
-        all.push(ways.iter().map(|n| usize::try_from(random.next()).unwrap() % n).collect());
-    }
-    all
+    let extremes = [vec![0; ways.len()], vec![1; ways.len()]];
+    let drawn = move |_| ways.iter().map(|n| usize::try_from(random.next()).unwrap() % n).collect();
+    Box::new(extremes.into_iter().chain((2..sample).map(drawn)))
 }
 
 fn digits(ways: &[usize], mut number: u64) -> Vec<usize> {
