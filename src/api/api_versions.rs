@@ -38,7 +38,7 @@ pub(super) async fn api_versions(context: Context, caller: Caller, request: ApiV
     ApiVersionsResponse {
         api_keys: TABLE.iter().map(version).collect(),
         supported_features: supported_features(caller.version),
-        // From 0 on: below it clients take the features as unknown (kafka-compat 1).
+        // From 0 on: below it clients take the features as unknown.
         finalized_features_epoch: i64::try_from(image.last_accepted().get()).unwrap_or(i64::MAX),
         finalized_features: finalized.collect(),
         ..ApiVersionsResponse::default()

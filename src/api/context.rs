@@ -15,7 +15,7 @@ use crate::partition::ConsumerIsolation;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::leader_hint::{LeaderIdAndEpoch, NodeEndpoint};
 
-/// What `authorized operations` say without an authorizer: all that a cluster has (kafka-compat 9.2).
+/// What `authorized operations` say without an authorizer: all that a cluster has.
 pub(super) const CLUSTER_OPERATIONS: i32 = 8_096;
 /// All that a topic has.
 pub(super) const TOPIC_OPERATIONS: i32 = 3_576;
@@ -92,7 +92,7 @@ impl Context {
         TopicId::new(self.cluster().seed.uuid())
     }
 
-    /// Any broker that is alive: each forwards what only the controller does (kafka-compat 2.1). -1 when none is.
+    /// Any broker that is alive: each forwards what only the controller does. -1 when none is.
     pub(super) fn any_broker(&self, image: &Image) -> i32 {
         let alive: Vec<NodeId> = image.brokers().iter().filter(|b| !b.is_fenced()).map(|b| b.node).collect();
         let count = u64::try_from(alive.len()).expect("a count fits in 64 bits");

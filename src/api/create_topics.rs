@@ -1,4 +1,4 @@
-//! CreateTopics: the controller decides, this file translates (kafka-compat 2.5).
+//! CreateTopics: the controller decides, this file translates.
 //!
 //! Invariant: every topic of the request is answered once, in its order; when this answers, this node knows what was
 //! made.

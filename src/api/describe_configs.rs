@@ -1,4 +1,4 @@
-//! DescribeConfigs: configurations of topics and of this broker, and where each comes from (kafka-compat 8.4).
+//! DescribeConfigs: configurations of topics and of this broker, and where each comes from.
 //!
 //! Invariant: the value told is the one in force, and the first of its synonyms gives it.
 
@@ -16,7 +16,7 @@ use crate::protocol::messages::describe_configs::{
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-/// Resource types (kafka-compat 8.3).
+/// Resource types.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;

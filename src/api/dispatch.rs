@@ -2,7 +2,7 @@
 //!
 //! Called by the transport for every frame of every connection. Invariant: a frame is answered, or its connection is
 //! closed and a line says why, once a minute for each cause: whoever sends garbage must not fill the disk with logs,
-//! too. An unsupported version of anything but ApiVersions closes the connection (kafka-compat 2.1).
+//! too. An unsupported version of anything but ApiVersions closes the connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::partition::{AppendRefusal, ListRefusal, ReadRefusal};
 use crate::protocol::ErrorCode;
 use crate::records::Refusal;
 
-/// A batch that is not taken (kafka-compat 3.2).
+/// A batch that is not taken.
 pub(super) fn of_batch(refusal: &Refusal) -> ErrorCode {
     match refusal {
         // Kafka knows the formats before v2 and refuses them; of a later one it cannot tell what it is.

@@ -1,4 +1,4 @@
-//! Fetch: read batches, as a consumer or as a replica (kafka-compat 2.3).
+//! Fetch: read batches, as a consumer or as a replica.
 //!
 //! Invariant: a fetch that cannot give all it was asked for says so per partition; only its session fails it whole.
 

@@ -1,4 +1,4 @@
-//! InitProducerId: an id for an idempotent producer (kafka-compat 2.4).
+//! InitProducerId: an id for an idempotent producer.
 //!
 //! Invariant: an id is given to one producer only.
 

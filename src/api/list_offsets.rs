@@ -1,4 +1,4 @@
-//! ListOffsets: the offset of a timestamp, or of one of the special timestamps (kafka-compat 2.4, 2.5).
+//! ListOffsets: the offset of a timestamp, or of one of the special timestamps.
 //!
 //! Invariant: every partition is answered by itself and once; one that is named twice is refused.
 

@@ -1,4 +1,4 @@
-//! Metadata: brokers, topics and their leaders (kafka-compat 2.5).
+//! Metadata: brokers, topics and their leaders.
 //!
 //! Invariant: what is answered comes from one image, but for topics that the request itself has created.
 

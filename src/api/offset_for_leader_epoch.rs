@@ -1,4 +1,4 @@
-//! OffsetForLeaderEpoch: where a leader epoch ends, so that a reader sees that a log was cut (kafka-compat 2.5).
+//! OffsetForLeaderEpoch: where a leader epoch ends, so that a reader sees that a log was cut.
 //!
 //! Invariant: an epoch that is not known is no error; it has no end.
 

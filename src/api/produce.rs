@@ -1,4 +1,4 @@
-//! Produce: append batches (kafka-compat 3.2).
+//! Produce: append batches.
 //!
 //! Invariant: when `start` returns, every batch that passed its checks is in its shard's inbox, so that the produces
 //! of a connection keep their order though they overlap.

@@ -2,7 +2,7 @@
 //!
 //! Called by the shard threads; answers into their inboxes.
 //! Invariant: an order is answered after its sync has returned, never before; a failed sync is told to every shard of
-//! the directory and never tried again (decision 7).
+//! the directory and never tried again (ADR 7).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};

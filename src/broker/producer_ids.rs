@@ -1,6 +1,6 @@
 //! Producer ids for idempotent producers, from blocks that the controller gives out.
 //!
-//! Invariant: an id is given once; what is left of a block at a restart is lost (D7 of reliability.md).
+//! Invariant: an id is given once; what is left of a block at a restart is lost.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

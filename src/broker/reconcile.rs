@@ -1,7 +1,7 @@
 //! From images to orders: what this broker should be for each partition, told to the shards.
 //!
 //! Invariant: no order leaves before the registration of *this* process has applied: a broker that acted on an image
-//! from before its restart could append to a log whose unsynced tail is gone (safety.md, test 1). Orders are levels:
+//! from before its restart could append to a log whose unsynced tail is gone. Orders are levels:
 //! after any gap, what is told again is only repeated. A topic's orders leave after the shards have let go of an earlier
 //! topic of its name.
 

@@ -1,7 +1,7 @@
 //! Topic configurations as the shards, the produce checks and the controller want them.
 //!
 //! Invariant: precedence is topic override, then cluster-wide override, then this node's configuration, then the
-//! built-in default (kafka-compat 8.3).
+//! built-in default.
 
 use std::time::Duration;
 

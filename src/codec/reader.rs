@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use super::DecodeError;
 
 /// The array elements that all arrays of one request may have together. A request of 100 MiB could otherwise ask for
-/// gigabytes of small structs (reliability P2). Each may cost a kilobyte until it is answered; a follower names 16,384 of
+/// gigabytes of small structs. Each may cost a kilobyte until it is answered; a follower names 16,384 of
 /// its partitions at once.
 pub const ELEMENTS_MAX: usize = 48 << 10;
 
@@ -141,7 +141,7 @@ impl Reader {
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// Notes that an array of `count` elements follows, each of at least `size_min` bytes (reliability P1, P2).
+    /// Notes that an array of `count` elements follows, each of at least `size_min` bytes.
     ///
     /// # Errors
     /// When the remaining bytes cannot hold them, or the message has had its share of elements.
@@ -154,7 +154,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Ends the reading (reliability N14).
+    /// Ends the reading.
     ///
     /// # Errors
     /// When bytes remain.
@@ -166,7 +166,7 @@ impl Reader {
     }
 
     /// Seven bits a byte, least significant first. Kafka takes padded forms, too; no client writes them and a value
-    /// with two encodings is a gift to smugglers (reliability P4).
+    /// with two encodings is a gift to smugglers.
     fn base128(&mut self, bytes_max: u32) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for index in 0..bytes_max {

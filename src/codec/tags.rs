@@ -1,7 +1,6 @@
 //! Tagged fields (KIP-482): optional fields at the end of each struct of a flexible version.
 //!
-//! Invariant: tags rise strictly, on the way out and on the way in; a field's value fills its size exactly
-//! (reliability N12).
+//! Invariant: tags rise strictly, on the way out and on the way in; a field's value fills its size exactly.
 
 use super::{DecodeError, Form, Reader, Wire, Writer};
 

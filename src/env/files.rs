@@ -122,7 +122,7 @@ pub trait Files: Send + Sync + Debug {
     /// What the system said.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes all `items`, which lie below `root`, durable: few of them side by side, many by one sync of the whole
-    /// file system (decision 7). Call it once with no items before the first write below `root`: the system reports
+    /// file system (ADR 7). Call it once with no items before the first write below `root`: the system reports
     /// lost writes per descriptor, so the one that will be asked must be older than the writes.
     ///
     /// # Errors

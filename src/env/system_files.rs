@@ -13,8 +13,8 @@ use rustix::io::ReadWriteFlags;
 
 use super::files::{Entry, File, FileLock, Files, OpenMode, SyncItem};
 
-/// Up to how many items are synced one by one; above, one `syncfs` is cheaper (reliability 4.1: 16 files take 1.5 ms
-/// side by side, 0.64 ms by `syncfs`).
+/// Up to how many items are synced one by one; above, one `syncfs` is cheaper: 16 files take 1.5 ms
+/// side by side, 0.64 ms by `syncfs`.
 const ITEMS_SINGLY_MAX: usize = 8;
 /// How many parts one `pwritev` takes; Linux's `IOV_MAX`.
 const PARTS_MAX: usize = 1024;

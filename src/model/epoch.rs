@@ -120,7 +120,7 @@ impl EpochHistory {
     }
 
     /// The answer to OffsetForLeaderEpoch for a log that ends at `end`: the largest epoch not above the asked one and
-    /// where it ends (kafka-compat 2.5). `None` when the epoch is newer than any, or none is known.
+    /// where it ends. `None` when the epoch is newer than any, or none is known.
     #[must_use]
     pub fn end_of(&self, asked: LeaderEpoch, end: Offset) -> Option<EpochStart> {
         let latest = self.latest()?;

@@ -1,6 +1,6 @@
-//! The table of all topic configurations (kafka-compat 8.1), and ours: `flush.mode`.
+//! The table of all topic configurations, and ours: `flush.mode`.
 //!
-//! Invariant: sorted by name. Kafka's defaults, but for `min.insync.replicas` (decision 16).
+//! Invariant: sorted by name. Kafka's defaults, but for `min.insync.replicas`.
 
 use super::topic_config::{ConfigKind, TopicConfigDefinition};
 

@@ -37,7 +37,7 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// `flush.mode`: when an append counts (decision 7).
+/// `flush.mode`: when an append counts (ADR 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushMode {
     /// Once it is flushed on every in-sync replica.

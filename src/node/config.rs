@@ -287,7 +287,7 @@ impl Config {
         self.check_order()
     }
 
-    /// The cross checks of kafka-compat 8.2, and those of our own times.
+    /// Kafka's cross checks, and those of our own times.
     fn check_order(&self) -> Result<(), ConfigError> {
         let pairs = [
             ("broker.heartbeat.interval.ms", 2, "broker.session.timeout.ms"),

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit of open descriptors to the hard one, which needs no privilege; returns what it is then.
-/// A container then needs no `ulimits` (decision 13).
+/// A container then needs no `ulimits`.
 #[must_use]
 pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);

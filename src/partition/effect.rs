@@ -44,7 +44,7 @@ pub enum Effect {
     Opened(OpenedPartition),
     /// A log is corrupt or cannot be opened: to be named at registration and in heartbeats (rule S3).
     Broken(BrokenPartition),
-    /// The directory failed: nothing more may be acknowledged from it (decision 7).
+    /// The directory failed: nothing more may be acknowledged from it (ADR 7).
     Fatal {
         /// What the system said.
         cause: FatalCause,
@@ -288,7 +288,7 @@ pub enum ReadRefusal {
     /// No such partition here.
     #[error("no such partition here")]
     UnknownPartition,
-    /// This broker does not lead it, or the follower is not the registered one (kafka-compat 5.2).
+    /// This broker does not lead it, or the follower is not the registered one.
     #[error("this broker does not lead the partition")]
     NotLeader,
     /// The reader knows an older leader epoch.
@@ -388,7 +388,7 @@ pub struct FetchPosition {
     pub leader_epoch: LeaderEpoch,
     /// Counts the positions of this partition, so that no answer is taken for another's (rule R5).
     pub number: u64,
-    /// The end of this copy, all of it flushed (decision 7, rule S1).
+    /// The end of this copy, all of it flushed (ADR 7, rule S1).
     pub offset: Offset,
     /// The epoch of its last record (rule R3).
     pub last_fetched_epoch: Option<LeaderEpoch>,

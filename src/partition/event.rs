@@ -148,7 +148,7 @@ pub enum Event {
 /// When a write counts as durable (`flush.mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum FlushMode {
-    /// When it is synced (decision 7).
+    /// When it is synced (ADR 7).
     #[default]
     Durable,
     /// When it is in the page cache, as in Kafka.
@@ -253,7 +253,7 @@ pub enum ConsumerIsolation {
 pub struct ReadRequest {
     /// The partition.
     pub partition: PartitionId,
-    /// From where; for a follower its flushed end, and so its durability ack (decision 7).
+    /// From where; for a follower its flushed end, and so its durability ack (ADR 7).
     pub offset: Offset,
     /// The leader epoch that the reader knows.
     pub leader_epoch: Option<LeaderEpoch>,

@@ -132,7 +132,7 @@ impl Replica {
         }
         let (start, end) = (log.start(), log.end());
         let out_of_range = ReadRefusal::OutOfRange { start, end };
-        // Below the start first, then where the logs part (kafka-compat 5.3).
+        // Below the start first, then where the logs part.
         if fetch.offset < start {
             return Err(out_of_range);
         }
@@ -153,7 +153,7 @@ impl Replica {
             }
             self.deliver(effects, turn.effects);
         }
-        // To the end of the log, before the leader's own flush (decision 7).
+        // To the end of the log, before the leader's own flush (ADR 7).
         self.plan(part, Line::LogEnd, end, turn)
     }
 

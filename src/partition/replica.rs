@@ -28,7 +28,7 @@ pub(super) struct Turn<'a> {
 /// What this broker is for a partition.
 #[derive(Debug)]
 pub(super) enum Role {
-    /// Opened, without an order yet: it neither leads nor follows (safety.md, test 1).
+    /// Opened, without an order yet: it neither leads nor follows.
     Idle,
     Leader(Box<Leader>),
     Follower(Follower),

@@ -44,7 +44,7 @@ pub struct ShardOptions {
 }
 
 impl ShardOptions {
-    /// The defaults (decision 6, kafka-compat 8.2).
+    /// The defaults.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
         Self {
@@ -357,7 +357,7 @@ impl Shard {
         }
     }
 
-    /// Nothing of the directory is acknowledged from here on (decision 7); whoever waits is told.
+    /// Nothing of the directory is acknowledged from here on (ADR 7); whoever waits is told.
     fn fail(&mut self, out: &mut Vec<Effect>) {
         if std::mem::replace(&mut self.failed, true) {
             return;

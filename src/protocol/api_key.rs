@@ -1,4 +1,4 @@
-//! The APIs of Kafka 4.3 and what their numbers alone decide: the versions of the headers (kafka-compat 2.4).
+//! The APIs of Kafka 4.3 and what their numbers alone decide: the versions of the headers.
 //!
 //! Which of them this broker serves, and in which versions, is the table of `api`, not this one.
 //!

@@ -1,4 +1,4 @@
-//! The error codes of the Kafka protocol (kafka-compat, appendix B).
+//! The error codes of the Kafka protocol.
 //!
 //! `api` and `admin` map failures of the domain to these; nothing below them knows a code.
 //!

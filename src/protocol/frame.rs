@@ -1,4 +1,4 @@
-//! Frames: a size of four bytes, then that many bytes (kafka-compat 2.1).
+//! Frames: a size of four bytes, then that many bytes.
 //!
 //! Invariant: nothing is reserved for a size that was not checked.
 
@@ -40,7 +40,7 @@ pub enum FrameError {
     LooksLikeHttp,
 }
 
-/// Reads the size of a frame (reliability N1, N2).
+/// Reads the size of a frame.
 ///
 /// # Errors
 /// When it is not positive or above `size_max`.

@@ -1,4 +1,4 @@
-//! Headers of requests (versions 1 and 2) and of responses (0 and 1), kafka-compat 2.1.
+//! Headers of requests (versions 1 and 2) and of responses (0 and 1).
 //!
 //! Invariant: which header a version has is read from `ApiKey` and nowhere else.
 
@@ -46,7 +46,7 @@ pub enum HeaderError {
 /// Cuts a request into its header and its body. The version may be one that is not supported: the body is not read.
 ///
 /// # Errors
-/// When there is no header to read (reliability N11, N12).
+/// When there is no header to read.
 pub fn split_request(frame: Bytes) -> Result<(RequestHeader, Bytes), HeaderError> {
     let mut reader = Reader::new(frame);
     let key = reader.i16()?;

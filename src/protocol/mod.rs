@@ -37,7 +37,7 @@ pub trait Response: Message {
 }
 
 /// Reads the body of a request, as `split_request` left it. Bytes behind it are passed over, as Kafka does: librdkafka
-/// 2.16 sends three of them with Metadata 13 (reliability N14).
+/// 2.16 sends three of them with Metadata 13.
 ///
 /// # Errors
 /// When its table lacks the version or the bytes do not begin with a body: the connection must be closed.

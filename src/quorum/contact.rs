@@ -2,8 +2,8 @@
 //!
 //! Written by `network.rs` (answers) and `rpc.rs` (requests); read by the guard, by elections and by `describe`.
 //! Invariants: times are our own clock's, taken before a request was sent, so that an age is never underestimated,
-//! not even by a process that was paused or a core that hangs in an fsync (safety.md test 7: openraft's own figure is
-//! a sample that freezes); an answer counts for the leadership it was given to and no other.
+//! not even by a process that was paused or a core that hangs in an fsync (openraft's own
+//! figure is a sample that freezes); an answer counts for the leadership it was given to and no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 

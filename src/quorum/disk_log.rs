@@ -1,5 +1,5 @@
 //! The quorum's log as a `storage::Log`: one record batch per raft entry, offset = index, epoch = term, value = the
-//! entry's envelope. One format, one recovery, one fuzzer with the partitions (decision 5).
+//! entry's envelope. One format, one recovery, one fuzzer with the partitions.
 //!
 //! Called by the log's owner thread only.
 //! Invariant: batches are consecutive and hold one record each, so that every index is a batch boundary.

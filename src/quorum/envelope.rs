@@ -1,6 +1,6 @@
 //! The frame around everything the quorum stores or sends:
 //! `[magic u8][kind u16][version u16][length u32][body][crc32c u32]`, big-endian, CRC over all before it.
-//! The only file that names bincode (decision 4), which describes nothing of itself: hence kind and version.
+//! The only file that names bincode, which describes nothing of itself: hence kind and version.
 //!
 //! Called by every file of this room that reads or writes bytes.
 //! Invariants: no length is believed before it is compared with the bytes that are there; a kind's layout never

@@ -1,4 +1,4 @@
-//! How a cluster begins, once and only once (rule S9, decision 3c).
+//! How a cluster begins, once and only once (rule S9).
 //!
 //! Run by every node whose log is empty; the answer is given by every node.
 //! Invariants: only the configured voter with the lowest id initialises, and only after all configured voters have

@@ -2,7 +2,7 @@
 //!
 //! One task, started by `start`. It looks whenever openraft has turned, a follower has answered, or time has passed.
 //! Invariants: a leader counts as active only while a majority has followed it within the election timeout, judged by
-//! our own clock (decision 3a, safety.md test 7); the heartbeat interval is ours, because openraft's is its append
+//! our own clock; the heartbeat interval is ours, because openraft's is its append
 //! timeout as well (rule S14) and is stretched by half.
 
 use std::sync::Arc;
@@ -176,7 +176,7 @@ pub(crate) fn leadership(core: &Core, metrics: &Metrics) -> Leadership {
     }
 }
 
-/// A new leader knows what is committed only once an entry of its own term is (decision 3b).
+/// A new leader knows what is committed only once an entry of its own term is.
 fn has_applied_own_entry(metrics: &Metrics) -> bool {
     metrics.vote.committed && metrics.last_applied.is_some_and(|id| id.leader_id == metrics.vote.leader_id)
 }

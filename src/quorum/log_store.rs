@@ -194,7 +194,7 @@ impl RaftLogStorage<Raft> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        // What is purged must not be needed again: the metadata store is made durable first (decision 5); the snapshot
+        // What is purged must not be needed again: the metadata store is made durable first; the snapshot
         // was when it was built.
         if let Some(store) = &self.store {
             store.make_durable().await;

@@ -2,7 +2,7 @@
 //!
 //! Called by `links.rs` (asking) and `rpc.rs` (answering).
 //! Invariant: every request says from whom it is, for whom it is meant, and of which cluster; an identity is (node id,
-//! directory id), never an address (decision 3c).
+//! directory id), never an address.
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! The applied image, materialised in sled, so that a node with very many partitions need not replay history
-//! (decision 5). The only file that names sled.
+//! The applied image, materialised in sled, so that a node with very many partitions need not replay history.
+//! The only file that names sled.
 //!
 //! Fed by the state machine; opened by `start`; asked to become durable before the log is purged.
 //! Invariants: nothing here is needed for safety: a store that does not open, does not verify, or knows what the log
@@ -181,7 +181,7 @@ impl MetadataStore {
     fn carry_out(&mut self, newest: State, durable: bool) -> Result<(), StoreError> {
         unpanicked(|| self.write(newest))??;
         if durable {
-            // sled's flush is sync_file_range on Linux, no fsync (crates.md section 2).
+            // sled's flush is sync_file_range on Linux, no fsync.
             unpanicked(|| self.db.flush())??;
             self.file.sync_data()?;
         }

@@ -70,8 +70,8 @@ pub struct Leadership {
     pub term: Term,
     /// The leader, if one is heard.
     pub leader: Option<NodeId>,
-    /// This node leads, an entry of its own term is applied, and a majority has answered within the election timeout
-    /// (decision 3a). Only then may it act as controller.
+    /// This node leads, an entry of its own term is applied, and a majority has answered within the election timeout.
+    /// Only then may it act as controller.
     pub active: bool,
 }
 

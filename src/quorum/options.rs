@@ -34,7 +34,7 @@ pub struct Voter {
 pub struct QuorumOptions {
     /// This node.
     pub node: NodeId,
-    /// The identity of this node's metadata directory: with the node id it is the raft identity (decision 3c).
+    /// The identity of this node's metadata directory: with the node id it is the raft identity.
     pub directory: DirectoryId,
     /// host:port under which others reach this node's CONTROLLER listener.
     pub address: String,

@@ -1,7 +1,7 @@
 //! How the quorum reaches another node: one request, one answer, within a time. `transport` implements it over its
 //! framed connections, tests over memory.
 //!
-//! Invariant: a call that is dropped or times out never lets its late answer reach a later call (trap 7 of crates.md).
+//! Invariant: a call that is dropped or times out never lets its late answer reach a later call.
 
 use std::time::Duration;
 

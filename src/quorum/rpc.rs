@@ -2,7 +2,7 @@
 //!
 //! Called by `transport`, through `Quorum::handle`, for every quorum frame.
 //! Invariants: a request meant for another cluster or another directory is refused before it is looked at; a voter
-//! whose disk was replaced gets no vote until the quorum has replaced its old identity (decision 3c).
+//! whose disk was replaced gets no vote until the quorum has replaced its old identity.
 
 use std::sync::Arc;
 use std::time::Duration;

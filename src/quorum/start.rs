@@ -131,7 +131,7 @@ fn check_gap(log: LogBounds, state: &State) -> Result<(), StartError> {
 }
 
 /// What is committed here was appended and flushed here first: a log that ends before has lost what it acknowledged,
-/// and whoever acknowledged may not vote (reliability.md 4.5, rule 17).
+/// and whoever acknowledged may not vote.
 fn check_loss(log: LogBounds, snapshot: Option<u64>, committed: Option<LogId>) -> Result<(), StartError> {
     let held = log.end.max(snapshot.map_or(0, |index| index + 1));
     match committed {

@@ -40,7 +40,7 @@ pub(crate) enum Applied {
 /// A member as the membership knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Member {
-    /// Its metadata directory: (node id, directory id) is the raft identity (decision 3c).
+    /// Its metadata directory: (node id, directory id) is the raft identity.
     pub(crate) directory: DirectoryId,
     /// host:port of its CONTROLLER listener when it joined.
     pub(crate) address: String,

@@ -2,7 +2,7 @@
 //!
 //! Called by the log's owner thread, which serialises them with the log's writes, and by `start`.
 //! Invariants: a vote is durable before it is told to anyone; a vote that cannot be read is an error, never "no vote",
-//! because a lost vote may be given twice (reliability.md 4.5, rule 17).
+//! because a lost vote may be given twice.
 
 use std::io;
 use std::path::{Path, PathBuf};

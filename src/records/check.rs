@@ -1,4 +1,4 @@
-//! Checks what a producer sent for one partition, as far as the bytes alone can tell (kafka-compat 3.2, 3.3).
+//! Checks what a producer sent for one partition, as far as the bytes alone can tell.
 //!
 //! Called by `api/produce.rs` on the connection's task, before any shard sees the batch. Invariant: the bytes stay as
 //! they were received unless the topic's settings or the batch's own faults require otherwise; an uncompressed batch

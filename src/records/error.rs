@@ -162,7 +162,7 @@ pub struct RecordFailure {
     pub fault: RecordFault,
 }
 
-/// Why a produced batch is refused (kafka-compat 3.2, in its order).
+/// Why a produced batch is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// There is no whole batch. INVALID_RECORD.

@@ -1,4 +1,4 @@
-//! The 61 bytes at the front of every batch (kafka-compat 3.1).
+//! The 61 bytes at the front of every batch.
 //!
 //! Invariant: `Header::parse` then `Header::encode` gives the same bytes.
 

@@ -1,4 +1,4 @@
-//! Tests of `check`: each rule of kafka-compat 3.2 that the bytes alone can break, in its order, and what becomes of
+//! Tests of `check`: each of Kafka's rules that the bytes alone can break, in its order, and what becomes of
 //! batches that keep them.
 
 use bytes::Bytes;

@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// Appends as follower, byte by byte as the leader has it. The caller has checked the CRCs and that no batch is
-    /// above the epoch of its fetch (decision 6). Nothing of a batch that does not fit is written, but those before it
+    /// above the epoch of its fetch. Nothing of a batch that does not fit is written, but those before it
     /// are.
     ///
     /// # Errors
@@ -203,7 +203,7 @@ impl Log {
         self.end = header.next_offset();
     }
 
-    /// The rules of kafka-compat 4.2.
+    /// Whether the active segment is full, too old, or its indexes cannot take more: Kafka's rules.
     fn roll_is_due(&mut self, first: &Header, last: Offset, bytes: u64, now: Now) -> Result<bool, LogError> {
         let active = *self.active().expect("the first segment is made before");
         if last.since(active.base) > i64::from(i32::MAX) {

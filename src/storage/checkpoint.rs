@@ -1,7 +1,7 @@
 //! Small files that are replaced as a whole: ours with a CRC, and Kafka's text checkpoints.
 //!
 //! Called by `data_dir`, `derive`, and by `quorum` for its vote. Invariant: a reader finds the old or the new content,
-//! never a mix: it is written under another name, synced, renamed, and the directory synced (reliability 4.2 rule 4).
+//! never a mix: it is written under another name, synced, renamed, and the directory synced.
 
 use std::fmt::Write as _;
 use std::io;

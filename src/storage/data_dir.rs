@@ -1,7 +1,7 @@
-//! One entry of `log.dirs`: locked, identified, with its flush log (kafka-compat 4.1, reliability 4.2).
+//! One entry of `log.dirs`: locked, identified, with its flush log.
 //!
 //! Called by `broker` and `node`. Invariant: the boot number of a start is on the disk before anything is sent (rule
-//! S15); the clean marker of the last stop is gone from the disk before any log is opened (reliability 4.4 rule 16).
+//! S15); the clean marker of the last stop is gone from the disk before any log is opened.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use super::segment::Place;
 
-/// Why a batch of an idempotent producer is refused (kafka-compat 3.4).
+/// Why a batch of an idempotent producer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProducerRefusal {
     /// Neither the next sequence nor a known duplicate: OUT_OF_ORDER_SEQUENCE_NUMBER.
@@ -142,7 +142,7 @@ pub enum ReadError {
     Log(#[from] LogError),
 }
 
-/// Bytes below the attested end that are not valid (reliability 4.9 rule 9): never cut off, never served.
+/// Bytes below the attested end that are not valid: never cut off, never served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} is corrupt at byte {} (offset {}), below the attested end {attested}", place.position, place.offset)]
 pub struct Corruption {
@@ -165,7 +165,7 @@ pub enum OpenError {
     Log(#[from] LogError),
 }
 
-/// A sync failed or had failed before: none of the group is durable, and the directory takes no more (decision 7).
+/// A sync failed or had failed before: none of the group is durable, and the directory takes no more (ADR 7).
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
     /// This one failed.

@@ -1,5 +1,4 @@
-//! The flush log of a data directory: makes groups of logs durable, and says up to where each one is (decision 7,
-//! reliability 4.9 rule 9).
+//! The flush log of a data directory: makes groups of logs durable, and says up to where each one is (ADR 7).
 //!
 //! One thread per directory calls `flush`; the owners of logs call `revise` when they truncate. Invariant: a statement
 //! is written only after the sync of what it states, so that one which is read back is true whether or not it was
@@ -92,7 +91,7 @@ struct State {
     unsynced: bool,
     /// When statements must be written and synced; `None` when there are none.
     due: Option<Instant>,
-    /// A sync failed: nothing more is durable here (decision 7).
+    /// A sync failed: nothing more is durable here (ADR 7).
     failed: bool,
 }
 
@@ -157,7 +156,7 @@ impl FlushLog {
     /// Makes every order's end durable, or none.
     ///
     /// # Errors
-    /// A sync failed, now or earlier. It is never retried: the directory is fenced (decision 7).
+    /// A sync failed, now or earlier. It is never retried: the directory is fenced (ADR 7).
     pub fn flush(&self, orders: Vec<FlushOrder>, now: Now) -> Result<Vec<Flushed>, FlushError> {
         let mut items: Vec<SyncItem> = Vec::new();
         let mut wrote = None;
@@ -228,8 +227,8 @@ impl FlushLog {
         incarnation
     }
 
-    /// Lowers what is attested of a log that is about to be cut to this, durably, and starts a new life of it
-    /// (reliability 4.3 rule 11). What was not attested before is not now: it may never have been synced.
+    /// Lowers what is attested of a log that is about to be cut to this, durably, and starts a new life of it.
+    /// What was not attested before is not now: it may never have been synced.
     pub(super) fn lower(&self, partition: PartitionId, to: Attested) -> Result<u64, FlushError> {
         // From here on no order that is under way can attest anything of this log.
         let incarnation = self.enroll(partition);

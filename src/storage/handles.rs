@@ -1,4 +1,4 @@
-//! The open files of a data directory's logs: a bounded number, least recently used out first (decision 14).
+//! The open files of a data directory's logs: a bounded number, least recently used out first.
 //!
 //! Called by `log` and its siblings. Invariant: a file with unflushed writes is held by its log as well (rule S7), so
 //! that putting it out of here never closes the descriptor that wrote it.

@@ -3,11 +3,11 @@
 //! Called by `partition` (one owner per [`Log`]), by `broker` (one [`DataDir`] per `log.dirs` entry and the thread
 //! that flushes its groups) and by `quorum` (a log of its own, see [`Home::alone`]).
 //!
-//! The files and their bytes are Kafka's (kafka-compat 4.1), but for the flush log, which says up to where each log
+//! The files and their bytes are Kafka's, but for the flush log, which says up to where each log
 //! is known to be on the disk. Three rules carry the rest:
 //!
 //! * **Attested.** What the flush log attests is on the disk. Invalid bytes at or above the attested end are a torn
-//!   tail and are cut off; below it they are corruption, reported and never cut or served (reliability 4.9 rule 9).
+//!   tail and are cut off; below it they are corruption, reported and never cut or served.
 //! * **Recovered is not flushed** (rule S1). A log's flushed end starts at the attested end and rises only by a flush
 //!   of this process.
 //! * **Derived state is written behind.** Indexes, epochs and producers are written and synced as of one point of the

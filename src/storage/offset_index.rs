@@ -1,4 +1,4 @@
-//! `.index`: for about every `index.interval.bytes` of log, where one batch stands (kafka-compat 4.1).
+//! `.index`: for about every `index.interval.bytes` of log, where one batch stands.
 //!
 //! Called by `tail` (writes) and `read` (looks up). Invariant: entries rise strictly in offset and position; each names
 //! the *last* offset of a batch and the position of its first byte.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Settings of one log; see kafka-compat 8.1 for each.
+/// Settings of one log, named as Kafka's of topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// `segment.bytes`: a segment holds at most this much.

@@ -1,4 +1,4 @@
-//! `%020d.snapshot`: the producers of a log as of an offset (kafka-compat 4.1).
+//! `%020d.snapshot`: the producers of a log as of an offset.
 //!
 //! Invariant: Kafka's reader takes it, and ours gets back all five batches of a producer (rule S8): Kafka keeps the
 //! last row of an id, so ours has a row for each batch, oldest first.

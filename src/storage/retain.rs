@@ -1,4 +1,4 @@
-//! Which old segments go, and how (kafka-compat 4.5).
+//! Which old segments go, and how.
 //!
 //! Invariant: a segment's files are touched only after a durable statement that the log starts behind them, so that a
 //! segment that is missing at a start is always a loss.

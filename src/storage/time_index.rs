@@ -1,4 +1,4 @@
-//! `.timeindex`: the largest timestamp so far and the batch that brought it (kafka-compat 4.1).
+//! `.timeindex`: the largest timestamp so far and the batch that brought it.
 //!
 //! Called by `tail` (writes), `timestamps` (looks up) and `retain` (a segment's largest). Invariant: entries rise
 //! strictly in timestamp and do not fall in offset; each names the *last* offset of the batch that holds the timestamp.

@@ -1,7 +1,7 @@
 //! Cuts a log's end off, or all of it, durably.
 //!
 //! Invariant: the flush log says so first, durably, so that after a crash in between no byte that is missing was still
-//! attested (reliability 4.3 rule 11); when it returns, log, epochs, indexes and producers agree and are on the disk.
+//! attested; when it returns, log, epochs, indexes and producers agree and are on the disk.
 
 use std::io;
 use std::path::Path;

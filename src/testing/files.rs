@@ -1,4 +1,4 @@
-//! A file system that can lose its power (reliability 4.7).
+//! A file system that can lose its power.
 //!
 //! Each file and directory has a durable image and a cached one; operations wait in a list until a sync of their own
 //! file or directory. A power cut applies any subset of those that wait, a write perhaps only in part, at sectors of
@@ -226,7 +226,7 @@ impl World {
         let (mine, others) = std::mem::take(&mut self.pending).into_iter().partition(|o: &Operation| o.node == node);
         self.pending = others;
         if fails {
-            // Clean, but not durable (reliability 4.1).
+            // Clean, but not durable.
             return Err(io::Error::other("a simulated sync failed"));
         }
         mine.iter().for_each(|operation| apply(&mut self.nodes[node].durable, &operation.change));

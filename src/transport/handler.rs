@@ -98,7 +98,7 @@ pub enum Chunk {
     /// Bytes.
     Bytes(Bytes),
     /// A range of a file. It is read in small pieces while it is sent: a peer that asks for much and takes nothing
-    /// holds no memory (reliability N8).
+    /// holds no memory.
     File(FileRange),
 }
 

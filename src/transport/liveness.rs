@@ -1,4 +1,4 @@
-//! Who is alive, on a path of its own (decision 8).
+//! Who is alive, on a path of its own.
 //!
 //! One thread with its own runtime holds, as a broker, a connection to *every* voter, over which it says who it is and
 //! beats; as a voter, it takes those of the brokers and reports what it sees as events. The same thread accepts on the

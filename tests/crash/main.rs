@@ -1,5 +1,5 @@
 //! Every crash point of short traces, times what the disk may have kept: recovery gives everything acknowledged and
-//! nothing that was not appended, twice the same (reliability 4.7). A few points have too many states for every run;
+//! nothing that was not appended, twice the same. A few points have too many states for every run;
 //! `CRASH_ALL=1 cargo test --release --test crash` tries those, too.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -198,7 +198,7 @@ fn costly(kitchen: &Kitchen, random: &mut Random) -> Attack {
     Attack::Frames { frames: vec![kitchen.produce(lie.records, -1, random)], codes: lie.codes }
 }
 
-/// Many requests before the first answer is read (reliability N9).
+/// Many requests before the first answer is read.
 fn pipeline(kitchen: &Kitchen, random: &mut Random) -> Attack {
     let count = 2 + random.below(60);
     let bulk = if random.chance(2) { kitchen.valid(random).bytes } else { kitchen.valid_harmless(random) };
@@ -209,7 +209,7 @@ fn pipeline(kitchen: &Kitchen, random: &mut Random) -> Attack {
     frames(all)
 }
 
-/// Sessions upon sessions, each of them left behind (reliability P11).
+/// Sessions upon sessions, each of them left behind.
 fn fetch_sessions(kitchen: &Kitchen, random: &mut Random) -> Attack {
     let count = 10 + random.below(20);
     let session = |random: &mut Random| FetchRequest {
@@ -235,7 +235,7 @@ fn huge_fetch(kitchen: &Kitchen, random: &mut Random) -> Attack {
     frames(vec![frame])
 }
 
-/// A wait for what never comes, by somebody who leaves (reliability P8, N7).
+/// A wait for what never comes, by somebody who leaves.
 fn abandoned_poll(kitchen: &Kitchen, random: &mut Random) -> Attack {
     let partition = FetchPartition { partition_max_bytes: 1 << 10, ..FetchPartition::default() };
     let topic =

@@ -1,4 +1,4 @@
-//! Small inputs that claim or become large outputs (reliability B8).
+//! Small inputs that claim or become large outputs.
 //!
 //! Each was made once from the codec's own output, because a repeated member of a stream costs nothing to make.
 

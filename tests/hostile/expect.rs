@@ -1,7 +1,7 @@
 //! What a node must do with a frame: judged by the same decoder, so that every answer of the run is checked.
 //!
 //! A frame that is no request closes the connection; one that is gets its answer, in its version, with its correlation
-//! id (reliability N11 to N14; kafka-compat 2.1).
+//! id.
 
 use bytes::Bytes;
 use ottla::protocol::messages::api_versions::ApiVersionsResponse;

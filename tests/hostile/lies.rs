@@ -1,4 +1,4 @@
-//! Batches that lie, each with the error codes that may answer it (reliability 6.3; kafka-compat 3.2).
+//! Batches that lie, each with the error codes that may answer it.
 //!
 //! Where a CRC stands over what was changed, it is put right: a batch with a wrong CRC is one lie of many.
 

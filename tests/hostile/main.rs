@@ -1,4 +1,4 @@
-//! A live node under a million mutated requests, with a good client beside them (reliability section 6).
+//! A live node under a million mutated requests, with a good client beside them.
 //!
 //! * `draft`, `vocabulary`, `mutate`: requests of every API and version, and what a mutation does to them.
 //! * `batches`, `lies`, `bombs`: what stands in a Produce.

@@ -1,4 +1,4 @@
-//! What a mutation does to a request: blind to it, aimed at its parts, or aimed at its header (reliability 6.1, 6.2).
+//! What a mutation does to a request: blind to it, aimed at its parts, or aimed at its header.
 //!
 //! The size in front is put right afterwards, so that the bytes reach the decoder; lies in the size itself are attacks
 //! on the connection and stand in `streams`.
@@ -195,7 +195,7 @@ fn part_removed(draft: &mut Draft, _: &Draft, random: &mut Random) {
     draft.replace(span.start..span.end, &[]);
 }
 
-/// The same topic or partition many times, and counted: a sound request but for its sense (reliability P6).
+/// The same topic or partition many times, and counted: a sound request but for its sense.
 fn element_repeated(draft: &mut Draft, _: &Draft, random: &mut Random) {
     let Some(element) = draft.any(Role::Element, random) else { return trailing(draft, &draft.clone(), random) };
     let copies = if random.chance(30) { 100 } else { 1 + random.below(3) };
@@ -252,7 +252,7 @@ fn client_id(draft: &mut Draft, _: &Draft, random: &mut Random) {
     }
 }
 
-/// Tagged fields of the header: unknown ones must be skipped, lies must not (reliability N12).
+/// Tagged fields of the header: unknown ones must be skipped, lies must not.
 fn header_tags(draft: &mut Draft, _: &Draft, random: &mut Random) {
     let tags: [&[u8]; 8] = [
         &[1, 5, 1, 0],

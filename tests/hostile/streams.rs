@@ -1,5 +1,4 @@
-//! Attacks on the connection rather than on a request: lies about sizes, other protocols, half of anything
-//! (reliability N1 to N3, N7 to N10).
+//! Attacks on the connection rather than on a request: lies about sizes, other protocols, half of anything.
 
 use crate::attack::{Attack, Kitchen, Then};
 use crate::draft::PREFIX;
@@ -81,7 +80,7 @@ pub(crate) fn out_of_step(kitchen: &Kitchen, random: &mut Random) -> Attack {
     stream(frames.concat(), *random.pick(&[Then::Reset, Then::Close, Then::HalfClose]))
 }
 
-/// Bytes for listeners that speak something else: HTTP with lies inside, frames of nodes, noise (reliability S15).
+/// Bytes for listeners that speak something else: HTTP with lies inside, frames of nodes, noise.
 pub(crate) fn elsewhere(kitchen: &Kitchen, random: &mut Random) -> Attack {
     let known: [&[u8]; 7] = [
         b"GET /v1/topics/%00%2e%2e%2f HTTP/1.1\r\nHost: x\r\n\r\n",

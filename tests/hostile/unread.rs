@@ -1,4 +1,4 @@
-//! Clients that ask for everything and read nothing (reliability N8): Kafka sends files without holding them, so the
+//! Clients that ask for everything and read nothing: Kafka sends files without holding them, so the
 //! answers to such clients must not be held here either.
 
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Plausible and extreme values for the fields of requests, by the names of the fields (reliability P5, P7 to P12).
+//! Plausible and extreme values for the fields of requests, by the names of the fields.
 //!
 //! Waits are short: a test has better things to do than to wait for what it asked for.
 

@@ -26,7 +26,7 @@ pub(crate) const PARTITIONS: i32 = 2;
 /// Producer ids that attackers use: each costs the log some memory, as it must.
 pub(crate) const PRODUCER_IDS: u64 = 64;
 
-/// Names that no topic may have (reliability S1, P5).
+/// Names that no topic may have.
 const NO_TOPICS: [&str; 11] = [
     "",
     ".",

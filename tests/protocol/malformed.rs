@@ -129,7 +129,7 @@ fn versions_outside_the_table_are_refused() {
     }
 }
 
-/// The six bytes that end a process which uses the oracle's decoder (reference/crates.md, section 4).
+/// The six bytes that end a process which uses the oracle's decoder.
 #[test]
 fn a_claim_of_two_billion_topics_costs_nothing() {
     let subjects = subjects();

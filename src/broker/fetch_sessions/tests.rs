@@ -1,4 +1,4 @@
-//! What sessions promise (KIP-227, kafka-compat 2.3).
+//! What sessions promise (KIP-227).
 
 use super::*;
 

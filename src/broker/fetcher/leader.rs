@@ -304,7 +304,7 @@ impl LeaderTask {
         self.inner.shards.tell(position.partition, Event::Fetched(fetched));
     }
 
-    /// The position is outside the leader's log: asks, as a replica, for the log's bounds (kafka-compat 5.3).
+    /// The position is outside the leader's log: asks, as a replica, for the log's bounds.
     async fn ask_bounds(&mut self, position: FetchPosition) {
         let start = self.list_offset(position, EARLIEST).await;
         let end = self.list_offset(position, LATEST).await;

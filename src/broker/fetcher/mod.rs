@@ -1,7 +1,7 @@
 //! Fetches from leaders what this broker follows: one task and one connection per leader.
 //!
 //! The shards say from where (`Notice::FetchFrom`, a level per partition); the fetched batches go back to them as
-//! `Event::Fetched`. A follower's position is its flushed end, so the next fetch *is* the durability ack (decision 7).
+//! `Event::Fetched`. A follower's position is its flushed end, so the next fetch *is* the durability ack (ADR 7).
 //! Invariant: a partition is asked for at one position at a time, of one leader; what was fetched for another position
 //! is dropped here or by the shard (rule R5).
 

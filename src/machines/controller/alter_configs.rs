@@ -1,4 +1,4 @@
-//! Configurations of topics, and the cluster's defaults of them, are to change (kafka-compat 8.3).
+//! Configurations of topics, and the cluster's defaults of them, are to change.
 //!
 //! Invariant: all changes of one resource are made or none; and a change of the minimum ISR re-evaluates every ELR it
 //! concerns in the same proposal at the latest, for with a smaller minimum the high watermark moves on without the

@@ -1,4 +1,4 @@
-//! A leader wants another in-sync set (kafka-compat 5.4, rule R9).
+//! A leader wants another in-sync set (rule R9).
 //!
 //! Invariant: a set is changed only by the present leader, on the present state, with members whose present life the
 //! leader has seen; so nobody is counted who may have forgotten what it acknowledged.

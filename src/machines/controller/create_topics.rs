@@ -1,4 +1,4 @@
-//! Topics are to be made (kafka-compat 2.5, 5.7).
+//! Topics are to be made.
 //!
 //! Invariant: a topic appears whole, with its configurations and all its partitions, by one proposal; and with the
 //! replication factor that was asked for or configured, never a smaller one (rule S4).

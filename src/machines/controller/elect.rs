@@ -1,5 +1,5 @@
-//! Who leads a partition, and who is in its ISR and ELR, after some of its members lost their place
-//! (kafka-compat 5.6). Called by every decision that changes a partition.
+//! Who leads a partition, and who is in its ISR and ELR, after some of its members lost their place.
+//! Called by every decision that changes a partition.
 //!
 //! Invariant: a leader is taken from the ISR, or with an empty ISR from the ELR; never from elsewhere. The unclean
 //! election has its place here and is refused: nobody may lead who might lack what was acknowledged (rule R17).

@@ -1,4 +1,4 @@
-//! Who is alive, as far as this process can tell (decision 8, rules S11 and S16).
+//! Who is alive, as far as this process can tell (rules S11 and S16).
 //!
 //! Invariant: nobody is fenced because this process was asleep, has just begun, or lost touch with most at once and
 //! has not yet heard from the quorum since. Being wrong costs an election, never data.

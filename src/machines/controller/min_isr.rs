@@ -12,7 +12,7 @@ use super::Defaults;
 /// The name of the configuration.
 pub(super) const MIN_ISR: &str = "min.insync.replicas";
 
-/// The configured minimum of a topic, or its replication factor when that is smaller (decision 16).
+/// The configured minimum of a topic, or its replication factor when that is smaller.
 #[must_use]
 pub fn effective_min_isr(image: &Image, defaults: &Defaults, topic: TopicId) -> usize {
     let definition = TopicConfigDefinition::named(MIN_ISR).expect("the table holds min.insync.replicas");

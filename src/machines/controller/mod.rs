@@ -11,7 +11,7 @@
 //! begins a term with [`Soft::begin`] and a tick, and drops what it decided when a proposal is dropped.
 //!
 //! Hard state is the image and changes only by replay. [`Soft`] is sessions, connections and progress: a new
-//! controller begins without it and loses nothing but time. No safety rests on a clock (decision 8).
+//! controller begins without it and loses nothing but time. No safety rests on a clock.
 
 mod options;
 mod soft;
@@ -142,7 +142,7 @@ pub struct StaleBroker {
 /// What the host does besides proposing and answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Dial the broker's listener once at its last address and tell [`Soft::dialed`] (decision 8).
+    /// Dial the broker's listener once at its last address and tell [`Soft::dialed`].
     Dial {
         /// The broker.
         node: NodeId,

@@ -1,4 +1,4 @@
-//! Which brokers keep a new partition: striped over racks and brokers (kafka-compat 5.7).
+//! Which brokers keep a new partition: striped over racks and brokers.
 //!
 //! Invariant: no partition has two replicas on a broker, nor two in a rack while another rack with a broker of the
 //! same state is free; the first replica, which will lead, is active.

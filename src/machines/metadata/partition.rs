@@ -1,4 +1,4 @@
-//! The state of one partition as the cluster agrees on it (kafka-compat 5.1). Written by the controller's decisions,
+//! The state of one partition as the cluster agrees on it. Written by the controller's decisions,
 //! read by everybody.
 //!
 //! Invariant: [`Partition::flaw`] is `None` for whatever a proposal holds.

@@ -1,7 +1,7 @@
 //! Every fact that the metadata log can hold. Written by `controller`, replayed by `image`, stored by `quorum`.
 //!
 //! Invariant: what was written once is read for ever. A kind of record never gains, loses or moves a field, and the
-//! order of the kinds never changes: a kind that must say more gets a new version at the end of the list (decision 4).
+//! order of the kinds never changes: a kind that must say more gets a new version at the end of the list.
 //! The golden bytes in this file's tests hold that fast.
 
 use serde::{Deserialize, Serialize};

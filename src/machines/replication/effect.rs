@@ -13,7 +13,7 @@ pub struct Ticket(pub u64);
 pub enum Acks {
     /// At once; nobody reads the answer.
     None,
-    /// When the leader has it on disk (decision 7).
+    /// When the leader has it on disk (ADR 7).
     Leader,
     /// When every in-sync replica has it on disk.
     All,
@@ -127,7 +127,7 @@ pub struct FollowerFetch {
     pub node: NodeId,
     /// Its registration, as it says.
     pub broker_epoch: Option<BrokerEpoch>,
-    /// Its flushed end (decision 7).
+    /// Its flushed end (ADR 7).
     pub offset: Offset,
     /// The CRC of its last batch, if it told it (rule R21).
     pub last_crc: Option<u32>,

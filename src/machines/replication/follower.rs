@@ -71,7 +71,7 @@ impl Follower {
     }
 
     /// From where to fetch, if there is a leader and everything here is flushed: the offset *is* the flushed end
-    /// (decision 7, rule S1).
+    /// (ADR 7, rule S1).
     #[must_use]
     pub fn position(&self) -> Option<(NodeId, Offset)> {
         let ready = self.log.flushed_end == self.log.end;

@@ -186,7 +186,7 @@ impl Leader {
         self.advance(now, effects);
     }
 
-    /// Whether a fetch comes from a replica in its registered life (kafka-compat 5.2).
+    /// Whether a fetch comes from a replica in its registered life.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -401,7 +401,7 @@ impl Leader {
         for node in self.isr.iter().chain(pending).filter(|node| **node != self.node) {
             least = least.min(self.followers.get(node)?.flushed_end()?);
         }
-        // Who is about to join is waited for, or it would run after a moving watermark for ever (kafka-compat 5.2).
+        // Who is about to join is waited for, or it would run after a moving watermark for ever.
         let joining = self.followers.values().filter(|f| f.may_join && f.is_caught_up(self.log_end, now, self.lag_max));
         let joining = joining.filter_map(Progress::flushed_end).min();
         Some(joining.map_or(least, |end| least.min(end)))

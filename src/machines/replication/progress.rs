@@ -49,7 +49,7 @@ impl Progress {
     }
 
     /// A fetch from `offset`, which is the follower's flushed end. A follower that reads as fast as the leader writes
-    /// is caught up as of its previous fetch, though never at the end (kafka-compat 5.2).
+    /// is caught up as of its previous fetch, though never at the end.
     pub(super) fn on_fetch(&mut self, offset: Offset, log_end: Offset, now: Instant) {
         if offset >= log_end {
             self.caught_up_at = Some(now);

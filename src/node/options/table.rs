@@ -1,6 +1,6 @@
 //! Every option of a node but the defaults of topics, in the order in which `reference.toml` explains them.
 //!
-//! Names and defaults are Kafka's (kafka-compat 8.2) but for those that decisions 8, 14 and 16 change: shorter sessions
+//! Names and defaults are Kafka's but for a few, for a reason each: shorter sessions
 //! and lag, three replicas of which two must hold a record, bounded connections.
 
 use super::key::{Key, Section, flag, list, number, text, word, words};

@@ -1,4 +1,4 @@
-//! The messages, one file per API, each a table that reads like the protocol guide (kafka-compat, appendix A).
+//! The messages, one file per API, each a table that reads like the protocol guide.
 //!
 //! A nullable field is an `Option` whose default is `None`, also where Kafka's default is empty.
 //!

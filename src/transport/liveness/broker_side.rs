@@ -23,7 +23,7 @@ use crate::transport::throttled_log::OncePerMinute;
 use super::wire::{BEAT_BYTES_MAX, FRAME_BYTES_MAX, Message, acknowledged};
 use super::{BeatSource, Hello, LivenessOptions};
 
-/// The pause between dials, from the first to the longest. Short, because the grace of decision 8 is 150 ms.
+/// The pause between dials, from the first to the longest. Short, because the grace of a broker that cannot be reached is 150 ms.
 const REDIAL_PAUSE_MIN: Duration = Duration::from_millis(20);
 const REDIAL_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How long a voter may take to greet.

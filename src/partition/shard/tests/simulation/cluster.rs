@@ -66,7 +66,7 @@ struct Process {
     /// The last high watermark heard in an answer without records, so that the end of a run comes to rest.
     heard: Option<Offset>,
     life: BrokerEpoch,
-    /// Nobody gives orders before the registration was applied (safety.md, test 1).
+    /// Nobody gives orders before the registration was applied.
     registered: bool,
 }
 
