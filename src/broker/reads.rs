@@ -269,16 +269,24 @@ fn unreadable(partition: PartitionId, cause: &io::Error) -> ReadRefusal {
     ReadRefusal::Offline
 }
 
-/// From the page cache here, from the disk on a thread that may wait.
+/// The bytes of a slice, and nothing that its check refuses.
 async fn read_slice(slice: Slice, check: Option<Soundness>) -> io::Result<Bytes> {
-    let bytes = match slice.read_cached()? {
-        Some(bytes) => bytes,
-        None => tokio::task::spawn_blocking(move || slice.read()).await.map_err(io::Error::other)??,
-    };
+    let read = read_anywhere(slice).await;
     if let Some(mut check) = check {
-        check.check(&bytes, true)?;
+        match &read {
+            Ok(bytes) => check.check(bytes, true)?,
+            Err(cause) => check.failed(cause),
+        }
     }
-    Ok(bytes)
+    read
+}
+
+/// From the page cache here, from the disk on a thread that may wait.
+async fn read_anywhere(slice: Slice) -> io::Result<Bytes> {
+    match slice.read_cached()? {
+        Some(bytes) => Ok(bytes),
+        None => tokio::task::spawn_blocking(move || slice.read()).await.map_err(io::Error::other)?,
+    }
 }
 
 #[cfg(test)]

@@ -32,13 +32,11 @@ impl Soundness {
         Self { check: IntactCheck::new(place.offset), partition, generation, place, shards: Arc::clone(shards) }
     }
 
-    fn tell(&self, damage: Damage) -> io::Error {
-        warn!(partition = %self.partition, segment = %self.place.segment, %damage, "records are not sent");
-        // The offset that should stand there is that of the batch before, which is looked at first.
+    /// Has the shard look at it. It looks from the batch before on, as either of two may be the damaged one.
+    fn tell(&self, damage: Damage) {
         let place = Place { position: self.place.position + damage.before, offset: damage.before_offset, ..self.place };
-        self.shards
-            .tell(self.partition, Event::Inspect { partition: self.partition, generation: self.generation, place });
-        io::Error::new(io::ErrorKind::InvalidData, damage)
+        let (partition, generation) = (self.partition, self.generation);
+        self.shards.tell(partition, Event::Inspect { partition, generation, place });
     }
 }
 
@@ -46,6 +44,15 @@ impl RangeCheck for Soundness {
     fn check(&mut self, piece: &[u8], is_last: bool) -> io::Result<()> {
         let fed = self.check.feed(piece);
         let judged = if is_last { fed.and_then(|()| self.check.finish()) } else { fed };
-        judged.map_err(|damage| self.tell(damage))
+        judged.map_err(|damage| {
+            warn!(partition = %self.partition, segment = %self.place.segment, %damage, "records are not sent");
+            self.tell(damage);
+            io::Error::new(io::ErrorKind::InvalidData, damage)
+        })
+    }
+
+    fn failed(&mut self, cause: &io::Error) {
+        warn!(partition = %self.partition, segment = %self.place.segment, %cause, "records cannot be read");
+        self.tell(self.check.here());
     }
 }

@@ -10,6 +10,6 @@ mod seed;
 mod system_files;
 
 pub use clock::{Clock, SystemClock};
-pub use files::{Entry, File, FileLock, Files, OpenMode, SyncItem};
+pub use files::{Entry, File, FileLock, Files, OpenMode, SyncItem, is_media_error};
 pub use seed::{Seed, SystemSeed};
 pub use system_files::SystemFiles;

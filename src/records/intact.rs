@@ -75,7 +75,13 @@ impl IntactCheck {
     /// # Errors
     /// A batch was begun and is not whole.
     pub fn finish(&self) -> Result<(), Damage> {
-        if self.front_len > 0 { Err(self.damage()) } else { Ok(()) }
+        if self.front_len > 0 { Err(self.here()) } else { Ok(()) }
+    }
+
+    /// The present batch, as if it were damaged: for a reader that gets no further.
+    #[must_use]
+    pub fn here(&self) -> Damage {
+        Damage { at: self.at, offset: self.next, before: self.before, before_offset: self.next_before }
     }
 
     fn take_front(&mut self, piece: &[u8]) -> Result<usize, Damage> {
@@ -85,11 +91,11 @@ impl IntactCheck {
         if self.front_len < Header::SIZE {
             return Ok(taken);
         }
-        let header = Header::parse(&self.front).map_err(|_| self.damage())?;
+        let header = Header::parse(&self.front).map_err(|_| self.here())?;
         // The first may begin earlier: whoever reads asks for an offset within it.
         let is_first = self.at == 0;
         if if is_first { header.next_offset() <= self.next } else { header.base_offset < self.next } {
-            return Err(self.damage());
+            return Err(self.here());
         }
         let crc = crc32c::crc32c(&self.front[Header::CRC_START..]);
         self.close(Body { header, crc, left: header.size() - Header::SIZE })?;
@@ -110,17 +116,13 @@ impl IntactCheck {
             return Ok(());
         }
         if body.crc != body.header.crc {
-            return Err(self.damage());
+            return Err(self.here());
         }
         (self.before, self.next_before) = (self.at, self.next);
         self.at += u64::try_from(body.header.size()).expect("a batch is smaller than 2^31");
         self.next = body.header.next_offset();
         self.front_len = 0;
         Ok(())
-    }
-
-    fn damage(&self) -> Damage {
-        Damage { at: self.at, offset: self.next, before: self.before, before_offset: self.next_before }
     }
 }
 

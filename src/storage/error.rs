@@ -142,9 +142,9 @@ pub enum ReadError {
     Log(#[from] LogError),
 }
 
-/// Bytes below the attested end that are not valid: never cut off, never served.
+/// Bytes below the attested end that are not valid, or that the disk does not give back: never cut off, never served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path} is corrupt at byte {} (offset {}), below the attested end {attested}", place.position, place.offset)]
+#[error("{path} is corrupt or unreadable at byte {} (offset {}), below the attested end {attested}", place.position, place.offset)]
 pub struct Corruption {
     /// The segment's file.
     pub path: PathBuf,

@@ -2,7 +2,9 @@
 //!
 //! Invariant: nothing here changes the log or its files.
 
-use crate::env::OpenMode;
+use std::io;
+
+use crate::env::{File, OpenMode, is_media_error};
 use crate::model::Offset;
 use crate::records::{Damage, Header, IntactCheck};
 
@@ -52,38 +54,50 @@ impl Log {
         let Ok(index) = self.segments.binary_search_by_key(&place.segment, |segment| segment.base) else {
             return Ok(());
         };
-        let failed = |error| self.refused(index, error);
-        let damaged = |damage: Damage| {
-            self.corruption(Place { position: place.position + damage.at, offset: damage.offset, ..place })
-        };
-        let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(failed)?;
-        let end = self.segments[index].size;
+        let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|error| self.refused(index, error))?;
         let mut check = IntactCheck::new(place.offset);
-        let mut buffer = vec![0; PIECE_BYTES];
-        let (mut at, mut batches) = (place.position, 0);
-        while at < end && batches < BATCHES {
-            let mut size = [0; Header::SIZE];
-            let count = file.read_at(at, &mut size).map_err(failed)?;
-            // A length that is no length is found out by the check.
-            let size = Header::parse(&size[..count]).map_or(Header::SIZE, |header| header.size());
-            let batch_end = at.saturating_add(as_u64(size)).min(end);
-            while at < batch_end {
-                let left = usize::try_from(batch_end - at).unwrap_or(usize::MAX);
-                let count = file.read_at(at, &mut buffer[..left.min(PIECE_BYTES)]).map_err(failed)?;
-                if count == 0 {
-                    let missing = Place { position: at, ..place };
-                    return Err(self.corruption(missing).into());
-                }
-                check.feed(&buffer[..count]).map_err(damaged)?;
-                at += as_u64(count);
-            }
-            check.finish().map_err(damaged)?;
-            batches += 1;
-        }
-        Ok(())
+        let looked = look(&*file, place.position, self.segments[index].size, &mut check);
+        let damage = match looked {
+            Ok(outcome) => outcome,
+            Err(error) if is_media_error(&error) => Err(check.here()),
+            Err(error) => return Err(self.refused(index, error)),
+        };
+        damage.map_err(|Damage { at, offset, .. }| {
+            let place = Place { position: place.position + at, offset, ..place };
+            self.corruption(place).into()
+        })
     }
 
     fn corruption(&self, place: Place) -> Corruption {
         Corruption { path: self.path_of(place.segment, Suffix::Log), place, attested: self.flushed }
     }
+}
+
+/// Reads batches from a position on, up to `BATCHES` of them, below `end`.
+fn look(file: &dyn File, position: u64, end: u64, check: &mut IntactCheck) -> io::Result<Result<(), Damage>> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    let (mut at, mut batches) = (position, 0);
+    while at < end && batches < BATCHES {
+        let mut front = [0; Header::SIZE];
+        let count = file.read_at(at, &mut front)?;
+        // A length that is no length is found out by the check.
+        let size = Header::parse(&front[..count]).map_or(Header::SIZE, |header| header.size());
+        let batch_end = at.saturating_add(as_u64(size)).min(end);
+        while at < batch_end {
+            let wanted = usize::try_from(batch_end - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            let count = file.read_at(at, &mut buffer[..wanted])?;
+            if count == 0 {
+                return Ok(Err(check.here()));
+            }
+            if let Err(damage) = check.feed(&buffer[..count]) {
+                return Ok(Err(damage));
+            }
+            at += as_u64(count);
+        }
+        if let Err(damage) = check.finish() {
+            return Ok(Err(damage));
+        }
+        batches += 1;
+    }
+    Ok(Ok(()))
 }

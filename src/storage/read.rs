@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::env::{File, OpenMode};
+use crate::env::{File, OpenMode, is_media_error};
 use crate::model::Offset;
 
 use super::append::as_u64;
@@ -183,7 +183,7 @@ impl Log {
     /// What a failed look into a segment means.
     pub(super) fn refused(&self, index: usize, source: io::Error) -> ReadError {
         let path = self.path_of(self.segments[index].base, Suffix::Log);
-        if source.kind() == io::ErrorKind::InvalidData {
+        if source.kind() == io::ErrorKind::InvalidData || is_media_error(&source) {
             return ReadError::Corrupt(Corruption {
                 path,
                 place: self.segments[index].front(),

@@ -42,6 +42,7 @@ struct World {
     syncs_left: Option<usize>,
     /// How many more writes succeed.
     writes_left: Option<usize>,
+    reads_fail: bool,
 }
 
 #[derive(Debug)]
@@ -118,10 +119,15 @@ impl SimulatedFiles {
         self.lock().writes_left = Some(count);
     }
 
+    /// From now on the disk gives nothing back.
+    pub fn fail_reads(&self) {
+        self.lock().reads_fail = true;
+    }
+
     /// Everything works again.
     pub fn heal(&self) {
         let mut world = self.lock();
-        (world.syncs_left, world.writes_left) = (None, None);
+        (world.syncs_left, world.writes_left, world.reads_fail) = (None, None, false);
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -402,6 +408,9 @@ struct SimulatedFile {
 impl File for SimulatedFile {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut world = self.files.lock();
+        if world.reads_fail {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let content = world.file(self.node);
         let start = usize::try_from(position).expect("simulated files are small").min(content.len());
         let count = buffer.len().min(content.len() - start);

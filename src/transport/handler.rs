@@ -120,6 +120,9 @@ pub trait RangeCheck: Debug + Send {
     /// # Errors
     /// It must not be sent, nor anything after it: the connection closes.
     fn check(&mut self, piece: &[u8], is_last: bool) -> io::Result<()>;
+
+    /// The next piece cannot be read.
+    fn failed(&mut self, cause: &io::Error);
 }
 
 /// A range of an open file.

@@ -98,8 +98,8 @@ impl FrameWriter {
                 Some(Chunk::Bytes(bytes)) => ready += bytes.len(),
                 Some(Chunk::File(range)) => {
                     let wanted = range.size.min(PIECE_BYTES);
-                    let piece = read(Arc::clone(&range.file), range.position, wanted).await?;
-                    ready += piece.len();
+                    let piece = read(Arc::clone(&range.file), range.position, wanted).await;
+                    ready += wanted;
                     self.replace_front(at, piece, wanted)?;
                 }
             }
@@ -109,8 +109,13 @@ impl FrameWriter {
     }
 
     /// Puts what was read of a file before the rest of its range, if it may be sent.
-    fn replace_front(&mut self, at: usize, piece: Bytes, wanted: usize) -> io::Result<()> {
+    fn replace_front(&mut self, at: usize, piece: io::Result<Bytes>, wanted: usize) -> io::Result<()> {
         let Some(Chunk::File(range)) = self.chunks.get_mut(at) else { unreachable!("a file was read there") };
+        let piece = piece.inspect_err(|cause| {
+            if let Some(check) = &mut range.check {
+                check.failed(cause);
+            }
+        })?;
         range.size -= piece.len();
         // With fewer bytes the file ends: a truncation has overtaken the reader, or the file is not what it was.
         let ends_early = piece.len() < wanted;

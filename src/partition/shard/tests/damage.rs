@@ -100,7 +100,10 @@ fn a_leader_whose_own_batch_is_damaged_gives_its_copy_up_and_not_the_followers()
     world.heal(2);
     world.run();
     let [alarm] = &world.alarms(1)[..] else { panic!("one alarm") };
-    assert!(alarm.starts_with("broken: ") && alarm.contains("is corrupt at byte 0 (offset 0)"), "{alarm}");
+    assert!(
+        alarm.starts_with("broken: ") && alarm.contains("is corrupt or unreadable at byte 0 (offset 0)"),
+        "{alarm}"
+    );
     assert_eq!((world.alarms(2), world.describe(1).role), (vec![], RoleDescription::Offline));
 }
 
@@ -143,7 +146,7 @@ fn a_leader_with_a_damaged_batch_gives_its_copy_up_if_another_is_in_sync() {
     world.flip_byte(1, size + 65);
     world.doubt(1, 0);
     let [alarm] = &world.alarms(1)[..] else { panic!("one alarm") };
-    assert!(alarm.contains(&format!("is corrupt at byte {size} (offset 1)")), "{alarm}");
+    assert!(alarm.contains(&format!("is corrupt or unreadable at byte {size} (offset 1)")), "{alarm}");
     assert_eq!(world.consume(1, 0), Err(ReadRefusal::Offline));
 }
 
@@ -184,4 +187,20 @@ fn a_follower_that_serves_consumers_gives_a_damaged_copy_up() {
     world.doubt(2, 1);
     assert_eq!(world.alarms(2).len(), 1);
     assert_eq!(world.describe(2).role, RoleDescription::Offline);
+}
+
+#[test]
+fn a_leader_whose_disk_does_not_give_records_back_gives_its_copy_up() {
+    let mut world = World::on_simulated_disks(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.run();
+    world.produce(1, "a", Acks::All);
+    world.run();
+    world.expect_damage(1);
+    let place = world.place_of(1, 0);
+    world.fail_reads(1);
+    world.inspect(1, place);
+    let [alarm] = &world.alarms(1)[..] else { panic!("one alarm") };
+    assert!(alarm.contains("is corrupt or unreadable at byte 0 (offset 0)"), "{alarm}");
+    assert_eq!(world.describe(1).role, RoleDescription::Offline);
 }

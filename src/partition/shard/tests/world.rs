@@ -270,6 +270,11 @@ impl World {
         split(bytes.into()).last().expect("it has a batch").expect("a whole one").header().crc
     }
 
+    /// From now on a node's disk gives nothing back.
+    pub(super) fn fail_reads(&self, node: i32) {
+        self.disks[&node].fail_reads();
+    }
+
     /// From now on nothing more fits on a node's disk.
     pub(super) fn fill_disk(&self, node: i32) {
         self.disks[&node].fail_writes_after(0);
