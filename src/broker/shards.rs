@@ -20,7 +20,7 @@ use crate::env::Clock;
 use crate::machines::replication::Ticket;
 use crate::model::PartitionId;
 use crate::partition::{
-    ContradictedFollower, DamagedPlace, Effect, Event, FetchPosition, PartitionProposal, Reply, Shard, UnusableFetch,
+    ContradictedFollower, Effect, Event, FetchPosition, PartitionProposal, Reply, Shard, UnservedRecords, UnusableFetch,
 };
 use crate::telemetry::PartitionMetrics;
 
@@ -238,6 +238,7 @@ impl Worker {
             }
             Effect::Unusable(fetch) => self.tell_unusable(&fetch),
             Effect::Damaged(place) => self.tell_damaged(&place),
+            Effect::Unreadable(records) => self.tell_unreadable(&records),
             Effect::Contradicted(follower) => self.tell_contradicted(&follower),
             Effect::Fatal { cause } => super::abort(&format!("the data directory failed: {cause}")),
         }
@@ -255,10 +256,15 @@ impl Worker {
         );
     }
 
-    fn tell_damaged(&self, DamagedPlace { partition, name, message }: &DamagedPlace) {
+    fn tell_damaged(&self, UnservedRecords { partition, name, message }: &UnservedRecords) {
         self.metrics.count_copy_fault("damaged");
         let told = "records are damaged and not served, and nobody else in sync has them";
         error!(%partition, topic = %name, cause = %message, "{told}");
+    }
+
+    fn tell_unreadable(&self, UnservedRecords { partition, name, message }: &UnservedRecords) {
+        self.metrics.count_copy_fault("unreadable");
+        error!(%partition, topic = %name, cause = %message, "records cannot be read");
     }
 
     fn tell_contradicted(&self, told: &ContradictedFollower) {

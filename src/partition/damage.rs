@@ -5,16 +5,20 @@
 //! Invariant: a place that was found damaged is never part of an answer to a consumer.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
 use crate::model::Offset;
-use crate::storage::{Corruption, Place, ReadPlan};
+use crate::storage::{Corruption, LogError, Place, ReadPlan};
 
-use super::effect::{ContradictedFollower, DamagedPlace, Effect, ReadRefusal};
+use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
 use super::replica::{Replica, Role, Turn};
 
 /// How many damaged places of one log are remembered; with more of them the copy is given up, whoever else has one.
 const PLACES_MAX: usize = 64;
+
+/// How often it is told of one partition that the system refuses to read it.
+const UNREADABLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The places of a log that are known to be damaged.
 #[derive(Debug, Default)]
@@ -57,9 +61,19 @@ impl Replica {
         }
         if self.damaged.places.insert(corruption.place) {
             let (partition, name) = (self.id, self.name.clone());
-            turn.effects.push(Effect::Damaged(DamagedPlace { partition, name, message: corruption.to_string() }));
+            turn.effects.push(Effect::Damaged(UnservedRecords { partition, name, message: corruption.to_string() }));
         }
         ReadRefusal::Damaged
+    }
+
+    pub(super) fn tell_unreadable(&mut self, cause: &LogError, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        if self.unreadable_told_at.is_some_and(|told| now.since(told) < UNREADABLE_TOLD_EVERY) {
+            return;
+        }
+        self.unreadable_told_at = Some(now);
+        let (partition, name) = (self.id, self.name.clone());
+        turn.effects.push(Effect::Unreadable(UnservedRecords { partition, name, message: cause.to_string() }));
     }
 
     /// Compares a follower's last batch with what stands there (rule R21). If this copy is sound by its CRC, the

@@ -37,7 +37,10 @@ pub enum Effect {
     /// while it lasts; the partition is asked for again after each rest.
     Unusable(UnusableFetch),
     /// Some records cannot be served any more, though the partition goes on: nobody else in sync has them.
-    Damaged(DamagedPlace),
+    Damaged(UnservedRecords),
+    /// The system refuses to read what is asked for: too many open files, no memory. It is asked again, and told now
+    /// and then.
+    Unreadable(UnservedRecords),
     /// A follower's log holds another batch than this one (rule R21); it is told, and gives its copy up.
     Contradicted(ContradictedFollower),
     /// `Event::Open` is done.
@@ -62,14 +65,14 @@ pub struct UnusableFetch {
     pub fault: FetchFault,
 }
 
-/// Records that are not what was written.
+/// Records that were asked for and are not given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DamagedPlace {
+pub struct UnservedRecords {
     /// The partition.
     pub partition: PartitionId,
     /// Its topic's name.
     pub name: TopicName,
-    /// Which records, in which file.
+    /// Which records, in which file, and why.
     pub message: String,
 }
 

@@ -237,7 +237,10 @@ impl Replica {
             ReadError::OutOfRange { start, end, .. } => ReadRefusal::OutOfRange { start: *start, end: *end },
             ReadError::Corrupt(corruption) => self.on_corruption(corruption, turn),
             // Nothing was written; it is asked again.
-            ReadError::Log(_) => ReadRefusal::Offline,
+            ReadError::Log(cause) => {
+                self.tell_unreadable(cause, turn);
+                ReadRefusal::Offline
+            }
         }
     }
 }

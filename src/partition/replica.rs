@@ -72,6 +72,8 @@ pub(super) struct Replica {
     pub(super) resume_at: Option<Instant>,
     /// When it was last told that the leader's answers cannot be used; `None` since one could.
     pub(super) unusable_told_at: Option<Instant>,
+    /// When it was last told that the system refuses to read.
+    pub(super) unreadable_told_at: Option<Instant>,
     pub(super) generation: u64,
     /// Whether something was written that no flush was asked for.
     pub(super) dirty: bool,
@@ -103,6 +105,7 @@ impl Replica {
             positions: 0,
             resume_at: None,
             unusable_told_at: None,
+            unreadable_told_at: None,
             generation: 0,
             dirty: true,
             written_at: now,

@@ -42,7 +42,8 @@ struct World {
     syncs_left: Option<usize>,
     /// How many more writes succeed.
     writes_left: Option<usize>,
-    reads_fail: bool,
+    /// How every read fails.
+    reads_fail: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -119,15 +120,15 @@ impl SimulatedFiles {
         self.lock().writes_left = Some(count);
     }
 
-    /// From now on the disk gives nothing back.
-    pub fn fail_reads(&self) {
-        self.lock().reads_fail = true;
+    /// From now on every read fails with this error of the system.
+    pub fn fail_reads(&self, error: i32) {
+        self.lock().reads_fail = Some(error);
     }
 
     /// Everything works again.
     pub fn heal(&self) {
         let mut world = self.lock();
-        (world.syncs_left, world.writes_left, world.reads_fail) = (None, None, false);
+        (world.syncs_left, world.writes_left, world.reads_fail) = (None, None, None);
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -408,8 +409,8 @@ struct SimulatedFile {
 impl File for SimulatedFile {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut world = self.files.lock();
-        if world.reads_fail {
-            return Err(rustix::io::Errno::IO.into());
+        if let Some(error) = world.reads_fail {
+            return Err(io::Error::from_raw_os_error(error));
         }
         let content = world.file(self.node);
         let start = usize::try_from(position).expect("simulated files are small").min(content.len());

@@ -66,7 +66,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("bincode", &["quorum"]),
     ("axum", &["admin", "node"]),
     ("tokio", &["transport", "quorum", "broker", "api", "admin", "node", "cli"]),
-    ("rustix", &["env", "node", "cli", "testing"]),
+    ("rustix", &["env", "node", "cli"]),
     ("getrandom", &["env"]),
 ];
 

@@ -9,6 +9,11 @@ use crate::model::{LeaderEpoch, Offset};
 use crate::partition::{ReadRefusal, RoleDescription};
 use crate::records::{Builder, Codec, Draft};
 
+/// The medium is damaged.
+const EIO: i32 = 5;
+/// Too many open files.
+const EMFILE: i32 = 24;
+
 /// The last byte is not covered by anything but the CRC.
 fn flip_last(bytes: &[u8]) -> Vec<u8> {
     let (last, others) = bytes.split_last().expect("the leader has a batch");
@@ -198,9 +203,28 @@ fn a_leader_whose_disk_does_not_give_records_back_gives_its_copy_up() {
     world.run();
     world.expect_damage(1);
     let place = world.place_of(1, 0);
-    world.fail_reads(1);
+    world.fail_reads(1, EIO);
     world.inspect(1, place);
     let [alarm] = &world.alarms(1)[..] else { panic!("one alarm") };
     assert!(alarm.contains("is corrupt or unreadable at byte 0 (offset 0)"), "{alarm}");
     assert_eq!(world.describe(1).role, RoleDescription::Offline);
+}
+
+#[test]
+fn what_the_system_refuses_to_read_is_told_now_and_then_and_breaks_nothing() {
+    let mut world = World::on_simulated_disks(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.run();
+    world.produce(1, "a", Acks::All);
+    world.run();
+    let place = world.place_of(1, 0);
+    world.fail_reads(1, EMFILE);
+    world.inspect(1, place);
+    world.inspect(1, place);
+    let [alarm] = &world.alarms(1)[..] else { panic!("told once") };
+    assert!(alarm.starts_with("unreadable: "), "{alarm}");
+    assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }));
+    world.wait_ms(60_000);
+    world.inspect(1, place);
+    assert_eq!(world.alarms(1).len(), 1);
 }

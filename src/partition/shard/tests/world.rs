@@ -270,9 +270,9 @@ impl World {
         split(bytes.into()).last().expect("it has a batch").expect("a whole one").header().crc
     }
 
-    /// From now on a node's disk gives nothing back.
-    pub(super) fn fail_reads(&self, node: i32) {
-        self.disks[&node].fail_reads();
+    /// From now on a node's disk fails every read with this error of the system.
+    pub(super) fn fail_reads(&self, node: i32, error: i32) {
+        self.disks[&node].fail_reads(error);
     }
 
     /// From now on nothing more fits on a node's disk.
@@ -536,6 +536,7 @@ impl World {
                 node.alarms.push(format!("broken: {}", broken.message));
             }
             Effect::Damaged(place) => node.alarms.push(format!("damaged: {}", place.message)),
+            Effect::Unreadable(records) => node.alarms.push(format!("unreadable: {}", records.message)),
             Effect::Contradicted(told) => {
                 node.alarms.push(format!("contradicted: {} at {}", told.follower, told.offset))
             }

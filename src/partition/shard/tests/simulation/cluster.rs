@@ -266,6 +266,7 @@ impl Cluster {
             Effect::Wake(_) | Effect::Opened(_) => {}
             alarm @ (Effect::Broken(_)
             | Effect::Damaged(_)
+            | Effect::Unreadable(_)
             | Effect::Contradicted(_)
             | Effect::Unusable(_)
             | Effect::Fatal { .. }) => panic!("{alarm:?}"),
