@@ -1,7 +1,7 @@
 //! The fetch requests of one leader's task: a session (KIP-227) that names only what changed.
 //!
-//! Invariant: `sent` holds exactly the positions that the leader's session holds, so a full request is needed only for
-//! a new session.
+//! Invariant: between a request and its answer `sent` holds exactly the positions that the leader serves, so a full
+//! request is needed only for a new session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -14,7 +14,7 @@ use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic,
 pub(super) const FETCH_VERSION: i16 = 17;
 
 /// How many partitions one request names at most, and how many it takes out: a leader bounds a request's elements.
-const CHANGES_MAX: usize = 16_384;
+const CHANGES_MAX: usize = 10_000;
 
 /// `replica.fetch.*`.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Session {
     id: i32,
     epoch: i32,
     sent: BTreeMap<PartitionId, FetchPosition>,
+    /// Whether the leader's session ended with its last answer.
+    is_lost: bool,
     /// The last partition that a request named which could not name all.
     named_last: Option<PartitionId>,
 }
@@ -51,6 +53,9 @@ impl Session {
         options: &FetchOptions,
         wait: std::time::Duration,
     ) -> FetchRequest {
+        if std::mem::take(&mut self.is_lost) {
+            self.sent.clear();
+        }
         let changed = self.changes(wanted);
         let gone: BTreeSet<_> = self.sent.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         let gone: BTreeSet<_> = gone.into_iter().take(CHANGES_MAX).collect();
@@ -91,15 +96,16 @@ impl Session {
     /// The leader answered under this session id.
     pub(super) fn answered(&mut self, id: i32) {
         if id == 0 {
-            // The leader keeps no session: the next request is a full one again.
-            *self = Self { named_last: self.named_last, ..Self::default() };
+            // The leader keeps no session: the next request is a full one again. What this one named is still needed
+            // to digest its answer.
+            (self.id, self.epoch, self.is_lost) = (0, 0, true);
             return;
         }
         self.id = id;
         self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
     }
 
-    /// Whether the leader is to tell only what changed.
+    /// The position that was asked for, or that the leader's session holds.
     pub(super) fn position(&self, partition: PartitionId) -> Option<FetchPosition> {
         self.sent.get(&partition).copied()
     }
@@ -193,6 +199,16 @@ mod tests {
         assert_eq!(next(&mut session, &[(0, 6), (2, 0)]), (2, vec![(2, 0)], vec![1]));
         session.reset();
         assert_eq!(next(&mut session, &[(0, 6)]), (0, vec![(0, 6)], vec![]));
+    }
+
+    #[test]
+    fn a_leader_that_keeps_no_session_is_asked_for_all_and_its_answer_is_known() {
+        let mut session = Session::default();
+        for _ in 0..3 {
+            assert_eq!(next(&mut session, &[(0, 5), (1, 7)]), (0, vec![(0, 5), (1, 7)], vec![]));
+            session.answered(0);
+            assert_eq!(session.position(position(1, 7).partition), Some(position(1, 7)));
+        }
     }
 
     #[test]
