@@ -241,11 +241,13 @@ impl FetchSessions {
     ) -> i32 {
         let mut table = lock(&self.table);
         let partitions = told.len();
-        if !is_follower && client_partitions(&table) + partitions > self.client_partitions_max {
-            return NO_SESSION;
-        }
-        if table.len() >= self.slots && !make_room(&mut table, (is_follower, partitions), now) {
-            return NO_SESSION;
+        let is_too_many = |table: &HashMap<i32, Entry>| {
+            !is_follower && client_partitions(table) + partitions > self.client_partitions_max
+        };
+        while table.len() >= self.slots || is_too_many(&table) {
+            if !make_room(&mut table, (is_follower, partitions), now) {
+                return NO_SESSION;
+            }
         }
         let id = free_id(&table, random);
         let session = Arc::new(Mutex::new(Session::new(by_id, &fetch.reads, told)));

@@ -185,3 +185,11 @@ fn the_sessions_of_clients_hold_a_bounded_number_of_partitions_together() {
     assert_eq!(grown.err(), Some(SessionError::NotFound));
     assert_ne!(begin(&sessions, request(0, 0, &[0, 1, 2]), at(0), 4), 0, "the one that grew has made room");
 }
+
+#[test]
+fn sessions_of_clients_that_are_gone_make_room_for_new_ones() {
+    let sessions = FetchSessions::bounded(10, 5);
+    assert_ne!(begin(&sessions, request(0, 0, &[0, 1, 2, 3, 4]), at(0), 1), 0);
+    assert_eq!(begin(&sessions, request(0, 0, &[0]), at(1), 2), 0);
+    assert_ne!(begin(&sessions, request(0, 0, &[0]), at(3600), 3), 0);
+}
