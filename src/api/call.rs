@@ -26,6 +26,8 @@ pub(super) struct Caller {
     pub(super) listener: Arc<str>,
     /// What the client calls itself; not fit for a log.
     pub(super) client_id: Option<String>,
+    /// How large the request's body is.
+    pub(super) body_size: usize,
 }
 
 /// A request, cut into header and body.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ApiOptions;
+use super::call::Caller;
+use super::heavy;
 use super::long_work::LongWork;
 use super::produce_rules::RulesCache;
 use crate::broker::{Broker, Cluster, FetchSessions};
@@ -104,8 +106,8 @@ impl Context {
     }
 
     /// How long a change of topics may take.
-    pub(super) fn change_wait(&self, timeout_ms: i32) -> Duration {
-        millis(timeout_ms).min(self.options().change_wait_max)
+    pub(super) fn change_wait(&self, timeout_ms: i32, caller: &Caller) -> Duration {
+        millis(timeout_ms).min(self.options().change_wait_max).min(heavy::change_wait_max(caller.body_size))
     }
 
     /// Who leads a partition now, for a client that came to the wrong broker (KIP-951).

@@ -20,8 +20,12 @@ use crate::protocol::messages::create_topics::{
 const DEFAULT: i32 = -1;
 
 /// Serves the request.
-pub(super) async fn create_topics(context: Context, _: Caller, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let within = context.change_wait(request.timeout_ms);
+pub(super) async fn create_topics(
+    context: Context,
+    caller: Caller,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
+    let within = context.change_wait(request.timeout_ms, &caller);
     let (barred, asked): (Vec<_>, Vec<_>) =
         request.topics.into_iter().partition(|topic| topic.name == TopicName::METADATA);
     let order = CreateTopics {

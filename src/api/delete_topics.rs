@@ -26,7 +26,7 @@ pub(super) async fn delete_topics(
     caller: Caller,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let within = context.change_wait(request.timeout_ms);
+    let within = context.change_wait(request.timeout_ms, &caller);
     let states = states(request, caller.version);
     if !context.options().delete_topics {
         let is_known = caller.version >= DISABLED_FROM;

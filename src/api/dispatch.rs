@@ -16,7 +16,7 @@ use super::call::{Answering, Call, Caller, answer};
 use super::context::Context;
 use super::heavy::{LIGHT_BODY_BYTES, Turns};
 use super::{ApiOptions, api_versions, row};
-use crate::broker::Broker;
+use crate::broker::{Broker, REPLICA_CLIENT_ID};
 use crate::codec::DecodeError;
 use crate::protocol::{ApiKey, RequestHeader, split_request};
 use crate::transport::{Answer, Handled, OncePerMinute, PendingAnswer, RequestContext, RequestHandler};
@@ -25,9 +25,9 @@ use crate::transport::{Answer, Handled, OncePerMinute, PendingAnswer, RequestCon
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     context: Context,
-    /// Of clients, and of other brokers: a follower must not wait for what clients ask.
+    /// Of clients, and of followers: these must not wait for what clients ask.
     turns: Turns,
-    broker_turns: Turns,
+    follower_turns: Turns,
     lines: Arc<Lines>,
 }
 
@@ -43,14 +43,25 @@ impl Dispatch {
     /// Serves by asking `broker`.
     #[must_use]
     pub fn new(broker: Broker, options: ApiOptions) -> Self {
-        let (turns, broker_turns) = (Turns::new(options.requests_bytes_max), Turns::new(options.requests_bytes_max));
-        Self { context: Context::new(broker, options), turns, broker_turns, lines: Arc::default() }
+        let (turns, follower_turns) = (Turns::new(options.requests_bytes_max), Turns::new(options.requests_bytes_max));
+        Self { context: Context::new(broker, options), turns, follower_turns, lines: Arc::default() }
     }
 
     fn call(&self, context: &RequestContext, header: RequestHeader, body: Bytes) -> Call {
-        let caller =
-            Caller { version: header.api_version, listener: context.listener.clone(), client_id: header.client_id };
+        let caller = Caller {
+            version: header.api_version,
+            listener: context.listener.clone(),
+            client_id: header.client_id,
+            body_size: body.len(),
+        };
         Call { context: self.context.clone(), caller, correlation_id: header.correlation_id, body }
+    }
+
+    /// Whether it says that it is a follower. Clients come to the same listener where no other is named for brokers, and
+    /// nobody is known for certain without authentication.
+    fn is_follower(&self, caller: &Caller) -> bool {
+        let is_for_brokers = *caller.listener == *self.context.broker().options().inter_broker_listener;
+        is_for_brokers && caller.client_id.as_deref() == Some(REPLICA_CLIENT_ID)
     }
 
     /// A client that speaks a newer ApiVersions is told which to speak, in version 0; all others are cut off.
@@ -86,8 +97,7 @@ impl RequestHandler for Dispatch {
         let call = self.call(context, header, body);
         let malformed = Malformed { lines: Arc::clone(&self.lines), peer: context.peer, api: key.name(), version };
         if key != ApiKey::Produce && size > LIGHT_BODY_BYTES {
-            let is_broker = *context.listener == *self.context.broker().options().inter_broker_listener;
-            let turns = if is_broker { &self.broker_turns } else { &self.turns };
+            let turns = if self.is_follower(&call.caller) { &self.follower_turns } else { &self.turns };
             let turn = turns.clone().turn(size);
             let answer = async move {
                 let _turn = turn.await;

@@ -9,6 +9,7 @@ use super::call::{Answering, Call, Caller, answer_with};
 use super::context::{Context, TopicNamed, find_partition, isolation, known_epoch, millis};
 use super::error;
 use super::fetch_answer::Answers;
+use super::heavy;
 use crate::broker::{FetchPlan, ReadOutcome, SessionFetch, SessionPartition, SessionRequest, SessionTopic};
 use crate::codec::DecodeError;
 use crate::machines::metadata::Image;
@@ -24,11 +25,6 @@ const BY_ID_FROM: i16 = 13;
 const FROM_FOLLOWER_FROM: i16 = 11;
 /// From this version on a replica names itself in a structure of its own.
 const REPLICA_STATE_FROM: i16 = 15;
-
-/// A request that names more than these has its turn (see `heavy`), for which others wait, so that it waits for no
-/// longer than a usual client wants to. Clients with sessions name many partitions once only.
-const LONG_WAIT_PARTITIONS_MAX: usize = 100;
-const LARGE_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Serves the request.
 pub(super) fn start(call: Call) -> Result<Answering, DecodeError> {
@@ -50,7 +46,7 @@ async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> (Fetc
         // What a replica fetches moves the high watermark: that is for brokers, not for any client (CVE-2018-1288).
         return failed(ErrorCode::ClusterAuthorizationFailed);
     }
-    let bounds = bounds(&context, &request);
+    let bounds = bounds(&context, &request, caller.body_size);
     let session = session_request(request, version, is_follower);
     let open = match context.sessions().open(session, context.broker().now().instant) {
         Ok(open) => open,
@@ -82,11 +78,11 @@ struct Bounds {
     wait: Duration,
 }
 
-fn bounds(context: &Context, request: &FetchRequest) -> Bounds {
+fn bounds(context: &Context, request: &FetchRequest, body_size: usize) -> Bounds {
     let bytes_max = size(request.max_bytes).min(context.options().fetch_bytes_max);
     let bytes_min = size(request.min_bytes).min(bytes_max);
-    let named: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    let wait_max = if named > LONG_WAIT_PARTITIONS_MAX { LARGE_WAIT_MAX } else { context.options().fetch_wait_max };
+    // Others wait for the turn of a large one to end.
+    let wait_max = heavy::wait_max(body_size).min(context.options().fetch_wait_max);
     let wait = millis(request.max_wait_ms).min(wait_max);
     Bounds { bytes_max, bytes_min, wait }
 }

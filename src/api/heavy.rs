@@ -6,6 +6,7 @@
 //! each is served in its turn, and one that is larger than all of that alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,6 +15,28 @@ pub(super) const LIGHT_BODY_BYTES: usize = 4 << 10;
 /// What a byte of a body may cost: the dearest element, a partition in a fetch or a look-up of offsets, takes 12 to 24
 /// bytes on the wire and up to a kilobyte here.
 const COST_PER_BYTE: usize = 64;
+
+/// How long a request waits for something while others wait for its turn to end: as long as a usual client wants to, and
+/// a moment only if few of its size go at once.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+const LARGE_BODY_BYTES: usize = 64 << 10;
+const LARGE_WAIT_MAX: Duration = Duration::from_millis(100);
+/// Kafka's `request.timeout.ms` of clients.
+const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest that a request with a body of that size may wait for records.
+pub(super) fn wait_max(body: usize) -> Duration {
+    match body {
+        0..=LIGHT_BODY_BYTES => Duration::MAX,
+        _ if body <= LARGE_BODY_BYTES => WAIT_MAX,
+        _ => LARGE_WAIT_MAX,
+    }
+}
+
+/// The longest that it may wait for a controller.
+pub(super) fn change_wait_max(body: usize) -> Duration {
+    if body <= LIGHT_BODY_BYTES { Duration::MAX } else { CHANGE_WAIT_MAX }
+}
 
 /// The turns of one node. Cheap to clone.
 #[derive(Clone, Debug)]

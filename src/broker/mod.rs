@@ -47,7 +47,7 @@ pub use fetch_sessions::{
     ClosedFetch, FetchSessions, OpenFetch, SessionError, SessionFetch, SessionPartition, SessionRequest, SessionTopic,
     Told,
 };
-pub use fetcher::FetchOptions;
+pub use fetcher::{FetchOptions, REPLICA_CLIENT_ID};
 pub use gauges::follow as follow_gauges;
 pub use lifecycle::BrokerLife;
 pub use reads::{FetchPlan, Read, ReadOutcome};
@@ -294,10 +294,12 @@ impl Broker {
 
     /// Looks into a batch on a thread that may wait for the disk.
     async fn look_up(&self, partition: PartitionId, lookup: OffsetLookup) -> Result<Option<FoundOffset>, ListRefusal> {
+        let doubt = lookup.doubt(partition);
         match tokio::task::spawn_blocking(move || lookup.resolve(LOOKUP_BYTES_MAX)).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(cause)) => {
                 tracing::warn!(%partition, %cause, "a batch cannot be looked into");
+                self.inner.shards.tell(partition, doubt);
                 Err(ListRefusal::Offline)
             }
             Err(_) => Err(ListRefusal::Offline),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla::codec::ELEMENTS_MAX;
 use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
-use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use ottla::protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use tokio::time::timeout;
 
@@ -34,8 +34,11 @@ fn fetch() -> FetchRequest {
     FetchRequest { session_epoch: 0, topics: vec![topic], ..FetchRequest::default() }
 }
 
+fn asked(partition_index: i32) -> ListOffsetsPartition {
+    ListOffsetsPartition { partition_index, timestamp: -1, ..ListOffsetsPartition::default() }
+}
+
 fn list_offsets() -> ListOffsetsRequest {
-    let asked = |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
     let topic = ListOffsetsTopic { name: STANDING[0].0.to_owned(), partitions: numbers().map(asked).collect() };
     ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() }
 }
@@ -91,4 +94,45 @@ async fn many_requests_of_the_most_elements_are_served_in_turn() {
     });
     timeout(ANSWERED_WITHIN, futures_util::future::join_all(clients)).await.expect("each has its turn");
     check(node, baseline, "forty fetches", GROWTH_OF_ALL_MAX).await;
+}
+
+/// One partition at its end, and bytes of no meaning that make the request large.
+fn long_poll(end: i64) -> FetchRequest {
+    let partition = FetchPartition { fetch_offset: end, partition_max_bytes: 1, ..FetchPartition::default() };
+    let topic = FetchTopic { topic: STANDING[0].0.to_owned(), partitions: vec![partition], ..FetchTopic::default() };
+    let forgotten = |n: usize| ForgottenTopic { topic: format!("{n:0>249}"), ..ForgottenTopic::default() };
+    FetchRequest {
+        session_epoch: -1,
+        max_wait_ms: i32::MAX,
+        min_bytes: i32::MAX,
+        topics: vec![topic],
+        forgotten_topics_data: (0..17_500).map(forgotten).collect(),
+        ..FetchRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_request_does_not_wait_for_records_while_others_wait_for_it() {
+    let (node, mut client, baseline) = fresh().await;
+    let topics = vec![ListOffsetsTopic { name: STANDING[0].0.to_owned(), partitions: vec![asked(0)] }];
+    let end = client.call(2, &ListOffsetsRequest { topics, ..ListOffsetsRequest::default() }).await.expect("an answer");
+    let end = end.topics[0].partitions[0].offset;
+    let mut pollers = Vec::new();
+    for number in 0..4 {
+        let mut poller = Client::connect(Ipv4Addr::new(127, 0, 3, number), node.port).await.expect("the node listens");
+        pollers.push(tokio::spawn(async move {
+            loop {
+                poller.call(7, &long_poll(end)).await.expect("an answer");
+            }
+        }));
+    }
+    let few = numbers().take(500).map(asked).collect();
+    let topics = vec![ListOffsetsTopic { name: STANDING[0].0.to_owned(), partitions: few }];
+    let few = ListOffsetsRequest { topics, ..ListOffsetsRequest::default() };
+    for _ in 0..5 {
+        let answer = timeout(Duration::from_secs(30), client.call(2, &few)).await.expect("it has its turn");
+        assert_eq!(answer.expect("an answer").topics[0].partitions.len(), 500);
+    }
+    pollers.iter().for_each(tokio::task::JoinHandle::abort);
+    check(node, baseline, "large long polls", GROWTH_OF_ALL_MAX).await;
 }

@@ -32,8 +32,8 @@ const PARTITION_BACKOFF: Duration = Duration::from_millis(20);
 /// How long a turn waits for the shards to flush what came. What takes longer is left out of the session until then,
 /// so that a slow directory delays only its own partitions.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
-/// What this broker calls itself to leaders.
-const CLIENT_ID: &str = "ottla-replica";
+/// What a broker calls itself to leaders.
+pub const REPLICA_CLIENT_ID: &str = "ottla-replica";
 /// ListOffsets for the bounds of a leader's log.
 const LIST_OFFSETS_VERSION: i16 = 9;
 const LATEST: i64 = -1;
@@ -349,7 +349,7 @@ async fn call<R: Request>(
     request: &R,
     within: Duration,
 ) -> Result<R::Response, ClientError> {
-    let encode = |correlation| encode_request(version, correlation, CLIENT_ID, request).into_unsized_chunks();
+    let encode = |correlation| encode_request(version, correlation, REPLICA_CLIENT_ID, request).into_unsized_chunks();
     let response = client.call(encode, within).await?;
     decode_response(version, response).map_err(|_| ClientError::Malformed)
 }

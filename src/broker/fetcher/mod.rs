@@ -18,6 +18,7 @@ use super::vital::spawn_vital;
 use crate::model::{NodeId, PartitionId};
 use crate::partition::FetchPosition;
 use leader::LeaderTask;
+pub use leader::REPLICA_CLIENT_ID;
 pub use request::FetchOptions;
 
 /// What a leader's task is told.
