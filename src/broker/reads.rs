@@ -242,12 +242,10 @@ async fn fill(
 ) -> Result<Read, ReadRefusal> {
     let ReadAnswer { high_watermark, last_stable, log_start, plan, diverging, aborted, generation } = answer;
     let mut records = Vec::new();
-    let plan = plan.filter(|_| bounds.fits);
-    if let Some((place, slice)) = plan.and_then(|plan| Some((plan.place, plan.slice?))) {
-        let check = match reader {
-            Reader::Consumer { .. } => Some(Soundness::new(&inner.shards, partition, generation, place)),
-            Reader::Follower { .. } => None,
-        };
+    if let Some(plan) = plan.filter(|plan| bounds.fits && !plan.is_empty()) {
+        let is_unchecked = plan.is_recent && matches!(reader, Reader::Follower { .. });
+        let check = (!is_unchecked).then(|| Soundness::new(&inner.shards, partition, generation, &plan));
+        let slice = plan.slice.expect("the plan is not empty");
         let chunk = if slice.len > bounds.held_max {
             let check = check.map(|check| Box::new(check) as Box<dyn RangeCheck>);
             Chunk::File(FileRange { file: slice.file, position: slice.position, size: slice.len, check })

@@ -1,8 +1,9 @@
-//! Checks what consumers are sent: a batch that is not what was written leaves the broker at most in part, and the
-//! partition's shard is told to look at it.
+//! Checks what is sent of logs: a batch that is not what was written leaves the broker at most in part, and the
+//! partition's shard is told to look at it. The shard judges: a leader that has just lost its place may truncate what
+//! is being read.
 //!
-//! Called by `reads`. Invariant: every byte for a consumer passes here before it is sent. What followers fetch does
-//! not: they check it themselves, and a leader that has just lost its place may truncate what they are reading.
+//! Called by `reads`. Invariant: every byte for a consumer passes here before it is sent, and every byte for a follower
+//! but those that were written so recently that their places are still in memory.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::shards::Shards;
 use crate::model::PartitionId;
 use crate::partition::Event;
 use crate::records::{Damage, IntactCheck};
-use crate::storage::Place;
+use crate::storage::{Place, ReadPlan};
 use crate::transport::RangeCheck;
 
 /// Watches over one range of a log while it is read.
@@ -27,9 +28,10 @@ pub(super) struct Soundness {
 }
 
 impl Soundness {
-    /// Of the batches from `place` on, as they were promised in that generation of the log.
-    pub(super) fn new(shards: &Arc<Shards>, partition: PartitionId, generation: u64, place: Place) -> Self {
-        Self { check: IntactCheck::new(place.offset), partition, generation, place, shards: Arc::clone(shards) }
+    /// Of the batches of a plan, as they were promised in that generation of the log.
+    pub(super) fn new(shards: &Arc<Shards>, partition: PartitionId, generation: u64, plan: &ReadPlan) -> Self {
+        let place = plan.place;
+        Self { check: IntactCheck::new(plan.expected), partition, generation, place, shards: Arc::clone(shards) }
     }
 
     /// Has the shard look at it. It looks from the batch before on, as either of two may be the damaged one.

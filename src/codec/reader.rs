@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use super::DecodeError;
 
 /// The array elements that all arrays of one request may have together. A request of 100 MiB could otherwise ask for
-/// gigabytes of small structs. Each may cost a kilobyte until it is answered; a follower names 16,384 of
+/// gigabytes of small structs. Each may cost a kilobyte until it is answered; a follower names 10,000 of
 /// its partitions at once.
 pub const ELEMENTS_MAX: usize = 48 << 10;
 

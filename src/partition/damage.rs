@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
 use crate::model::Offset;
-use crate::storage::{Corruption, LogError, Place, ReadPlan};
+use crate::storage::{Corruption, Log, LogError, Place, ReadError, ReadPlan};
 
 use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
 use super::replica::{Replica, Role, Turn};
@@ -27,6 +27,11 @@ pub(super) struct DamagedPlaces {
 }
 
 impl DamagedPlaces {
+    /// Whether the batch there is damaged.
+    pub(super) fn holds(&self, place: Place) -> bool {
+        self.places.contains(&place)
+    }
+
     /// What of a plan may be sent: what stands before the first damaged place. Refused if it begins there.
     pub(super) fn keep_sound(&self, plan: &mut ReadPlan) -> Result<(), ReadRefusal> {
         let begin = Place { offset: Offset::ZERO, ..plan.place };
@@ -52,18 +57,46 @@ impl Replica {
         }
     }
 
-    /// Gives the copy up, or remembers the place if nobody else could serve the log.
-    pub(super) fn on_corruption(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
-        let is_alone = matches!(&self.role, Role::Leader(leader) if leader.isr().len() == 1);
-        if !is_alone || self.damaged.places.len() >= PLACES_MAX {
-            self.report_broken(corruption.to_string(), turn.effects);
-            return ReadRefusal::Offline;
+    /// Something did not fit while it was looked for: finds out what exactly is damaged there.
+    pub(super) fn on_suspicion(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
+        let looked = self.log.as_ref().map(|log| log.inspect(corruption.place));
+        match looked {
+            Some(Err(ReadError::Corrupt(exact))) => self.on_corruption(&exact, turn),
+            Some(Ok(()) | Err(ReadError::OutOfRange { .. } | ReadError::Log(_))) | None => {
+                self.on_corruption(corruption, turn)
+            }
         }
-        if self.damaged.places.insert(corruption.place) {
+    }
+
+    /// Gives the copy up, or remembers the place if nobody else could serve the log.
+    fn on_corruption(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
+        let start = self.log.as_ref().map_or(Offset::ZERO, Log::start);
+        let place = corruption.place;
+        if !self.damaged.places.contains(&place) {
+            self.damaged.places.retain(|known| known.offset >= start);
+            if !self.is_alone() || self.damaged.places.len() >= PLACES_MAX {
+                self.report_broken(corruption.to_string(), turn.effects);
+                return ReadRefusal::Offline;
+            }
+            self.damaged.places.insert(place);
             let (partition, name) = (self.id, self.name.clone());
             turn.effects.push(Effect::Damaged(UnservedRecords { partition, name, message: corruption.to_string() }));
         }
         ReadRefusal::Damaged
+    }
+
+    /// Whether nobody else in sync could serve the log. While another ISR is asked for, that may be so.
+    fn is_alone(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.isr().len() == 1 || leader.is_proposing())
+    }
+
+    /// Gives a damaged copy up as soon as others can replace it.
+    pub(super) fn settle_damage(&mut self, out: &mut Vec<Effect>) {
+        let has_others = !matches!(self.role, Role::Idle) && !self.is_alone();
+        let Some(first) = self.damaged.places.first().filter(|_| self.log.is_some() && has_others) else { return };
+        let message = format!("damaged at byte {} (offset {}), and others are in sync", first.position, first.offset);
+        self.damaged.places.clear();
+        self.report_broken(message, out);
     }
 
     pub(super) fn tell_unreadable(&mut self, cause: &LogError, turn: &mut Turn<'_>) {

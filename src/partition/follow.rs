@@ -138,8 +138,8 @@ impl Replica {
 
     fn take_records(&mut self, bytes: Bytes, epoch_max: LeaderEpoch, turn: &mut Turn<'_>) -> Option<Soundness> {
         let log = self.log.as_ref()?;
-        let (end, is_empty) = (log.end(), log.start() == log.end());
-        let received = receive(bytes, End { end, is_empty }, epoch_max);
+        let (end, is_empty, may_gap) = (log.end(), log.start() == log.end(), log.may_gap());
+        let received = receive(bytes, End { end, is_empty, may_gap }, epoch_max);
         if received.batches.is_empty() {
             return Some(received.rest);
         }
@@ -225,6 +225,8 @@ enum Soundness {
 struct End {
     end: Offset,
     is_empty: bool,
+    /// Whether what continues it may leave offsets out.
+    may_gap: bool,
 }
 
 /// The batches that continue a log, or hold the start of an empty one, up to the first that is damaged or of an epoch
@@ -236,7 +238,7 @@ fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
         let may_cover = log.is_empty && batches.is_empty();
         let fault = match batch {
             Err(error) => Soundness::Faulty(error.into()),
-            Ok(batch) => match judge(&batch, next, may_cover, epoch_max) {
+            Ok(batch) => match judge(&batch, End { end: next, is_empty: may_cover, ..log }, epoch_max) {
                 Soundness::Sound => {
                     next = batch.next_offset();
                     batches.push(batch);
@@ -253,9 +255,10 @@ fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
     Received { batches, rest }
 }
 
-fn judge(batch: &Batch, end: Offset, may_cover: bool, epoch_max: LeaderEpoch) -> Soundness {
-    let base = batch.base_offset();
-    let continues = base >= end || (may_cover && batch.next_offset() > end);
+fn judge(batch: &Batch, log: End, epoch_max: LeaderEpoch) -> Soundness {
+    let (base, end) = (batch.base_offset(), log.end);
+    let covers = log.is_empty && base < end && batch.next_offset() > end;
+    let continues = base == end || (log.may_gap && base > end) || covers;
     if !continues {
         return Soundness::Faulty(FetchFault::NotContiguous { base, end });
     }

@@ -5,11 +5,11 @@
 
 use std::io;
 
-use crate::model::{LeaderEpoch, Offset, Timestamp};
+use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
 use crate::records::{Batch, BatchError, RecordError};
-use crate::storage::Slice;
+use crate::storage::{Place, Slice};
 
-use super::event::OffsetQuery;
+use super::event::{Event, OffsetQuery};
 
 /// What a shard answers to `Event::ListOffset`.
 #[derive(Debug)]
@@ -38,6 +38,9 @@ pub struct OffsetLookup {
     pub(super) query: OffsetQuery,
     /// The readable end: nothing at or above it is found.
     pub(super) end: Offset,
+    /// Where the batch stands, and in which state of the log; for `Event::Inspect`.
+    pub(super) place: Place,
+    pub(super) generation: u64,
 }
 
 /// Why a look-up failed.
@@ -46,6 +49,12 @@ pub enum LookupError {
     /// The disk refused.
     #[error(transparent)]
     Read(#[from] io::Error),
+    /// The batch is not what was written.
+    #[error("the batch at offset {base} has a wrong checksum")]
+    Checksum {
+        /// Where it starts.
+        base: Offset,
+    },
     /// The batch cannot be parsed.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -55,12 +64,21 @@ pub enum LookupError {
 }
 
 impl OffsetLookup {
+    /// Has the owner look at the batch, which could not be looked into.
+    #[must_use]
+    pub fn doubt(&self, partition: PartitionId) -> Event {
+        Event::Inspect { partition, generation: self.generation, place: self.place }
+    }
+
     /// Reads the batch, unpacking at most `output_bytes_max`, and finds the record.
     ///
     /// # Errors
     /// The batch cannot be read.
     pub fn resolve(&self, output_bytes_max: usize) -> Result<Option<FoundOffset>, LookupError> {
         let batch = Batch::parse(self.slice.read()?)?;
+        if !batch.crc_is_valid() {
+            return Err(LookupError::Checksum { base: batch.base_offset() });
+        }
         let record = match self.query {
             OffsetQuery::Timestamp(timestamp) => batch.first_at_or_after(timestamp, output_bytes_max)?,
             OffsetQuery::MaxTimestamp => batch.max_timestamp_record(output_bytes_max)?,

@@ -5,7 +5,7 @@
 
 use crate::machines::replication::{EpochEnd, FetchFault, FollowerFetch, Leader};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
-use crate::storage::{FirstBatch, Log, ReadError};
+use crate::storage::{BatchPlace, FirstBatch, Log, ReadError};
 
 use super::effect::{ListRefusal, ReadAnswer, ReadRefusal};
 use super::event::{OffsetQuery, ReadRequest, Reader};
@@ -49,7 +49,9 @@ impl Replica {
             Reader::Follower { node, broker_epoch } => {
                 let ReadRequest { offset, last_crc, .. } = part.request;
                 let fetch = FollowerFetch { node, broker_epoch, offset, last_crc };
-                self.read_as_replica(part, fetch, turn)
+                // It is this copy that is damaged: the follower waits for a better one.
+                let read = self.read_as_replica(part, fetch, turn);
+                read.map_err(|refusal| if refusal == ReadRefusal::Damaged { ReadRefusal::Offline } else { refusal })
             }
         }
     }
@@ -77,8 +79,10 @@ impl Replica {
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp, end),
         };
         match place {
+            Ok(Some(place)) if self.damaged.holds(place.place) => Err(ListRefusal::Offline),
             Ok(Some(place)) if place.base < end => {
-                Ok(OffsetAnswer::Look(OffsetLookup { slice: place.slice, query, end }))
+                let BatchPlace { slice, place, .. } = place;
+                Ok(OffsetAnswer::Look(OffsetLookup { slice, query, end, place, generation: self.generation }))
             }
             // It may be among what an earlier leader committed and this one does not yet know of (rule R18).
             Ok(_) if !settled => Err(ListRefusal::NotAvailable),
@@ -235,7 +239,7 @@ impl Replica {
     pub(super) fn on_read_error(&mut self, error: &ReadError, turn: &mut Turn<'_>) -> ReadRefusal {
         match error {
             ReadError::OutOfRange { start, end, .. } => ReadRefusal::OutOfRange { start: *start, end: *end },
-            ReadError::Corrupt(corruption) => self.on_corruption(corruption, turn),
+            ReadError::Corrupt(corruption) => self.on_suspicion(corruption, turn),
             // Nothing was written; it is asked again.
             ReadError::Log(cause) => {
                 self.tell_unreadable(cause, turn);

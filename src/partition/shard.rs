@@ -445,6 +445,7 @@ impl Shard {
             let mut deadline = None;
             if let Some(replica) = self.replicas.get_mut(&partition) {
                 orders.extend(replica.take_flush(FlushPace::Turn));
+                replica.settle_damage(out);
                 replica.hand_out_position(out);
                 deadline = replica.deadline();
             }

@@ -38,6 +38,6 @@ pub use error::{
     BatchError, BuildError, ControlError, DecompressError, RecordError, RecordFailure, RecordFault, Refusal,
 };
 pub use header::{Header, TimestampType};
-pub use intact::{Damage, IntactCheck};
+pub use intact::{Damage, Expected, IntactCheck};
 pub use iter::{Record, RecordHeader, Records};
 pub use lookup::RecordAt;

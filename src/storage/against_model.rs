@@ -56,7 +56,9 @@ struct Pair {
 
 fn open(files: &SimulatedFiles) -> Log {
     let home = Home::alone(Arc::new(files.clone()), Path::new("/log")).unwrap();
-    Log::open_at(&home, small(), now(0)).unwrap().0
+    // Batches come with gaps between them, as after a compaction.
+    let options = LogOptions { cleanup: Cleanup { delete: true, compact: true }, ..small() };
+    Log::open_at(&home, options, now(0)).unwrap().0
 }
 
 impl Pair {

@@ -126,8 +126,8 @@ impl Log {
     fn judge_fetched(&self, batch: &Batch, before: Option<&Entry>) -> Result<Entry, AppendError> {
         let header = *batch.header();
         let end = before.map_or(self.end, |entry| entry.header.next_offset());
-        // Later is right: compaction leaves gaps.
-        let continues = header.base_offset >= end || self.is_before_first_batch(&header);
+        let has_gap = header.base_offset > end && !self.may_gap();
+        let continues = (header.base_offset >= end && !has_gap) || self.is_before_first_batch(&header);
         if !continues {
             return Err(AppendError::NotContiguous { base: header.base_offset, end });
         }

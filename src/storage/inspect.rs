@@ -55,8 +55,10 @@ impl Log {
             return Ok(());
         };
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|error| self.refused(index, error))?;
-        let mut check = IntactCheck::new(place.offset);
-        let looked = look(&*file, place.position, self.segments[index].size, &mut check);
+        let mut check = IntactCheck::new(self.expected(place.offset));
+        let epoch_fits =
+            |header: &Header| self.epochs.epoch_at(header.base_offset).is_none_or(|epoch| epoch == header.leader_epoch);
+        let looked = look(&*file, place.position, self.segments[index].size, epoch_fits, &mut check);
         let damage = match looked {
             Ok(outcome) => outcome,
             Err(error) if is_media_error(&error) => Err(check.here()),
@@ -74,15 +76,25 @@ impl Log {
 }
 
 /// Reads batches from a position on, up to `BATCHES` of them, below `end`.
-fn look(file: &dyn File, position: u64, end: u64, check: &mut IntactCheck) -> io::Result<Result<(), Damage>> {
+fn look(
+    file: &dyn File,
+    position: u64,
+    end: u64,
+    epoch_fits: impl Fn(&Header) -> bool,
+    check: &mut IntactCheck,
+) -> io::Result<Result<(), Damage>> {
     let mut buffer = vec![0; PIECE_BYTES];
     let (mut at, mut batches) = (position, 0);
     while at < end && batches < BATCHES {
         let mut front = [0; Header::SIZE];
         let count = file.read_at(at, &mut front)?;
-        // A length that is no length is found out by the check.
-        let size = Header::parse(&front[..count]).map_or(Header::SIZE, |header| header.size());
-        let batch_end = at.saturating_add(as_u64(size)).min(end);
+        // What is no header is found out by the check.
+        let header = Header::parse(&front[..count]).ok();
+        let size = header.map_or(Header::SIZE, |header| header.size());
+        if as_u64(size) > end - at || header.is_some_and(|header| !epoch_fits(&header)) {
+            return Ok(Err(check.here()));
+        }
+        let batch_end = at + as_u64(size);
         while at < batch_end {
             let wanted = usize::try_from(batch_end - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
             let count = file.read_at(at, &mut buffer[..wanted])?;

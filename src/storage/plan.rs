@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::env::File;
 use crate::model::Offset;
+use crate::records::Expected;
 
 use super::segment::Place;
 
@@ -32,6 +33,10 @@ pub struct ReadPlan {
     pub place: Place,
     /// Where to read on.
     pub next: Offset,
+    /// What the log knows of the batches.
+    pub expected: Expected,
+    /// Whether the first of them was written so recently that its place is still in memory.
+    pub is_recent: bool,
 }
 
 impl Slice {
@@ -63,12 +68,6 @@ impl Slice {
 }
 
 impl ReadPlan {
-    /// Nothing at an offset.
-    #[must_use]
-    pub fn empty(at: Offset) -> Self {
-        Self { slice: None, place: Place { offset: at, ..Place::default() }, next: at }
-    }
-
     /// Whether there is nothing to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -6,14 +6,15 @@ use std::io;
 use std::sync::Arc;
 
 use crate::env::{File, OpenMode, is_media_error};
-use crate::model::Offset;
+use crate::model::{LeaderEpoch, Offset};
+use crate::records::Expected;
 
 use super::append::as_u64;
 use super::error::{Corruption, LogError, ReadError};
 use super::log::Log;
 use super::offset_index::{ENTRY_BYTES, OffsetEntry, OffsetIndex};
 use super::plan::{ReadPlan, Slice};
-use super::scan::Headers;
+use super::scan::{Headers, HeadersFrom, Misplaced};
 use super::segment::{Place, Suffix};
 use super::tail::BatchAt;
 
@@ -36,33 +37,44 @@ impl Log {
             return Err(ReadError::OutOfRange { offset: from, start: self.start, end: self.end });
         }
         let end = end.min(self.end);
-        let nothing = ReadPlan::empty(from);
+        let place = Place { offset: from, ..Place::default() };
+        let nothing = ReadPlan { slice: None, place, next: from, expected: self.expected(from), is_recent: false };
         if from >= end {
             return Ok(nothing);
         }
         let Some((index, at)) = self.find(from)? else { return Ok(nothing) };
+        let place = Place { segment: self.segments[index].base, position: at.position, offset: at.base };
         if at.next > end {
+            // What is readable ends between batches, unless this one is not what it was.
+            self.inspect(place)?;
             return Ok(nothing);
         }
-        let limit = self.boundary(index, end).map_err(|e| self.refused(index, e))?;
+        let refused = |e| self.refused(index, e);
+        let limit = self.boundary(index, end).or_else(|e| self.boundary_before(index, at, e)).map_err(refused)?;
         let wanted = at.position.saturating_add(as_u64(bytes_max));
-        let cut =
-            if wanted >= limit.0 { limit } else { self.cut(index, at, wanted).map_err(|e| self.refused(index, e))? };
+        let cut = if wanted >= limit.0 {
+            limit
+        } else {
+            self.cut(index, at, wanted).or_else(|e| self.boundary_before(index, at, e)).map_err(refused)?
+        };
         let cut = match first {
-            FirstBatch::Whole if cut.0 == at.position => {
-                self.cut_after(index, at).map_err(|e| self.refused(index, e))?
-            }
+            FirstBatch::Whole if cut.0 == at.position => self.cut_after(index, at).map_err(refused)?,
             FirstBatch::Whole | FirstBatch::WithinBound => cut,
         };
-        if cut.0 == at.position {
+        let cut = if cut.0 > limit.0 { limit } else { cut };
+        if cut.0 <= at.position {
+            if first == FirstBatch::Whole {
+                // A readable batch ends below the limit, unless it is not what it was.
+                self.inspect(place)?;
+            }
             return Ok(nothing);
         }
-        assert!(cut.0 <= limit.0, "no plan passes the asked end");
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|e| self.refused(index, e))?;
         let len = usize::try_from(cut.0 - at.position).expect("a segment is smaller than the address space");
         let slice = Slice { file, position: at.position, len };
-        let place = Place { segment: self.segments[index].base, position: at.position, offset: at.base };
-        Ok(ReadPlan { slice: Some(slice), place, next: cut.1 })
+        let is_recent = self.is_active(index) && self.recent_at(at.base).is_some();
+        let (next, expected) = (cut.1.min(limit.1), self.expected(at.base));
+        Ok(ReadPlan { slice: Some(slice), place, next, expected, is_recent })
     }
 
     /// The batch that holds `offset`, or the next one behind a gap.
@@ -76,24 +88,49 @@ impl Log {
         Ok(None)
     }
 
+    /// The same of the active segment, if that is in memory.
+    fn recent_at(&self, offset: Offset) -> Option<Option<BatchAt>> {
+        let recent = self.tail.recent();
+        let reaches = recent.front().is_some_and(|first| first.base <= offset || first.position == 0);
+        reaches.then(|| recent.get(recent.partition_point(|batch| batch.next <= offset)).copied())
+    }
+
+    /// What batches from one with this base on must be like.
+    pub(super) fn expected(&self, first: Offset) -> Expected {
+        // Where the history has been lost, any epoch will do.
+        let epoch = self.epochs.epoch_at(first).unwrap_or(LeaderEpoch::NONE);
+        let epoch_max = self.epochs.latest().map_or(LeaderEpoch::new(i32::MAX), |latest| latest.epoch);
+        Expected { first, epoch, epoch_max, may_gap: self.may_gap() }
+    }
+
     /// The first batch of a segment that ends behind `offset`.
     pub(super) fn locate(&self, index: usize, offset: Offset) -> io::Result<Option<BatchAt>> {
         let size = self.segments[index].size;
-        if self.is_active(index) {
-            let recent = self.tail.recent();
-            if recent.front().is_some_and(|first| first.base <= offset || first.position == 0) {
-                return Ok(recent.get(recent.partition_point(|batch| batch.next <= offset)).copied());
-            }
+        if self.is_active(index)
+            && let Some(known) = self.recent_at(offset)
+        {
+            return Ok(known);
         }
-        let start = self.floor(index, |entry| entry.last <= offset)?;
-        let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, start, size);
-        while let Some((position, header)) = headers.step()? {
-            if header.next_offset() > offset {
-                return Ok(Some(BatchAt::new(position, &header)));
-            }
-        }
-        Ok(None)
+        let front = HeadersFrom::batch(0, self.segments[index].base);
+        let end = self.segment_end(index);
+        self.walk(
+            index,
+            front,
+            size,
+            |entry| entry.last <= offset,
+            |headers| {
+                while let Some((position, header)) = headers.step()? {
+                    if header.next_offset() > end {
+                        return Err(headers.misplaced());
+                    }
+                    if header.next_offset() > offset {
+                        return Ok(Some(BatchAt::new(position, &header)));
+                    }
+                }
+                // Every offset of a segment stands in a batch of it.
+                if offset < end && !self.may_gap() { Err(headers.misplaced()) } else { Ok(None) }
+            },
+        )
     }
 
     /// Up to where in a segment every record is below `end`: the byte, and the offset to read on from there.
@@ -115,43 +152,97 @@ impl Log {
             let at = recent.get(behind.saturating_sub(1)).expect("`from` is one of them");
             return Ok((at.position, at.base));
         }
-        let start = self.floor(index, |entry| entry.position <= wanted)?.max(from.position);
-        let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, start, segment.size);
-        while let Some((position, header)) = headers.step()? {
-            if position + as_u64(header.size()) > wanted {
-                return Ok((position, header.base_offset));
-            }
+        let from = HeadersFrom::batch(from.position, from.base);
+        let boundary = self.walk(
+            index,
+            from,
+            segment.size,
+            |entry| entry.position <= wanted,
+            |headers| {
+                loop {
+                    // Not a header further: that one may be known not to be what it was.
+                    if let (position, Some(base)) = headers.place()
+                        && position == wanted
+                    {
+                        return Ok(Some((position, base)));
+                    }
+                    match headers.step()? {
+                        Some((position, header)) if position + as_u64(header.size()) > wanted => {
+                            return Ok(Some((position, header.base_offset)));
+                        }
+                        Some(_) => {}
+                        None => return Ok(None),
+                    }
+                }
+            },
+        )?;
+        Ok(boundary.unwrap_or((segment.size, self.segment_end(index))))
+    }
+
+    /// A boundary behind the batch `from` and before what does not fit: what stands there is refused to whoever comes so
+    /// far, and not to who reads before it.
+    fn boundary_before(&self, index: usize, from: BatchAt, error: io::Error) -> io::Result<(u64, Offset)> {
+        match error.get_ref().and_then(|cause| cause.downcast_ref::<Misplaced>()) {
+            Some(Misplaced { position, offset: Some(offset) }) if *position > from.position => Ok((*position, *offset)),
+            Some(_) => self.cut_after(index, from),
+            None => Err(error),
         }
-        Ok((segment.size, self.segment_end(index)))
     }
 
     /// The boundary behind one batch.
     fn cut_after(&self, index: usize, at: BatchAt) -> io::Result<(u64, Offset)> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, at.position, self.segments[index].size);
-        let (position, header) = headers.step()?.ok_or(io::ErrorKind::InvalidData)?;
-        Ok((position + as_u64(header.size()), header.next_offset()))
+        let from = HeadersFrom { position: at.position, base: Some(at.base), last: Some(at.next.plus(-1)) };
+        let mut headers = Headers::new(&*file, from, self.segments[index].size, false);
+        headers.step()?.ok_or_else(|| headers.misplaced())?;
+        Ok((headers.place().0, at.next))
     }
 
-    /// The place of the last index entry that is `left`, or the segment's first byte.
-    pub(super) fn floor(&self, index: usize, left: impl Fn(OffsetEntry) -> bool) -> io::Result<u64> {
+    /// Walks over the headers of a segment up to byte `end`, from the last index entry that is `left` or from `from`,
+    /// whichever is later. What an index led to and does not fit is walked again without it: then the index is what is
+    /// damaged, unless that fails as well.
+    pub(super) fn walk<T>(
+        &self,
+        index: usize,
+        from: HeadersFrom,
+        end: u64,
+        left: impl Fn(OffsetEntry) -> bool,
+        mut visit: impl FnMut(&mut Headers<'_>) -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        let file = self.file(index, Suffix::Log, OpenMode::Write)?;
+        let may_gap = self.may_gap();
+        let entry = self.floor(index, left)?.filter(|entry| entry.position > from.position && entry.position < end);
+        if let Some(entry) = entry {
+            match visit(&mut Headers::new(&*file, HeadersFrom::entry(entry), end, may_gap)) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                outcome => return outcome,
+            }
+        }
+        visit(&mut Headers::new(&*file, from, end, may_gap))
+    }
+
+    /// Whether batches may leave offsets out between them.
+    #[must_use]
+    pub fn may_gap(&self) -> bool {
+        self.options.cleanup.compact
+    }
+
+    /// The last index entry that is `left`.
+    pub(super) fn floor(&self, index: usize, left: impl Fn(OffsetEntry) -> bool) -> io::Result<Option<OffsetEntry>> {
         let base = self.segments[index].base;
         let mut written = None;
         if self.is_active(index) {
             let pending = &self.tail.offsets;
             let behind = pending.partition_point(|entry| left(*entry));
             if behind > 0 {
-                return Ok(pending[behind - 1].position);
+                return Ok(Some(pending[behind - 1]));
             }
             written = Some(self.tail.offsets_written);
         }
-        let Some((file, count)) = self.index_file(index, Suffix::OffsetIndex, ENTRY_BYTES, written)? else {
-            return Ok(0);
-        };
-        let found = OffsetIndex { file: &*file, base, count }.last_where(left)?;
-        // An entry beyond the data is a broken index: correct, if slow, from the front.
-        Ok(found.map_or(0, |entry| entry.position).min(self.segments[index].size))
+        match self.index_file(index, Suffix::OffsetIndex, ENTRY_BYTES, written)? {
+            Some((file, count)) => OffsetIndex { file: &*file, base, count }.last_where(left),
+            None => Ok(None),
+        }
     }
 
     /// An index file and how many of its entries count; `None` when it has none.
@@ -184,11 +275,14 @@ impl Log {
     pub(super) fn refused(&self, index: usize, source: io::Error) -> ReadError {
         let path = self.path_of(self.segments[index].base, Suffix::Log);
         if source.kind() == io::ErrorKind::InvalidData || is_media_error(&source) {
-            return ReadError::Corrupt(Corruption {
-                path,
-                place: self.segments[index].front(),
-                attested: self.flushed,
+            let front = self.segments[index].front();
+            let misplaced = source.get_ref().and_then(|cause| cause.downcast_ref::<Misplaced>());
+            let place = misplaced.map_or(front, |found| Place {
+                position: found.position,
+                offset: found.offset.unwrap_or(front.offset),
+                ..front
             });
+            return ReadError::Corrupt(Corruption { path, place, attested: self.flushed });
         }
         ReadError::Log(LogError::Io { path, source })
     }

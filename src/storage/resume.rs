@@ -14,7 +14,7 @@ use super::log::Log;
 use super::offset_index::{ENTRY_BYTES as OFFSET_BYTES, OffsetIndex};
 use super::producer_snapshot;
 use super::producer_state::Producers;
-use super::scan::Headers;
+use super::scan::{Headers, HeadersFrom};
 use super::segment::{Suffix, read_whole};
 use super::tail::Tail;
 use super::time_index::{ENTRY_BYTES as TIME_BYTES, TimeIndex};
@@ -65,7 +65,8 @@ impl Log {
         }
         // From the last indexed batch on the batches are noted as if appended now.
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, last.map_or(0, |entry| entry.position), segment.size);
+        let from = last.map_or(HeadersFrom::batch(0, segment.base), HeadersFrom::entry);
+        let mut headers = Headers::new(&*file, from, segment.size, self.may_gap());
         while let Some((position, header)) = headers.step()? {
             self.tail.note(position, &header, self.options.index_interval_bytes);
         }
@@ -119,9 +120,10 @@ impl Log {
         if from >= to || segment.base >= to || segment.size == 0 {
             return Ok(());
         }
-        let start = self.floor(index, |entry| entry.last < from)?;
+        let start = self.floor(index, |entry| entry.last < from)?.filter(|entry| entry.position < segment.size);
+        let start = start.map_or(HeadersFrom::batch(0, segment.base), HeadersFrom::entry);
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, start, segment.size);
+        let mut headers = Headers::new(&*file, start, segment.size, self.may_gap());
         while let Some((position, header)) = headers.step()? {
             if header.base_offset >= to {
                 return Ok(());
@@ -148,7 +150,7 @@ impl Log {
         let segment = self.segments[index];
         let file = self.file(index, Suffix::Log, OpenMode::Read)?;
         let mut tail = Tail::default();
-        let mut headers = Headers::new(&*file, 0, segment.size);
+        let mut headers = Headers::new(&*file, HeadersFrom::batch(0, segment.base), segment.size, self.may_gap());
         while let Some((position, header)) = headers.step()? {
             tail.note(position, &header, self.options.index_interval_bytes);
         }

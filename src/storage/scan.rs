@@ -8,7 +8,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use crate::env::File;
+use crate::model::Offset;
 use crate::records::{Batch, Header};
+
+use super::offset_index::OffsetEntry;
 
 /// How much is read at once when every byte is wanted.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -85,25 +88,72 @@ impl<'a> Batches<'a> {
     }
 }
 
-/// Headers from a position on.
+/// Where headers do not follow from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no batch that continues the log at byte {position}")]
+pub(super) struct Misplaced {
+    /// Where the batch before begins, or, if none was read, this one: either may be the damaged one.
+    pub(super) position: u64,
+    /// The offset that should stand there, where that is known.
+    pub(super) offset: Option<Offset>,
+}
+
+/// From where headers are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadersFrom {
+    pub(super) position: u64,
+    /// The base offset of the batch there, if it is known.
+    pub(super) base: Option<Offset>,
+    /// The last offset of the batch there, if an index names it.
+    pub(super) last: Option<Offset>,
+}
+
+impl HeadersFrom {
+    /// A batch with this base.
+    pub(super) fn batch(position: u64, base: Offset) -> Self {
+        Self { position, base: Some(base), last: None }
+    }
+
+    /// What an index entry names.
+    pub(super) fn entry(entry: OffsetEntry) -> Self {
+        Self { position: entry.position, base: None, last: Some(entry.last) }
+    }
+}
+
+/// Headers from a position on, each of which continues the one before.
 #[derive(Debug)]
 pub(super) struct Headers<'a> {
     file: &'a dyn File,
     position: u64,
+    /// The base that the next one must have.
+    base: Option<Offset>,
+    /// The last offset that the first one must have.
+    last: Option<Offset>,
+    /// Whether a base may be larger: compaction leaves gaps.
+    may_gap: bool,
+    /// Where to look when something does not fit.
+    before: Misplaced,
     end: u64,
     chunk: Vec<u8>,
     chunk_position: u64,
 }
 
 impl<'a> Headers<'a> {
-    pub(super) fn new(file: &'a dyn File, position: u64, end: u64) -> Self {
-        Self { file, position, end, chunk: Vec::new(), chunk_position: 0 }
+    pub(super) fn new(file: &'a dyn File, from: HeadersFrom, end: u64, may_gap: bool) -> Self {
+        let HeadersFrom { position, base, last } = from;
+        let before = Misplaced { position, offset: base };
+        Self { file, position, base, last, may_gap, before, end, chunk: Vec::new(), chunk_position: 0 }
+    }
+
+    /// Where the next batch begins, and its base offset, if a batch was read before.
+    pub(super) fn place(&self) -> (u64, Option<Offset>) {
+        (self.position, self.base)
     }
 
     /// The next batch's position and header; `None` at the end.
     ///
     /// # Errors
-    /// `InvalidData` when there is no batch.
+    /// `InvalidData`, with a [`Misplaced`], when there is no batch, or one that does not continue the one before.
     pub(super) fn step(&mut self) -> io::Result<Option<(u64, Header)>> {
         if self.position >= self.end {
             return Ok(None);
@@ -112,16 +162,26 @@ impl<'a> Headers<'a> {
             Some(bytes) => Header::parse(bytes),
             None => {
                 self.load()?;
-                Header::parse(self.in_chunk().ok_or(io::ErrorKind::InvalidData)?)
+                let bytes = self.in_chunk();
+                bytes.map_or_else(|| Header::parse(&[]), Header::parse)
             }
         };
-        let header = header.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let header = header.map_err(|_| self.misplaced())?;
         let position = self.position;
-        self.position += u64::try_from(header.size()).expect("a batch is smaller than 2^31");
-        if self.position > self.end {
-            return Err(io::ErrorKind::InvalidData.into());
+        let next = position + u64::try_from(header.size()).expect("a batch is smaller than 2^31");
+        let continues =
+            self.base.is_none_or(|base| header.base_offset == base || (self.may_gap && header.base_offset > base));
+        if next > self.end || !continues || self.last.take().is_some_and(|last| header.last_offset() != last) {
+            return Err(self.misplaced());
         }
+        self.before = Misplaced { position, offset: Some(header.base_offset) };
+        (self.position, self.base) = (next, Some(header.next_offset()));
         Ok(Some((position, header)))
+    }
+
+    /// What is told of the batch last read, or of the place of the first.
+    pub(super) fn misplaced(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, self.before)
     }
 
     fn in_chunk(&self) -> Option<&[u8]> {

@@ -499,3 +499,31 @@ fn statements_ride_on_a_later_group_or_are_synced_when_due() {
     log.flush_log().attest().unwrap();
     assert_eq!((attested(&files), log.flush_log().attest_due()), (Some(2), None));
 }
+
+#[test]
+fn a_damaged_index_leads_to_the_right_batch_or_to_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    for i in 0..60 {
+        append(&mut log, &batch_of(3, 20, i * 10));
+    }
+    assert!(log.segment_count() > 2);
+    log.rest_now(now(0)).unwrap();
+    let path = dir.path().join("00000000000000000000.index");
+    let sound = std::fs::read(&path).unwrap();
+    for at in 0..sound.len() {
+        for bit in [1_u8, 8, 64] {
+            let mut bytes = sound.clone();
+            bytes[at] ^= bit;
+            std::fs::write(&path, &bytes).unwrap();
+            for offset in 0..30 {
+                let base = Offset::new(offset / 3 * 3);
+                let plan = log.read(Offset::new(offset), log.end(), 100, FirstBatch::Whole).unwrap();
+                let found = log.batch_before(Offset::new(offset + 1)).unwrap().unwrap();
+                assert_eq!((plan.place.offset, found.place.offset), (base, base), "byte {at}, bit {bit}");
+                let split: Vec<Batch> = crate::records::split(plan.read().unwrap()).map(Result::unwrap).collect();
+                assert_eq!(split.last().unwrap().next_offset(), plan.next);
+            }
+        }
+    }
+}

@@ -12,8 +12,8 @@ use super::append::as_u64;
 use super::error::ReadError;
 use super::log::Log;
 use super::plan::Slice;
-use super::scan::Headers;
-use super::segment::Suffix;
+use super::scan::{Headers, HeadersFrom};
+use super::segment::{Place, Suffix};
 use super::time_index::{ENTRY_BYTES, TimeEntry, TimeIndex};
 
 /// A batch to look into.
@@ -21,6 +21,8 @@ use super::time_index::{ENTRY_BYTES, TimeEntry, TimeIndex};
 pub struct BatchPlace {
     /// Its bytes.
     pub slice: Slice,
+    /// Where it stands.
+    pub place: Place,
     /// Its base offset.
     pub base: Offset,
     /// The offset after its last record.
@@ -91,13 +93,15 @@ impl Log {
         let behind = self.time_floor(index, wanted)?.map_or(self.segments[index].base, |entry| entry.last);
         let Some(at) = self.locate(index, behind.max(self.start))? else { return Ok(None) };
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, at.position, self.segments[index].size);
+        let from = HeadersFrom::batch(at.position, at.base);
+        let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
         while let Some((position, header)) = headers.step()? {
             if header.max_timestamp >= wanted {
                 let slice = Slice { file: file.clone(), position, len: header.size() };
                 assert!(as_u64(slice.len) > 0, "a batch has bytes");
                 let (base, next, max_timestamp) = (header.base_offset, header.next_offset(), header.max_timestamp);
-                return Ok(Some(BatchPlace { slice, base, next, max_timestamp }));
+                let place = Place { segment: self.segments[index].base, position, offset: base };
+                return Ok(Some(BatchPlace { slice, place, base, next, max_timestamp }));
             }
         }
         Ok(None)

@@ -14,9 +14,10 @@ use super::checkpoint::{encode_epochs, replace};
 use super::derive::{EPOCHS_FILE, Stage};
 use super::error::{LogError, OpenError};
 use super::log::Log;
+use super::offset_index::OffsetEntry;
 use super::producer_state::Producers;
 use super::resume::IndexEntries;
-use super::scan::Headers;
+use super::scan::HeadersFrom;
 use super::segment::{DerivedAt, Place, Suffix};
 use super::tail::Tail;
 
@@ -98,14 +99,13 @@ impl Log {
     /// The end of the batch before a boundary: a log never ends in a gap that compaction left, where nothing on the
     /// disk would tell its end.
     fn end_before(&self, index: usize, position: u64, to: Offset) -> io::Result<Offset> {
-        let mut end = self.segments[index].base;
-        let start = self.floor(index, |entry| entry.last < to && entry.position < position)?;
-        let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, start, position);
-        while let Some((_, header)) = headers.step()? {
-            end = header.next_offset();
-        }
-        Ok(end)
+        let base = self.segments[index].base;
+        let left = |entry: OffsetEntry| entry.last < to && entry.position < position;
+        let end = self.walk(index, HeadersFrom::batch(0, base), position, left, |headers| {
+            while headers.step()?.is_some() {}
+            Ok(headers.place().1)
+        })?;
+        Ok(end.unwrap_or(base))
     }
 
     fn cut_files(&mut self, cut: &Cut) -> Result<(), LogError> {

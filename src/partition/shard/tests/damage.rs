@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::offset;
 use super::world::World;
-use crate::machines::replication::Acks;
-use crate::model::{LeaderEpoch, Offset};
-use crate::partition::{ReadRefusal, RoleDescription};
+use crate::machines::replication::{Acks, FollowerState};
+use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp};
+use crate::partition::{ListRefusal, OffsetQuery, ReadRefusal, RoleDescription};
 use crate::records::{Builder, Codec, Draft};
 
 /// The medium is damaged.
@@ -227,4 +227,141 @@ fn what_the_system_refuses_to_read_is_told_now_and_then_and_breaks_nothing() {
     world.wait_ms(60_000);
     world.inspect(1, place);
     assert_eq!(world.alarms(1).len(), 1);
+}
+
+/// Leader 1, alone in sync, with a hundred batches of one record; follower 2 holds the first of them and was cut off.
+fn alone_with_a_lagging_follower() -> (World, usize) {
+    let mut world = World::new(2);
+    world.set_isr_min(1);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.run();
+    world.produce(1, "a", Acks::All);
+    world.run();
+    let size = world.log_size(1);
+    world.cut(2);
+    world.elect(1, 2, 2, &[1]);
+    world.run();
+    for _ in 1..BATCHES {
+        world.produce(1, "b", Acks::All);
+    }
+    world.run();
+    assert_eq!(world.describe(1).high_watermark, offset(BATCHES));
+    (world, size)
+}
+
+/// More than are in memory.
+const BATCHES: i64 = 100;
+
+/// The follower returns.
+fn heal(world: &mut World) {
+    world.heal(2);
+    world.tell_follow(2, 1, 2, 2);
+    world.run();
+    world.wait_ms(1000);
+}
+
+#[test]
+fn a_follower_keeps_its_sound_copy_though_the_lone_leader_is_damaged_where_they_are_compared() {
+    // The CRC of the batch that both hold, and the magic of one behind it.
+    for damaged in [17, 5 * 69 + 16] {
+        let (mut world, size) = alone_with_a_lagging_follower();
+        assert_eq!(size, 69);
+        world.flip_byte(1, damaged);
+        heal(&mut world);
+        assert_eq!(world.alarms(2), [""; 0]);
+        assert!(matches!(world.describe(2).role, RoleDescription::Follower { .. }));
+        let [alarm] = &world.alarms(1)[..] else { panic!("the leader's is told, once") };
+        assert!(alarm.starts_with("damaged: "), "{alarm}");
+    }
+}
+
+#[test]
+fn a_follower_takes_no_batch_that_does_not_continue_its_log() {
+    let (mut world, size) = alone_with_a_lagging_follower();
+    world.flip_bits(1, size * 5 + 7, 8);
+    heal(&mut world);
+    assert!(world.describe(2).end <= offset(5), "{:?}", world.describe(2));
+    assert_eq!(world.describe(1).role, leader_of(&[1]));
+    assert_eq!(world.alarms(1).len(), 1);
+}
+
+fn leader_of(isr: &[i32]) -> RoleDescription {
+    let isr = isr.iter().map(|node| NodeId::new(*node)).collect();
+    let followers = vec![FollowerState { node: NodeId::new(2), flushed_end: Some(offset(5)) }];
+    RoleDescription::Leader { isr, proposing: false, waiting: 0, followers }
+}
+
+#[test]
+fn a_leader_with_damage_gives_its_copy_up_once_others_are_in_sync_again() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.expect_damage(1);
+    world.set_isr_min(1);
+    world.cut(2);
+    world.elect(1, 2, 2, &[1]);
+    world.run();
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    assert_eq!(world.consume(1, 1), Err(ReadRefusal::Damaged));
+    heal(&mut world);
+    assert_eq!(world.describe(1).role, RoleDescription::Offline);
+    let [_, alarm] = &world.alarms(1)[..] else { panic!("damaged, then broken") };
+    assert!(alarm.ends_with("and others are in sync"), "{alarm}");
+}
+
+fn a_hundred_alone() -> (World, usize) {
+    let mut world = World::new(1);
+    world.elect(1, 1, 1, &[1]);
+    for _ in 0..BATCHES {
+        world.produce(1, "b", Acks::All);
+    }
+    world.run();
+    let size = world.log_size(1) / 100;
+    (world, size)
+}
+
+#[test]
+fn whatever_bit_of_a_header_flips_only_what_stands_there_is_refused() {
+    // All but those of the CRC, which the reader's check finds: base offset, length, epoch, magic.
+    for byte in 0..17 {
+        for bit in 0..8 {
+            let (mut world, size) = a_hundred_alone();
+            world.flip_bits(1, size * 5 + byte, 1 << bit);
+            let what = format!("byte {byte}, bit {bit}");
+            for bytes_max in [1, size, size * 2, size * 5, size * 5 + 10, size * 7, 1 << 20] {
+                let next = world.read_on(1, 0, bytes_max);
+                assert!(next.is_ok_and(|next| next > 0), "{what}: {next:?} of {bytes_max} bytes");
+            }
+            // Most are found by whoever looks for what stands there, the others by whoever checks what is read.
+            let _ = world.read_on(1, 5, 1 << 20);
+            world.doubt_at(1, size * 5, 5);
+            let [alarm] = &world.alarms(1)[..] else { panic!("{what}: told once") };
+            assert!(alarm.contains(&format!("at byte {} (offset 5)", size * 5)), "{what}: {alarm}");
+            assert_eq!(world.read_on(1, 0, 1 << 20), Ok(5), "{what}");
+            assert_eq!(world.read_on(1, 5, 1 << 20), Err(ReadRefusal::Damaged), "{what}");
+            assert_eq!(world.read_on(1, 90, 1 << 20), Ok(100), "{what}");
+        }
+    }
+}
+
+#[test]
+fn offsets_of_timestamps_are_not_looked_up_in_a_damaged_batch() {
+    let (mut world, size) = three_batches(&[1]);
+    let query = OffsetQuery::Timestamp(Timestamp::new(98));
+    assert_eq!(world.list(1, query), Ok(Some(1)));
+    world.flip_bits(1, size + 63, 0x40);
+    world.doubt(1, 0);
+    assert_eq!(world.list(1, query), Err(ListRefusal::Offline));
+}
+
+#[test]
+fn a_known_place_is_not_told_again_and_does_not_count_twice() {
+    let (mut world, size) = a_hundred_alone();
+    for batch in 0..64 {
+        world.flip_byte(1, size * batch + 65);
+        world.doubt_at(1, size * batch, i64::try_from(batch).expect("few"));
+    }
+    assert_eq!(world.alarms(1).len(), 64);
+    world.doubt_at(1, 0, 0);
+    assert_eq!(world.alarms(1), [""; 0]);
+    assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }));
 }

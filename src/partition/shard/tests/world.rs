@@ -25,6 +25,8 @@ use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
 use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions, Place};
 use crate::testing::SimulatedFiles;
 
+const BYTES_MAX: usize = 1 << 20;
+
 pub(super) fn id() -> PartitionId {
     PartitionId { topic: TopicId::new([7; 16]), index: PartitionIndex::new(0) }
 }
@@ -66,6 +68,10 @@ pub(super) struct World {
     flush: FlushMode,
     partition_epoch: PartitionEpoch,
     held_proposals: Option<Vec<IsrProposal>>,
+    /// Instead of two.
+    isr_min: Option<usize>,
+    /// What a read gives at most.
+    bytes_max: usize,
 }
 
 impl World {
@@ -95,6 +101,8 @@ impl World {
             flush: FlushMode::Durable,
             partition_epoch: PartitionEpoch::new(0),
             held_proposals: None,
+            isr_min: None,
+            bytes_max: BYTES_MAX,
         }
     }
 
@@ -117,7 +125,7 @@ impl World {
             partition_epoch: self.partition_epoch,
             isr: isr.iter().map(|node| NodeId::new(*node)).collect(),
             replicas: self.nodes.keys().map(replica).collect(),
-            isr_min: self.nodes.len().min(2),
+            isr_min: self.isr_min.unwrap_or(self.nodes.len().min(2)),
             recovering: false,
             options: LogOptions::default(),
             flush: self.flush,
@@ -220,9 +228,13 @@ impl World {
 
     /// A byte of a node's segment is not what was written.
     pub(super) fn flip_byte(&self, node: i32, position: usize) {
+        self.flip_bits(node, position, 1);
+    }
+
+    pub(super) fn flip_bits(&self, node: i32, position: usize, bits: u8) {
         let path = self.segment(node);
         let mut bytes = std::fs::read(&path).expect("it is there");
-        bytes[position] ^= 1;
+        bytes[position] ^= bits;
         std::fs::write(&path, bytes).expect("it can be written");
     }
 
@@ -253,6 +265,13 @@ impl World {
     pub(super) fn doubt(&mut self, node: i32, from: i64) {
         let at = self.place_of(node, from);
         self.inspect(node, at);
+    }
+
+    /// The same of the batch at a byte of its only segment.
+    pub(super) fn doubt_at(&mut self, node: i32, position: usize, base: i64) {
+        let (generation, front) = self.place_of(node, 99);
+        let position = u64::try_from(position).expect("it fits");
+        self.inspect(node, (generation, Place { position, offset: Offset::new(base), ..front }));
     }
 
     pub(super) fn inspect(&mut self, node: i32, (generation, place): (u64, Place)) {
@@ -359,6 +378,18 @@ impl World {
         answer.map(|answer| values(&bytes_of(&answer)))
     }
 
+    /// The offset to read on from, of a consumer's read of so many bytes.
+    pub(super) fn read_on(&mut self, node: i32, from: i64, bytes_max: usize) -> Result<i64, ReadRefusal> {
+        self.bytes_max = bytes_max;
+        let (answer, _) = self.read(node, consumer(), from, None, None, None);
+        self.bytes_max = BYTES_MAX;
+        answer.map(|answer| answer.plan.map_or(from, |plan| plan.next.get()))
+    }
+
+    pub(super) fn set_isr_min(&mut self, isr_min: usize) {
+        self.isr_min = Some(isr_min);
+    }
+
     pub(super) fn watch(&mut self, node: i32, from: i64, watch: WatchId) -> Watching {
         self.read(node, consumer(), from, None, Some(watch), None).1
     }
@@ -384,14 +415,14 @@ impl World {
             leader_epoch: epochs.map(|epochs| epochs.0),
             last_fetched_epoch: epochs.and_then(|epochs| epochs.1),
             last_crc,
-            bytes_max: 1 << 20,
+            bytes_max: self.bytes_max,
         };
         let reads = vec![request];
         let read = ReadEvent {
             ticket,
             reader,
             reads,
-            bytes_max: 1 << 20,
+            bytes_max: self.bytes_max,
             bytes_min: 1,
             whole_first: true,
             watch,
@@ -595,14 +626,14 @@ impl World {
                 high_watermark: answer.high_watermark,
                 log_start: answer.log_start,
             }),
-            Err(ReadRefusal::Contradicted) => Some(FetchedOutcome::Contradicted),
+            // As production does: api/error.rs maps both to CORRUPT_MESSAGE, fetcher/leader.rs that to Contradicted.
+            Err(ReadRefusal::Contradicted | ReadRefusal::Damaged) => Some(FetchedOutcome::Contradicted),
             Err(ReadRefusal::OutOfRange { start, end }) => Some(FetchedOutcome::OutOfRange { start, end }),
             Err(
                 ReadRefusal::UnknownPartition
                 | ReadRefusal::NotLeader
                 | ReadRefusal::FencedEpoch { .. }
                 | ReadRefusal::UnknownEpoch { .. }
-                | ReadRefusal::Damaged
                 | ReadRefusal::Offline,
             ) => None,
         }
