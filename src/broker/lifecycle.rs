@@ -65,7 +65,8 @@ impl Lifecycle {
     ) -> Self {
         let mut suspects = Suspects::default();
         for partition in inner.directory.missing() {
-            error!(%partition, "a log that was flushed has no directory any more");
+            // Also what a crash left of a deletion: then the image does not list it, and nobody misses it.
+            warn!(%partition, "a log that was flushed has no directory any more");
             suspects.lost(partition);
         }
         for partition in inner.directory.volatile() {

@@ -14,6 +14,7 @@ use super::links::{Links, Peer};
 use super::snapshot::SnapshotDir;
 use super::types::{Member, Metrics, RaftNode, node_id};
 use crate::model::{Instant, NodeId};
+use crate::transport::OncePerMinute;
 
 /// Shared by façade, server, guard, elections, founding and membership.
 pub(crate) struct Core {
@@ -29,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) nudged: AtomicBool,
     /// Wakes the guard to look at once.
     pub(crate) look: Notify,
+    /// Says that a voter came back with another disk, which it does four times a second.
+    pub(crate) replaced: OncePerMinute,
 }
 
 impl std::fmt::Debug for Core {

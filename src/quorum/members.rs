@@ -142,10 +142,12 @@ pub(crate) async fn take_in(core: &Core, from: Identity, address: String) -> Res
     if let Some(known) = known.filter(|known| known.directory != from.directory)
         && is_voter(&metrics, raft_id(from.node))
     {
-        tracing::error!(
-            node = %from.node, old = %known.directory, new = %from.directory,
-            "a voter came back with another disk; it is not taken in (docs/DATA.md)"
-        );
+        if let Some(suppressed) = core.replaced.permit(tokio::time::Instant::now()) {
+            tracing::error!(
+                node = %from.node, old = %known.directory, new = %from.directory, suppressed,
+                "a voter came back with another disk; it is not taken in (docs/DATA.md)"
+            );
+        }
         return Err(Refusal::ReplacedVoter { known: known.directory });
     }
     add_observer(core, from, address).await.map_err(|error| match error {

@@ -24,6 +24,7 @@ use super::state_machine::{Outlets, StateMachine};
 use super::types::{LogId, RaftNode, raft_id};
 use super::vote::SmallFiles;
 use super::{Leadership, OpenLog, QuorumWorld};
+use crate::transport::OncePerMinute;
 
 /// Members found regressed that wait to be healed.
 const REGRESSED_MAX: usize = 16;
@@ -83,6 +84,7 @@ pub(crate) async fn start(
         leaving: AtomicBool::new(false),
         nudged: AtomicBool::new(false),
         look: Notify::new(),
+        replaced: OncePerMinute::default(),
     });
     Ok(Started { core, log, regressed })
 }
