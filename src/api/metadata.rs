@@ -28,6 +28,7 @@ const CREATIONS_MAX: usize = 100;
 pub(super) async fn metadata(context: Context, caller: Caller, request: MetadataRequest) -> MetadataResponse {
     let version = caller.version;
     let wants_operations = request.include_cluster_authorized_operations;
+    context.broker().await_any_broker().await;
     let mut topics = match asked(&request, version) {
         Asked::All => all(&context.image(), &caller),
         Asked::Malformed => return malformed(request.topics.unwrap_or_default()),

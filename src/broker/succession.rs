@@ -18,8 +18,19 @@ use crate::model::{NodeId, TopicId};
 const NOTICE_PAUSE: Duration = Duration::from_millis(3);
 /// The longest wait: the failover of a controller that died with the leader is within it.
 const SUCCESSION_WAIT: Duration = Duration::from_millis(1_500);
+/// How long a cluster that starts is waited for.
+const START_WAIT: Duration = Duration::from_secs(2);
 
 impl Broker {
+    /// Waits a moment for a broker to name, if this one knows none that serves: while a cluster starts, librdkafka would
+    /// take "no brokers, no controller" for an answer and not ask again for half a minute.
+    pub async fn await_any_broker(&self) {
+        let mut reconciled = self.inner.reconciled.subscribe();
+        let serves = reconciled.wait_for(|image| image.brokers().iter().any(|broker| !broker.is_fenced()));
+        // None of them serving is the answer then.
+        let _ = timeout_at(Instant::now() + START_WAIT, serves).await;
+    }
+
     /// Returns when no leader of these topics is known to have just gone, or after a bounded wait.
     pub async fn await_succession(&self, topics: &[TopicId]) {
         let mut reconciled = self.inner.reconciled.subscribe();
