@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tracing::debug;
 
 use super::replies::Watch;
 use super::shards::Shards;
@@ -258,7 +258,7 @@ async fn fill(
 }
 
 fn unreadable(partition: PartitionId, cause: &io::Error) -> ReadRefusal {
-    warn!(%partition, %cause, "records cannot be read");
+    debug!(%partition, %cause, "records cannot be read");
     if cause.kind() == io::ErrorKind::UnexpectedEof {
         // A truncation has overtaken the reader: this broker leads no more.
         return ReadRefusal::NotLeader;

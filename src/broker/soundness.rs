@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::debug;
 
 use super::shards::Shards;
 use crate::model::PartitionId;
@@ -34,7 +34,7 @@ impl Soundness {
         Self { check: IntactCheck::new(plan.expected), partition, generation, place, shards: Arc::clone(shards) }
     }
 
-    /// Has the shard look at it. It looks from the batch before on, as either of two may be the damaged one.
+    /// Has the shard look at it, which tells people what is really damaged. It looks from the batch before on, as either of two may be the damaged one.
     fn tell(&self, damage: Damage) {
         let place = Place { position: self.place.position + damage.before, offset: damage.before_offset, ..self.place };
         let (partition, generation) = (self.partition, self.generation);
@@ -47,14 +47,14 @@ impl RangeCheck for Soundness {
         let fed = self.check.feed(piece);
         let judged = if is_last { fed.and_then(|()| self.check.finish()) } else { fed };
         judged.map_err(|damage| {
-            warn!(partition = %self.partition, segment = %self.place.segment, %damage, "records are not sent");
+            debug!(partition = %self.partition, segment = %self.place.segment, %damage, "records are not sent");
             self.tell(damage);
             io::Error::new(io::ErrorKind::InvalidData, damage)
         })
     }
 
     fn failed(&mut self, cause: &io::Error) {
-        warn!(partition = %self.partition, segment = %self.place.segment, %cause, "records cannot be read");
+        debug!(partition = %self.partition, segment = %self.place.segment, %cause, "records cannot be read");
         self.tell(self.check.here());
     }
 }

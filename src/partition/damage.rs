@@ -32,6 +32,11 @@ impl DamagedPlaces {
         self.places.contains(&place)
     }
 
+    /// Whether a damaged batch begins at this offset.
+    pub(super) fn begins_at(&self, offset: Offset) -> bool {
+        self.places.iter().any(|place| place.offset == offset)
+    }
+
     /// What of a plan may be sent: what stands before the first damaged place. Refused if it begins there.
     pub(super) fn keep_sound(&self, plan: &mut ReadPlan) -> Result<(), ReadRefusal> {
         let begin = Place { offset: Offset::ZERO, ..plan.place };
@@ -74,7 +79,7 @@ impl Replica {
         let place = corruption.place;
         if !self.damaged.places.contains(&place) {
             self.damaged.places.retain(|known| known.offset >= start);
-            if !self.is_alone() || self.damaged.places.len() >= PLACES_MAX {
+            if self.has_others() || self.damaged.places.len() >= PLACES_MAX {
                 self.report_broken(corruption.to_string(), turn.effects);
                 return ReadRefusal::Offline;
             }
@@ -85,15 +90,25 @@ impl Replica {
         ReadRefusal::Damaged
     }
 
-    /// Whether nobody else in sync could serve the log. While another ISR is asked for, that may be so.
-    fn is_alone(&self) -> bool {
-        matches!(&self.role, Role::Leader(leader) if leader.isr().len() == 1 || leader.is_proposing())
+    /// Whether somebody else in sync can serve the log. While another ISR is asked for, perhaps not; nor while nobody
+    /// leads: then this may be the only copy there is.
+    fn has_others(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.isr().len() > 1 && !leader.is_proposing(),
+            Role::Follower(follower) => follower.leader().is_some(),
+            Role::Idle => false,
+        }
     }
 
     /// Gives a damaged copy up as soon as others can replace it.
     pub(super) fn settle_damage(&mut self, out: &mut Vec<Effect>) {
-        let has_others = !matches!(self.role, Role::Idle) && !self.is_alone();
-        let Some(first) = self.damaged.places.first().filter(|_| self.log.is_some() && has_others) else { return };
+        if self.damaged.places.is_empty() || !self.has_others() {
+            return;
+        }
+        let Some(start) = self.log.as_ref().map(Log::start) else { return };
+        // What has been deleted meanwhile was the repair.
+        self.damaged.places.retain(|known| known.offset >= start);
+        let Some(first) = self.damaged.places.first() else { return };
         let message = format!("damaged at byte {} (offset {}), and others are in sync", first.position, first.offset);
         self.damaged.places.clear();
         self.report_broken(message, out);

@@ -175,15 +175,15 @@ impl Replica {
         if offset >= end || !wanted {
             return Ok(Found { answer, place, more: offset < end });
         }
+        if self.damaged.begins_at(offset) {
+            return Err(ReadRefusal::Damaged);
+        }
         let log = self.log.as_mut().expect("reading began with a log");
         let mut plan = match log.read(offset, end, part.bytes_max, part.first) {
             Ok(plan) => plan,
             Err(error) => return Err(self.on_read_error(&error, turn)),
         };
-        // A follower tells itself what it can use, and its leader then hears of it.
-        if matches!(part.reader, Reader::Consumer { .. }) {
-            self.damaged.keep_sound(&mut plan)?;
-        }
+        self.damaged.keep_sound(&mut plan)?;
         assert!(plan.next <= end, "a plan ends below the readable end");
         let more = plan.is_empty() || plan.next < end;
         answer.plan = (!plan.is_empty()).then_some(plan);

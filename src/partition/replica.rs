@@ -319,8 +319,10 @@ impl Replica {
     /// every partition on it, and a broker that stays would keep its leaderships and serve none of them. Only when
     /// what stands in the files is not what was written did the disk do as told: then this copy alone is broken.
     pub(super) fn on_write_error(&mut self, error: &LogError, turn: &mut Turn<'_>) {
-        let Some(log) = &self.log else { return };
-        if error.is_damage() && !log.is_poisoned() {
+        if self.log.is_none() {
+            return;
+        }
+        if error.is_damage() {
             self.report_broken(error.to_string(), turn.effects);
             return;
         }

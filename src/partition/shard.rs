@@ -442,12 +442,17 @@ impl Shard {
     fn finish(&mut self, out: &mut Vec<Effect>) {
         let mut orders = std::mem::take(&mut self.orders);
         for partition in std::mem::take(&mut self.touched) {
-            let mut deadline = None;
+            let (mut deadline, mut marks) = (None, None);
             if let Some(replica) = self.replicas.get_mut(&partition) {
+                let before = replica.marks();
                 orders.extend(replica.take_flush(FlushPace::Turn));
                 replica.settle_damage(out);
                 replica.hand_out_position(out);
                 deadline = replica.deadline();
+                marks = Some((before, replica.marks())).filter(|(before, after)| before != after);
+            }
+            if let Some((before, after)) = marks {
+                self.wake(partition, before, after, out);
             }
             self.set_timer(partition, deadline);
         }

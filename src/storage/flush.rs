@@ -116,6 +116,7 @@ impl Log {
         if self.unsynced.is_settled() {
             self.writer = None;
             self.tail.shrink();
+            self.written_from = self.end;
             self.home.handles.forget_log(self.number);
         }
         None

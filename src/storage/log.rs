@@ -56,6 +56,8 @@ pub struct Log {
     pub(super) is_volatile: bool,
     /// The end when appends were last told to count flushed only; see `volatile.rs`.
     pub(super) durable_from: Option<Offset>,
+    /// From here on this process has written the log, not long ago.
+    pub(super) written_from: Offset,
 }
 
 impl Log {

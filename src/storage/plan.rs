@@ -35,7 +35,7 @@ pub struct ReadPlan {
     pub next: Offset,
     /// What the log knows of the batches.
     pub expected: Expected,
-    /// Whether the first of them was written so recently that its place is still in memory.
+    /// Whether this process has written them not long ago: their places are still in memory.
     pub is_recent: bool,
 }
 

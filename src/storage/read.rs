@@ -72,7 +72,7 @@ impl Log {
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|e| self.refused(index, e))?;
         let len = usize::try_from(cut.0 - at.position).expect("a segment is smaller than the address space");
         let slice = Slice { file, position: at.position, len };
-        let is_recent = self.is_active(index) && self.recent_at(at.base).is_some();
+        let is_recent = at.base >= self.written_from && self.is_active(index) && self.recent_at(at.base).is_some();
         let (next, expected) = (cut.1.min(limit.1), self.expected(at.base));
         Ok(ReadPlan { slice: Some(slice), place, next, expected, is_recent })
     }
@@ -182,7 +182,7 @@ impl Log {
     /// A boundary behind the batch `from` and before what does not fit: what stands there is refused to whoever comes so
     /// far, and not to who reads before it.
     fn boundary_before(&self, index: usize, from: BatchAt, error: io::Error) -> io::Result<(u64, Offset)> {
-        match error.get_ref().and_then(|cause| cause.downcast_ref::<Misplaced>()) {
+        match Misplaced::of(&error) {
             Some(Misplaced { position, offset: Some(offset) }) if *position > from.position => Ok((*position, *offset)),
             Some(_) => self.cut_after(index, from),
             None => Err(error),
@@ -199,8 +199,8 @@ impl Log {
     }
 
     /// Walks over the headers of a segment up to byte `end`, from the last index entry that is `left` or from `from`,
-    /// whichever is later. What an index led to and does not fit is walked again without it: then the index is what is
-    /// damaged, unless that fails as well.
+    /// whichever is later. If the index led to what is not the batch that it names, the walk begins at `from`: then the
+    /// index is what is damaged, unless that fails as well.
     pub(super) fn walk<T>(
         &self,
         index: usize,
@@ -211,10 +211,14 @@ impl Log {
     ) -> io::Result<Option<T>> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let may_gap = self.may_gap();
-        let entry = self.floor(index, left)?.filter(|entry| entry.position > from.position && entry.position < end);
+        let entry = match self.floor(index, left) {
+            // An index that cannot be read leads nowhere.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_media_error(&error) => None,
+            found => found?.filter(|entry| entry.position > from.position && entry.position < end),
+        };
         if let Some(entry) = entry {
             match visit(&mut Headers::new(&*file, HeadersFrom::entry(entry), end, may_gap)) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Err(error) if Misplaced::is_at_first(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -276,7 +280,7 @@ impl Log {
         let path = self.path_of(self.segments[index].base, Suffix::Log);
         if source.kind() == io::ErrorKind::InvalidData || is_media_error(&source) {
             let front = self.segments[index].front();
-            let misplaced = source.get_ref().and_then(|cause| cause.downcast_ref::<Misplaced>());
+            let misplaced = Misplaced::of(&source);
             let place = misplaced.map_or(front, |found| Place {
                 position: found.position,
                 offset: found.offset.unwrap_or(front.offset),

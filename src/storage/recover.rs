@@ -88,6 +88,7 @@ pub(super) fn open(
         finish(&mut log, attested, now)?;
     }
     recovery.end = log.end;
+    log.written_from = log.end;
     assert!(log.start <= log.end && log.flushed <= log.end, "recovery never gives less than was attested");
     Ok((log, recovery))
 }
@@ -117,6 +118,7 @@ fn blank(home: Arc<Home>, id: PartitionId, directory: PathBuf, options: LogOptio
         has_directory,
         poisoned: false,
         is_volatile,
+        written_from: Offset::ZERO,
         durable_from: None,
     }
 }
@@ -249,6 +251,10 @@ fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, Open
     rebuild_missing(log, survey)?;
     let entries = IndexEntries { offsets: at.offset_entries, times: at.time_entries };
     if log.resume_tail(entries).is_err() {
+        return Ok(false);
+    }
+    let ends_elsewhere = log.tail.recent().back().is_some_and(|last| last.next != log.end);
+    if ends_elsewhere && !log.may_gap() {
         return Ok(false);
     }
     match log.producers_as_of(at.place.offset) {

@@ -14,7 +14,7 @@ use super::log::Log;
 use super::offset_index::{ENTRY_BYTES as OFFSET_BYTES, OffsetIndex};
 use super::producer_snapshot;
 use super::producer_state::Producers;
-use super::scan::{Headers, HeadersFrom};
+use super::scan::{Headers, HeadersFrom, Misplaced};
 use super::segment::{Suffix, read_whole};
 use super::tail::Tail;
 use super::time_index::{ENTRY_BYTES as TIME_BYTES, TimeIndex};
@@ -121,9 +121,16 @@ impl Log {
             return Ok(());
         }
         let start = self.floor(index, |entry| entry.last < from)?.filter(|entry| entry.position < segment.size);
-        let start = start.map_or(HeadersFrom::batch(0, segment.base), HeadersFrom::entry);
+        let front = HeadersFrom::batch(0, segment.base);
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let mut headers = Headers::new(&*file, start, segment.size, self.may_gap());
+        let headers = |from| Headers::new(&*file, from, segment.size, self.may_gap());
+        let mut headers = match start.map(|entry| (entry, headers(HeadersFrom::entry(entry)).step())) {
+            Some((entry, Ok(_))) => headers(HeadersFrom::entry(entry)),
+            // A damaged index leads to no batch that it names.
+            Some((_, Err(error))) if Misplaced::is_at_first(&error) => headers(front),
+            Some((_, Err(error))) => return Err(error),
+            None => headers(front),
+        };
         while let Some((position, header)) = headers.step()? {
             if header.base_offset >= to {
                 return Ok(());

@@ -7,7 +7,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::env::File;
+use crate::env::{File, is_media_error};
 use crate::model::Offset;
 use crate::records::{Batch, Header};
 
@@ -96,6 +96,17 @@ pub(super) struct Misplaced {
     pub(super) position: u64,
     /// The offset that should stand there, where that is known.
     pub(super) offset: Option<Offset>,
+}
+
+impl Misplaced {
+    pub(super) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref().and_then(|cause| cause.downcast_ref())
+    }
+
+    /// Whether not even the first batch was the one that an index names.
+    pub(super) fn is_at_first(error: &io::Error) -> bool {
+        Self::of(error).is_some_and(|found| found.offset.is_none())
+    }
 }
 
 /// From where headers are read.
@@ -192,7 +203,8 @@ impl<'a> Headers<'a> {
     fn load(&mut self) -> io::Result<()> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         self.chunk.resize(HEADERS_BYTES.min(left), 0);
-        let count = self.file.read_at(self.position, &mut self.chunk)?;
+        let read = self.file.read_at(self.position, &mut self.chunk);
+        let count = read.map_err(|error| if is_media_error(&error) { self.misplaced() } else { error })?;
         self.chunk.truncate(count);
         self.chunk_position = self.position;
         Ok(())

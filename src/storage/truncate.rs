@@ -17,7 +17,7 @@ use super::log::Log;
 use super::offset_index::OffsetEntry;
 use super::producer_state::Producers;
 use super::resume::IndexEntries;
-use super::scan::HeadersFrom;
+use super::scan::{HeadersFrom, Misplaced};
 use super::segment::{DerivedAt, Place, Suffix};
 use super::tail::Tail;
 
@@ -76,7 +76,7 @@ impl Log {
         self.unsynced.incarnation =
             self.home.flush_log.revise(self.id, Attested { start, end, epoch: self.latest_epoch(), derived })?;
         self.reset_files()?;
-        (self.start, self.end, self.flushed) = (start, start, start);
+        (self.start, self.end, self.flushed, self.written_from) = (start, start, start, start);
         self.derived.at = derived;
         self.epochs = EpochHistory::default();
         self.producers = Producers::default();
@@ -133,8 +133,13 @@ impl Log {
         self.segments[cut.index].size = cut.position;
         self.segments[cut.index].largest = None;
         self.end = cut.end;
+        self.written_from = self.written_from.min(cut.end);
         let path = self.directory.clone();
-        let resumed = self.entries_below_end(trusted).and_then(|entries| self.resume_tail(entries));
+        let resumed = self.entries_below_end(trusted).and_then(|entries| match self.resume_tail(entries) {
+            // A damaged index is made anew.
+            Err(error) if Misplaced::is_at_first(&error) => self.resume_tail(IndexEntries { offsets: 0, times: 0 }),
+            resumed => resumed,
+        });
         resumed.map_err(|e| Self::failure(&path, e))?;
         self.epochs.truncate_end(cut.end);
         self.producers = self.producers_as_of(cut.end).map_err(|error| match error {

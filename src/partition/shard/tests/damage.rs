@@ -365,3 +365,59 @@ fn a_known_place_is_not_told_again_and_does_not_count_twice() {
     assert_eq!(world.alarms(1), [""; 0]);
     assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }));
 }
+
+#[test]
+fn the_only_copy_is_kept_though_it_is_damaged_and_nobody_leads() {
+    let (mut world, size) = three_batches(&[1]);
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    assert_eq!(world.alarms(1).len(), 1);
+    world.tell_follow_nobody(1, 2, 2);
+    world.run();
+    assert_eq!((world.alarms(1), world.describe(1).role), (vec![], RoleDescription::Follower { leader: None }));
+    world.elect(1, 3, 3, &[1]);
+    world.run();
+    assert_eq!(world.consume(1, 2).as_deref(), Ok("c"));
+    assert_eq!(world.alarms(1), [""; 0]);
+}
+
+#[test]
+fn damage_that_was_deleted_is_forgotten_once_others_are_in_sync() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.set_isr_min(1);
+    world.cut(2);
+    world.elect(1, 2, 2, &[1]);
+    world.run();
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    assert_eq!(world.alarms(1).len(), 1);
+    assert_eq!(world.trim(1, Some(2)), Ok(2));
+    heal(&mut world);
+    assert_eq!(world.alarms(1), [""; 0]);
+    assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }));
+    assert_eq!(world.consume(1, 2).as_deref(), Ok("c"));
+}
+
+#[test]
+fn a_truncation_goes_around_a_damaged_index() {
+    let mut world = World::new(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.run();
+    for _ in 0..200 {
+        world.produce(1, "b", Acks::All);
+    }
+    world.run();
+    // The index is written.
+    world.wait_ms(1_000_000);
+    assert!(world.damage_index(2) > 0, "it has entries");
+    world.cut(2);
+    world.produce(2, "x", Acks::Leader);
+    world.elect(2, 2, 2, &[2]);
+    world.run();
+    world.heal(2);
+    world.elect(1, 3, 3, &[1, 2]);
+    world.tell_follow(2, 1, 3, 3);
+    world.run();
+    assert_eq!((world.alarms(2), world.fatal(2)), (vec![], &[][..]));
+    assert_eq!(world.describe(2).end, world.describe(1).end);
+}

@@ -151,6 +151,29 @@ impl World {
         self.tell(node, Event::Follow(order));
     }
 
+    /// Nobody leads.
+    pub(super) fn tell_follow_nobody(&mut self, node: i32, leader_epoch: i32, partition_epoch: i32) {
+        let order = FollowOrder {
+            partition: id(),
+            name: name(),
+            leader: None,
+            leader_epoch: LeaderEpoch::new(leader_epoch),
+            partition_epoch: PartitionEpoch::new(partition_epoch),
+            options: LogOptions::default(),
+            flush: self.flush,
+        };
+        self.tell(node, Event::Follow(order));
+    }
+
+    /// Every entry of a node's index names another place. Says how many there are.
+    pub(super) fn damage_index(&self, node: i32) -> usize {
+        let path = self.segment(node).with_extension("index");
+        let mut bytes = std::fs::read(&path).expect("it is there");
+        bytes.iter_mut().skip(7).step_by(8).for_each(|byte| *byte ^= 1);
+        std::fs::write(&path, &bytes).expect("it can be written");
+        bytes.len() / 8
+    }
+
     pub(super) fn tell(&mut self, node: i32, event: Event) {
         self.node(node).inbox.push(event);
     }
