@@ -204,3 +204,19 @@ proptest! {
         pair.check();
     }
 }
+
+#[test]
+fn a_cut_below_the_start_leaves_no_gap() {
+    let mut pair = Pair::new();
+    for work in [
+        Work::Append { count: 3, bytes: 228, millis: 0 },
+        Work::Fetch { gap: 17, count: 1 },
+        Work::Advance { on: 4 },
+        Work::Append { count: 1, bytes: 0, millis: 0 },
+        Work::Truncate { back: 3 },
+        Work::Append { count: 3, bytes: 381, millis: 0 },
+        Work::Reopen,
+    ] {
+        pair.carry_out(work);
+    }
+}

@@ -26,6 +26,8 @@ struct Cut {
     index: usize,
     position: u64,
     end: Offset,
+    /// Whether the last batch before the cut ends below the log's start.
+    is_below_start: bool,
     /// Whether that segment is the active one before the cut, too.
     was_active: bool,
 }
@@ -46,6 +48,11 @@ impl Log {
             return Ok(self.end);
         }
         let cut = self.place_cut(to)?;
+        if cut.is_below_start {
+            // Only what is deleted would be left, and a gap behind it, at which nothing would tell the end.
+            self.reset(self.start)?;
+            return Ok(self.end);
+        }
         let segment = self.segments[cut.index].base;
         let derived = if self.derived.at.place.offset <= cut.end {
             self.derived.at
@@ -93,7 +100,8 @@ impl Log {
         });
         let failure = |e| Self::failure(&self.path_of(self.segments[index].base, Suffix::Log), e);
         let (position, end) = located.map_err(failure)?;
-        Ok(Cut { index, position, end: end.max(self.start), was_active: self.is_active(index) })
+        let (is_below_start, was_active) = (end < self.start, self.is_active(index));
+        Ok(Cut { index, position, end: end.max(self.start), is_below_start, was_active })
     }
 
     /// The end of the batch before a boundary: a log never ends in a gap that compaction left, where nothing on the
