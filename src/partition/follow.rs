@@ -258,7 +258,7 @@ fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
 fn judge(batch: &Batch, log: End, epoch_max: LeaderEpoch) -> Soundness {
     let (base, end) = (batch.base_offset(), log.end);
     let covers = log.is_empty && base < end && batch.next_offset() > end;
-    let continues = base == end || (log.may_gap && base > end) || covers;
+    let continues = batch.header().continues(end, log.may_gap) || covers;
     if !continues {
         return Soundness::Faulty(FetchFault::NotContiguous { base, end });
     }

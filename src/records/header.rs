@@ -126,6 +126,12 @@ impl Header {
         out
     }
 
+    /// Whether the batch may stand behind one that ended at `end`: there, or later where compaction leaves gaps.
+    #[must_use]
+    pub fn continues(&self, end: Offset, may_gap: bool) -> bool {
+        self.base_offset == end || (may_gap && self.base_offset > end)
+    }
+
     /// The size of the whole batch in bytes, this header included.
     #[must_use]
     pub fn size(&self) -> usize {

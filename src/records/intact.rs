@@ -1,8 +1,7 @@
 //! Tells whether batches are what was written, from the pieces in which they are read, without holding one.
 //!
-//! Called by `storage` (a look at one place) and `broker` (what is sent to consumers). Invariant: when `feed` has
-//! returned `Ok`, every batch that ended in the bytes so far has its CRC and begins where the one before it
-//! ended.
+//! Called by `storage` (a look at one place) and `broker` (what is sent of logs). Invariant: when `feed` has returned
+//! `Ok`, every batch that ended in the bytes so far has its CRC and begins where the one before it ended.
 
 use crate::model::{LeaderEpoch, Offset};
 
@@ -120,8 +119,8 @@ impl IntactCheck {
             return Ok(taken);
         }
         let header = Header::parse(&self.front).map_err(|_| self.here())?;
-        let is_gap = self.may_gap && self.at > 0 && header.base_offset > self.next;
-        let continues = header.base_offset == self.next || is_gap;
+        // Where the first begins is known.
+        let continues = header.continues(self.next, self.may_gap && self.at > 0);
         if !continues || header.leader_epoch < self.epoch || header.leader_epoch > self.epoch_max {
             return Err(self.here());
         }

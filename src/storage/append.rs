@@ -79,8 +79,7 @@ impl Log {
     }
 
     /// Appends as follower, byte by byte as the leader has it. The caller has checked the CRCs and that no batch is
-    /// above the epoch of its fetch. Nothing of a batch that does not fit is written, but those before it
-    /// are.
+    /// above the epoch of its fetch. Nothing of a batch that does not fit is written, but those before it are.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -126,8 +125,7 @@ impl Log {
     fn judge_fetched(&self, batch: &Batch, before: Option<&Entry>) -> Result<Entry, AppendError> {
         let header = *batch.header();
         let end = before.map_or(self.end, |entry| entry.header.next_offset());
-        let has_gap = header.base_offset > end && !self.may_gap();
-        let continues = (header.base_offset >= end && !has_gap) || self.is_before_first_batch(&header);
+        let continues = header.continues(end, self.may_gap()) || self.is_before_first_batch(&header);
         if !continues {
             return Err(AppendError::NotContiguous { base: header.base_offset, end });
         }

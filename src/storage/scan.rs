@@ -180,8 +180,7 @@ impl<'a> Headers<'a> {
         let header = header.map_err(|_| self.misplaced())?;
         let position = self.position;
         let next = position + u64::try_from(header.size()).expect("a batch is smaller than 2^31");
-        let continues =
-            self.base.is_none_or(|base| header.base_offset == base || (self.may_gap && header.base_offset > base));
+        let continues = self.base.is_none_or(|base| header.continues(base, self.may_gap));
         if next > self.end || !continues || self.last.take().is_some_and(|last| header.last_offset() != last) {
             return Err(self.misplaced());
         }
