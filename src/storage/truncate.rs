@@ -25,9 +25,8 @@ use super::tail::Tail;
 struct Cut {
     index: usize,
     position: u64,
+    /// Where the last batch before the cut ends.
     end: Offset,
-    /// Whether the last batch before the cut ends below the log's start.
-    is_below_start: bool,
     /// Whether that segment is the active one before the cut, too.
     was_active: bool,
 }
@@ -48,7 +47,7 @@ impl Log {
             return Ok(self.end);
         }
         let cut = self.place_cut(to)?;
-        if cut.is_below_start {
+        if cut.end < self.start {
             // Only what is deleted would be left, and a gap behind it, at which nothing would tell the end.
             self.reset(self.start)?;
             return Ok(self.end);
@@ -100,8 +99,7 @@ impl Log {
         });
         let failure = |e| Self::failure(&self.path_of(self.segments[index].base, Suffix::Log), e);
         let (position, end) = located.map_err(failure)?;
-        let (is_below_start, was_active) = (end < self.start, self.is_active(index));
-        Ok(Cut { index, position, end: end.max(self.start), is_below_start, was_active })
+        Ok(Cut { index, position, end, was_active: self.is_active(index) })
     }
 
     /// The end of the batch before a boundary: a log never ends in a gap that compaction left, where nothing on the
