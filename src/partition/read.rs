@@ -80,7 +80,7 @@ impl Replica {
         };
         match place {
             Ok(Some(place)) if self.damaged.holds(place.place) => Err(ListRefusal::Offline),
-            Ok(Some(place)) if place.base < end => {
+            Ok(Some(place)) if place.place.offset < end => {
                 let BatchPlace { slice, place, .. } = place;
                 Ok(OffsetAnswer::Look(OffsetLookup { slice, query, end, place, generation: self.generation }))
             }

@@ -168,7 +168,7 @@ impl Pair {
     }
 
     fn find_time(&mut self, wanted: Timestamp) {
-        let found = self.log.offset_for_timestamp(wanted, self.end).unwrap().map(|place| place.base);
+        let found = self.log.offset_for_timestamp(wanted, self.end).unwrap().map(|found| found.place.offset);
         let mut visible = self.batches.iter().filter(|b| b.next_offset() > self.start);
         assert_eq!(found, visible.find(|b| b.header().max_timestamp >= wanted).map(Batch::base_offset));
     }

@@ -146,7 +146,7 @@ fn a_batch_is_found_by_time() {
         append(&mut log, &batch_of(3, 20, if i == 77 { 100_000 } else { i * 10 }));
     }
     let find = |log: &mut Log, millis: i64| {
-        log.offset_for_timestamp(Timestamp::new(millis), log.end()).unwrap().map(|place| place.base.get())
+        log.offset_for_timestamp(Timestamp::new(millis), log.end()).unwrap().map(|found| found.place.offset.get())
     };
     for _ in 0..2 {
         for i in 0..77 {
@@ -156,7 +156,7 @@ fn a_batch_is_found_by_time() {
         assert_eq!(find(&mut log, 1000), Some(231));
         assert_eq!(find(&mut log, 100_003), None);
         let largest = log.batch_of_max_timestamp().unwrap().unwrap();
-        assert_eq!((largest.base.get(), largest.slice.read().unwrap().len()), (231, largest.slice.len));
+        assert_eq!((largest.place.offset.get(), largest.slice.read().unwrap().len()), (231, largest.slice.len));
         log.rest_now(now(0)).unwrap();
     }
 }

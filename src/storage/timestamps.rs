@@ -21,10 +21,8 @@ use super::time_index::{ENTRY_BYTES, TimeEntry, TimeIndex};
 pub struct BatchPlace {
     /// Its bytes.
     pub slice: Slice,
-    /// Where it stands.
+    /// Where it stands, and its base offset.
     pub place: Place,
-    /// Its base offset.
-    pub base: Offset,
     /// The offset after its last record.
     pub next: Offset,
     /// Its largest timestamp.
@@ -99,9 +97,9 @@ impl Log {
             if header.max_timestamp >= wanted {
                 let slice = Slice { file: file.clone(), position, len: header.size() };
                 assert!(as_u64(slice.len) > 0, "a batch has bytes");
-                let (base, next, max_timestamp) = (header.base_offset, header.next_offset(), header.max_timestamp);
-                let place = Place { segment: self.segments[index].base, position, offset: base };
-                return Ok(Some(BatchPlace { slice, place, base, next, max_timestamp }));
+                let (next, max_timestamp) = (header.next_offset(), header.max_timestamp);
+                let place = Place { segment: self.segments[index].base, position, offset: header.base_offset };
+                return Ok(Some(BatchPlace { slice, place, next, max_timestamp }));
             }
         }
         Ok(None)
