@@ -90,12 +90,11 @@ impl Replica {
         ReadRefusal::Damaged
     }
 
-    /// Whether somebody else in sync can serve the log. While another ISR is asked for, perhaps not; nor while nobody
-    /// leads: then this may be the only copy there is.
+    /// Whether somebody else in sync can serve the log.
     fn has_others(&self) -> bool {
         match &self.role {
-            Role::Leader(leader) => leader.isr().len() > 1 && !leader.is_proposing(),
-            Role::Follower(follower) => follower.leader().is_some(),
+            Role::Leader(leader) => leader.is_replaceable(),
+            Role::Follower(follower) => follower.is_replaceable(),
             Role::Idle => false,
         }
     }

@@ -130,6 +130,12 @@ impl Follower {
         self.leader
     }
 
+    /// Whether another copy is in use. While nobody leads, this may be the only one there is.
+    #[must_use]
+    pub fn is_replaceable(&self) -> bool {
+        self.leader.is_some()
+    }
+
     /// The epoch.
     #[must_use]
     pub fn epoch(&self) -> LeaderEpoch {

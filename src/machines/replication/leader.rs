@@ -305,6 +305,12 @@ impl Leader {
         self.isr.iter().copied().collect()
     }
 
+    /// Whether another member in sync can lead in this one's place. While another ISR is asked for, perhaps not.
+    #[must_use]
+    pub fn is_replaceable(&self) -> bool {
+        self.isr.len() > 1 && self.pending.is_none()
+    }
+
     /// Whether another ISR is asked for.
     #[must_use]
     pub fn is_proposing(&self) -> bool {
