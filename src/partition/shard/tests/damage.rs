@@ -194,13 +194,19 @@ fn a_follower_that_serves_consumers_gives_a_damaged_copy_up() {
     assert_eq!(world.describe(2).role, RoleDescription::Offline);
 }
 
-#[test]
-fn a_leader_whose_disk_does_not_give_records_back_gives_its_copy_up() {
+/// On disks that can fail.
+fn one_committed_batch() -> World {
     let mut world = World::on_simulated_disks(2);
     world.elect(1, 1, 1, &[1, 2]);
     world.run();
     world.produce(1, "a", Acks::All);
     world.run();
+    world
+}
+
+#[test]
+fn a_leader_whose_disk_does_not_give_records_back_gives_its_copy_up() {
+    let mut world = one_committed_batch();
     world.expect_damage(1);
     let place = world.place_of(1, 0);
     world.fail_reads(1, EIO);
@@ -212,11 +218,7 @@ fn a_leader_whose_disk_does_not_give_records_back_gives_its_copy_up() {
 
 #[test]
 fn what_the_system_refuses_to_read_is_told_now_and_then_and_breaks_nothing() {
-    let mut world = World::on_simulated_disks(2);
-    world.elect(1, 1, 1, &[1, 2]);
-    world.run();
-    world.produce(1, "a", Acks::All);
-    world.run();
+    let mut world = one_committed_batch();
     let place = world.place_of(1, 0);
     world.fail_reads(1, EMFILE);
     world.inspect(1, place);

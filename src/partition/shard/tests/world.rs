@@ -3,8 +3,10 @@
 //!
 //! Node n is registered as n0. A record's value is one letter, and its timestamp that letter's number.
 
+mod damage;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use crate::partition::{
     ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
 };
 use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
-use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions, Place};
+use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions};
 use crate::testing::SimulatedFiles;
 
 const BYTES_MAX: usize = 1 << 20;
@@ -165,15 +167,6 @@ impl World {
         self.tell(node, Event::Follow(order));
     }
 
-    /// Every entry of a node's index names another place. Says how many there are.
-    pub(super) fn damage_index(&self, node: i32) -> usize {
-        let path = self.segment(node).with_extension("index");
-        let mut bytes = std::fs::read(&path).expect("it is there");
-        bytes.iter_mut().skip(7).step_by(8).for_each(|byte| *byte ^= 1);
-        std::fs::write(&path, &bytes).expect("it can be written");
-        bytes.len() / 8
-    }
-
     pub(super) fn tell(&mut self, node: i32, event: Event) {
         self.node(node).inbox.push(event);
     }
@@ -247,74 +240,6 @@ impl World {
         paths.filter(|path| path.extension().is_some_and(|end| end == "log")).for_each(|path| {
             std::fs::remove_file(path).expect("it was there");
         });
-    }
-
-    /// A byte of a node's segment is not what was written.
-    pub(super) fn flip_byte(&self, node: i32, position: usize) {
-        self.flip_bits(node, position, 1);
-    }
-
-    pub(super) fn flip_bits(&self, node: i32, position: usize, bits: u8) {
-        let path = self.segment(node);
-        let mut bytes = std::fs::read(&path).expect("it is there");
-        bytes[position] ^= bits;
-        std::fs::write(&path, bytes).expect("it can be written");
-    }
-
-    pub(super) fn log_size(&self, node: i32) -> usize {
-        std::fs::read(self.segment(node)).expect("it is there").len()
-    }
-
-    fn segment(&self, node: i32) -> PathBuf {
-        self.root.path().join(node.to_string()).join("orders-0").join("00000000000000000000.log")
-    }
-
-    /// That a node's copy breaks is no failure of the test.
-    pub(super) fn expect_damage(&mut self, node: i32) {
-        self.damaged.insert(node);
-    }
-
-    pub(super) fn alarms(&mut self, node: i32) -> Vec<String> {
-        std::mem::take(&mut self.node(node).alarms)
-    }
-
-    /// Where a read from an offset begins, and in which state of the log.
-    pub(super) fn place_of(&mut self, node: i32, from: i64) -> (u64, Place) {
-        let answer = self.read(node, consumer(), from, None, None, None).0.expect("it can be read");
-        (answer.generation, answer.plan.expect("there are records").place)
-    }
-
-    /// A reader from an offset says that it found damage there.
-    pub(super) fn doubt(&mut self, node: i32, from: i64) {
-        let at = self.place_of(node, from);
-        self.inspect(node, at);
-    }
-
-    /// The same of the batch at a byte of its only segment.
-    pub(super) fn doubt_at(&mut self, node: i32, position: usize, base: i64) {
-        let (generation, front) = self.place_of(node, 99);
-        let position = u64::try_from(position).expect("it fits");
-        self.inspect(node, (generation, Place { position, offset: Offset::new(base), ..front }));
-    }
-
-    pub(super) fn inspect(&mut self, node: i32, (generation, place): (u64, Place)) {
-        self.tell(node, Event::Inspect { partition: id(), generation, place });
-        self.run();
-    }
-
-    /// The CRC that a node tells its leader.
-    pub(super) fn last_crc(&self, node: i32) -> Option<u32> {
-        self.nodes[&node].position.expect("it fetches").last_crc
-    }
-
-    pub(super) fn crc_of_last_batch(&self, node: i32) -> u32 {
-        let bytes = std::fs::read(self.segment(node)).expect("it is there");
-        split(bytes.into()).last().expect("it has a batch").expect("a whole one").header().crc
-    }
-
-    /// From now on a node's disk fails every read with this error of the system.
-    pub(super) fn fail_reads(&self, node: i32, error: i32) {
-        self.disks[&node].fail_reads(error);
     }
 
     /// From now on nothing more fits on a node's disk.
