@@ -1,8 +1,9 @@
 //! Incremental fetch sessions (KIP-227): what a client has asked for stays here, so that it sends changes only and is
 //! sent changes only.
 //!
-//! Called by `api/fetch.rs`. Invariants: at most `slots` sessions, of a bounded number of partitions together; a session that is lost costs its client one full
-//! fetch, never records; a session advances only by the request whose epoch it expects.
+//! Called by `api/fetch.rs`. Invariants: at most `slots` sessions, of a bounded number of partitions together; a
+//! session that is lost costs its client one full fetch, never records; a session advances only by the request whose
+//! epoch it expects.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
