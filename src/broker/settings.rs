@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::machines::controller::{Defaults, effective_min_isr};
 use crate::machines::metadata::Image;
-use crate::model::{FlushMode as TopicFlushMode, TopicId, TopicSettings};
+use crate::model::{FlushMode as TopicFlushMode, TopicConfigs, TopicId, TopicSettings};
 use crate::partition::FlushMode;
 use crate::storage::{Cleanup, LogOptions};
 
@@ -40,6 +40,12 @@ pub(super) fn partition_settings(
         },
         isr_min: effective_min_isr(image, defaults, topic),
     }
+}
+
+/// How long the files of a deleted partition wait. Its topic is gone and says no more: the broker's default counts, as
+/// in Kafka.
+pub(super) fn file_delete_delay(defaults: &Defaults) -> Duration {
+    span(TopicConfigs::new().resolve(&defaults.topic).file_delete_delay_ms)
 }
 
 fn log_options(settings: &TopicSettings) -> LogOptions {

@@ -3,6 +3,7 @@
 //! Called by `broker` and `node`. Invariant: the boot number of a start is on the disk before anything is sent (rule
 //! S15); the clean marker of the last stop is gone from the disk before any log is opened.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -140,7 +141,7 @@ impl DataDir {
             set_aside: Vec::new(),
         };
         dir.write_identity(&identity).map_err(failure)?;
-        dir.remove_deleted().map_err(failure)?;
+        dir.remove_deleted(&dir.deleted().map_err(failure)?).map_err(failure)?;
         dir.find_partitions().map_err(failure)?;
         Ok(dir)
     }
@@ -270,17 +271,21 @@ impl DataDir {
         give_up_directory(&self.home, &directory, partition.topic)
     }
 
-    /// Removes the directories of deleted partitions. Call it now and then: the time between is the delay.
+    /// The directories of deleted partitions, by name. None of them is used again.
     ///
     /// # Errors
     /// What the system said.
-    pub fn remove_deleted(&self) -> io::Result<usize> {
+    pub fn deleted(&self) -> io::Result<BTreeSet<String>> {
         let entries = self.home.files.list(&self.home.root)?;
-        let deleted: Vec<_> = entries.iter().filter(|e| e.is_directory && e.name.ends_with(DELETE)).collect();
-        for entry in &deleted {
-            self.home.files.remove_dir_all(&self.home.root.join(&entry.name))?;
-        }
-        Ok(deleted.len())
+        Ok(entries.into_iter().filter(|e| e.is_directory && e.name.ends_with(DELETE)).map(|e| e.name).collect())
+    }
+
+    /// Removes directories that [`DataDir::deleted`] has named, some time after it did.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remove_deleted<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> io::Result<()> {
+        names.into_iter().try_for_each(|name| self.home.files.remove_dir_all(&self.home.root.join(name)))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

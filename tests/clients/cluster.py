@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 START_ATTEMPTS = 3
+# Short, so that tests see files go.
+DELETE_DELAY_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Dev:
     def _spawn(self, data):
         port, admin_port = _free_run(self.nodes), _free_run(self.nodes)
         command = [binary(), "dev", "--nodes", self.nodes, "--port", port, "--admin-port", admin_port, "--data", data]
+        command += ["--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}"]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True

@@ -92,6 +92,12 @@ def read_all(cluster, topic, count, offset=OFFSET_BEGINNING, **settings):
     return messages
 
 
+def broker_configs(topics):
+    any_broker = str(min(topics.admin.list_topics(timeout=SECONDS).brokers))
+    configs = topics.admin.describe_configs([ConfigResource(ResourceType.BROKER, any_broker)])
+    return next(iter(configs.values())).result(SECONDS)
+
+
 @pytest.mark.parametrize("idempotent", [False, True], ids=["plain", "idempotent"])
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_codec_brings_back_what_was_sent_in_order(cluster, topics, codec, idempotent):
@@ -310,6 +316,18 @@ def test_a_recreated_topic_holds_only_new_records(cluster, topics):
     consumer.close()
 
 
+def test_the_files_of_a_deleted_topic_go_after_the_delay(cluster, topics):
+    if cluster.data is None:
+        pytest.skip("the files are not on this machine (DATA_DIR)")
+    topic = topics.create("files")
+    produce(cluster, topic, [(None, b"value")])
+    files = lambda: list(cluster.data.glob(f"**/{topic}-*"))
+    assert len(files()) == cluster.copies
+    topics.delete(topic)
+    delay = int(broker_configs(topics)["log.segment.delete.delay.ms"].value) / 1000
+    wait.until(lambda: not files(), "its files have gone", 2 * delay + SECONDS)
+
+
 def test_deleting_what_is_not_there_is_refused(cluster, topics):
     name = topics.name("absent")
     with pytest.raises(KafkaException) as refused:
@@ -318,9 +336,7 @@ def test_deleting_what_is_not_there_is_refused(cluster, topics):
 
 
 def test_producing_to_an_unknown_topic_creates_it_where_the_broker_says_so(cluster, topics):
-    any_broker = str(min(topics.admin.list_topics(timeout=SECONDS).brokers))
-    configs = topics.admin.describe_configs([ConfigResource(ResourceType.BROKER, any_broker)])
-    creates = next(iter(configs.values())).result(SECONDS)["auto.create.topics.enable"].value == "true"
+    creates = broker_configs(topics)["auto.create.topics.enable"].value == "true"
     topic, deliveries = topics.name("auto"), Deliveries()
     producer = Producer({"bootstrap.servers": cluster.bootstrap, "message.timeout.ms": 20_000})
     producer.produce(topic, value=b"v", on_delivery=deliveries)
