@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::machines::replication::{Ending, Follower, Leader, LeaderEffect, Leadership, LogEnds, Ticket};
 use crate::model::{Instant, LeaderEpoch, Now, Offset, PartitionEpoch, PartitionId, TopicName};
-use crate::storage::{FlushOrder, Log, LogError, LogOptions};
+use crate::storage::{FlushOrder, Log, LogError, LogOptions, Retained};
 
 use super::damage::DamagedPlaces;
 use super::effect::{
@@ -254,8 +254,12 @@ impl Replica {
             self.generation += 1;
         }
         self.dirty = true;
-        if let Err(error) = retained {
-            self.on_write_error(&error, turn);
+        match retained {
+            Ok(Retained { unread: Some(error), .. }) => {
+                self.on_read_error(&error, turn);
+            }
+            Ok(_) => {}
+            Err(error) => self.on_write_error(&error, turn),
         }
     }
 

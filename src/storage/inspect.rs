@@ -40,7 +40,7 @@ impl Log {
             return Ok(None);
         }
         let found = self.find(end.plus(-1))?.filter(|(_, at)| at.base < end);
-        Ok(found.map(|(index, BatchAt { base, next, position, crc })| {
+        Ok(found.map(|(index, BatchAt { base, next, position, crc, .. })| {
             let place = Place { segment: self.segments[index].base, position, offset: base };
             FoundBatch { place, next, crc }
         }))

@@ -15,7 +15,7 @@ use super::log::Log;
 use super::offset_index::{ENTRY_BYTES, OffsetEntry, OffsetIndex};
 use super::plan::{ReadPlan, Slice};
 use super::scan::{Headers, HeadersFrom, Misplaced};
-use super::segment::{Place, Suffix};
+use super::segment::{Place, Suffix, unless_unreadable};
 use super::tail::BatchAt;
 
 /// What to do when the first batch alone is larger than the bound.
@@ -211,11 +211,8 @@ impl Log {
     ) -> io::Result<Option<T>> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let may_gap = self.may_gap();
-        let entry = match self.floor(index, left) {
-            // An index that cannot be read leads nowhere.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_media_error(&error) => None,
-            found => found?.filter(|entry| entry.position > from.position && entry.position < end),
-        };
+        let entry = unless_unreadable(self.floor(index, left))?;
+        let entry = entry.filter(|entry| entry.position > from.position && entry.position < end);
         if let Some(entry) = entry {
             match visit(&mut Headers::new(&*file, HeadersFrom::entry(entry), end, may_gap)) {
                 Err(error) if Misplaced::is_at_first(&error) => {}

@@ -17,7 +17,7 @@ use super::producer_state::Producers;
 use super::scan::{Headers, HeadersFrom, Misplaced};
 use super::segment::{Suffix, read_whole};
 use super::tail::Tail;
-use super::time_index::{ENTRY_BYTES as TIME_BYTES, TimeIndex};
+use super::time_index::{ENTRY_BYTES as TIME_BYTES, TimeEntry, TimeIndex};
 
 /// How many entries of the active segment's index files count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl Log {
         if segment.size == 0 {
             return Ok(());
         }
+        if let Some(entry) = last_time
+            && !self.is_confirmed(index, entry)?
+        {
+            return self.resume_tail(IndexEntries { offsets: 0, times: 0 });
+        }
         // From the last indexed batch on the batches are noted as if appended now.
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let from = last.map_or(HeadersFrom::batch(0, segment.base), HeadersFrom::entry);
@@ -71,6 +76,15 @@ impl Log {
             self.tail.note(position, &header, self.options.index_interval_bytes);
         }
         Ok(())
+    }
+
+    /// Whether the batch that an entry names is there and says the same.
+    fn is_confirmed(&self, index: usize, entry: TimeEntry) -> io::Result<bool> {
+        match self.locate(index, entry.last) {
+            Ok(found) => Ok(found.is_some_and(|batch| entry.is_of(&batch))),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn cut_index(&self, index: usize, suffix: Suffix, bytes: u64) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::model::{Instant, Now, Offset, Timestamp};
 
 use super::attestation::Attested;
-use super::error::LogError;
+use super::error::{LogError, ReadError};
 use super::log::Log;
 use super::segment::{Segment, Suffix};
 use super::truncate::remove_if_there;
@@ -25,7 +25,7 @@ pub(super) struct Doomed {
 }
 
 /// What `retain` did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub struct Retained {
     /// How many segments were deleted.
     pub segments: usize,
@@ -33,6 +33,8 @@ pub struct Retained {
     pub bytes: u64,
     /// How many producers were forgotten.
     pub producers: usize,
+    /// Why the age of a segment could not be read, if it could not.
+    pub unread: Option<ReadError>,
 }
 
 /// What the rules look at of a segment.
@@ -40,7 +42,8 @@ pub struct Retained {
 struct Age {
     end: Offset,
     size: u64,
-    largest: Timestamp,
+    /// Its age counts from here. If that is not known, it is not old.
+    since: Option<Timestamp>,
 }
 
 impl Log {
@@ -65,10 +68,10 @@ impl Log {
         self.check_writable()?;
         self.remove_doomed(now)?;
         let producers = self.producers.expire(now.timestamp, self.options.producer_expiration);
-        let ages = self.ages()?;
+        let (ages, unread) = self.ages();
         let count = deletable(&ages, self.start, high_watermark, &self.rules(now));
         if count == 0 {
-            return Ok(Retained { producers, ..Retained::default() });
+            return Ok(Retained { producers, unread, ..Retained::default() });
         }
         if count == self.segments.len() {
             self.roll(self.end)?;
@@ -76,7 +79,7 @@ impl Log {
         self.advance_start(self.segments[count].base);
         let segments = self.delete_oldest(count, now)?;
         let bytes = ages[..segments].iter().map(|age| age.size).sum();
-        Ok(Retained { segments, bytes, producers })
+        Ok(Retained { segments, bytes, producers, unread })
     }
 
     /// Deletes the segments that lie wholly below the log's start, files and all, without delay. For the quorum's log,
@@ -94,25 +97,34 @@ impl Log {
         Ok(gone)
     }
 
-    fn ages(&mut self) -> Result<Vec<Age>, LogError> {
+    fn ages(&mut self) -> (Vec<Age>, Option<ReadError>) {
         let wants_time = self.options.cleanup.delete && self.options.retention_span.is_some();
+        let mut unread = None;
         let mut ages = Vec::with_capacity(self.segments.len());
         for index in 0..self.segments.len() {
-            let largest = if wants_time { self.age_of(index)? } else { Timestamp::NONE };
-            ages.push(Age { end: self.segment_end(index), size: self.segments[index].size, largest });
+            let since = if wants_time { self.age_of(index, &mut unread) } else { None };
+            ages.push(Age { end: self.segment_end(index), size: self.segments[index].size, since });
         }
-        Ok(ages)
+        (ages, unread)
     }
 
-    /// The largest timestamp of a segment; when its records have none, when the file was last written.
-    fn age_of(&mut self, index: usize) -> Result<Timestamp, LogError> {
-        let path = self.path_of(self.segments[index].base, Suffix::Log);
-        let largest = self.largest_timestamp(index).map_err(|e| Self::failure(&path, e))?;
-        if largest >= Timestamp::new(0) {
-            return Ok(largest);
+    /// The largest timestamp of a segment; when its records have none or are damaged, when the file was last written.
+    /// What cannot be read now is asked next time.
+    fn age_of(&mut self, index: usize, unread: &mut Option<ReadError>) -> Option<Timestamp> {
+        match self.largest_timestamp(index) {
+            Ok(largest) if largest >= Timestamp::new(0) => return Some(largest),
+            Ok(_) => {}
+            Err(error) => {
+                let is_damage = matches!(error, ReadError::Corrupt(_));
+                *unread = Some(error);
+                if !is_damage {
+                    return None;
+                }
+            }
         }
-        let modified = self.home.files.modified(&path).map_err(|e| Self::failure(&path, e))?;
-        Ok(Timestamp::new(modified))
+        let path = self.path_of(self.segments[index].base, Suffix::Log);
+        let modified = self.home.files.modified(&path);
+        modified.map(Timestamp::new).map_err(|e| *unread = Some(Self::failure(&path, e).into())).ok()
     }
 
     fn rules(&self, now: Now) -> Rules {
@@ -190,7 +202,7 @@ fn deletable(ages: &[Age], start: Offset, high_watermark: Offset, rules: &Rules)
         let is_last = i + 1 == ages.len();
         let is_below_start = !is_last && age.end <= start;
         let is_too_much = rules.bytes.is_some_and(|bytes| left.saturating_sub(age.size) >= bytes);
-        let is_too_old = rules.span.is_some_and(|span| is_older(age.largest, rules.now, span));
+        let is_too_old = rules.span.zip(age.since).is_some_and(|(span, since)| is_older(since, rules.now, span));
         let is_free = age.end <= high_watermark && (age.size > 0 || !is_last);
         if !is_below_start && !(is_free && (is_too_much || is_too_old)) {
             break;
@@ -214,7 +226,7 @@ mod tests {
         let age = |&(end, size, largest): &(i64, u64, i64)| Age {
             end: Offset::new(end),
             size,
-            largest: Timestamp::new(largest),
+            since: Some(Timestamp::new(largest)),
         };
         list.iter().map(age).collect()
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::env::File;
+use crate::env::{File, is_media_error};
 use crate::model::{Offset, Timestamp};
 
 /// The kinds of files that a segment has.
@@ -105,6 +105,14 @@ pub(super) fn read_whole(files: &dyn crate::env::Files, path: &Path) -> io::Resu
     let count = file.read_at(0, &mut bytes)?;
     bytes.truncate(count);
     Ok(Some(bytes))
+}
+
+/// An index that is too short or that the disk does not give back says nothing.
+pub(super) fn unless_unreadable<T>(found: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_media_error(&error) => Ok(None),
+        found => found,
+    }
 }
 
 /// How many of `count` sorted entries of `size` bytes at the front of `file` are `left`; all of those stand before all

@@ -23,11 +23,13 @@ pub(super) struct BatchAt {
     pub(super) position: u64,
     /// The CRC that its header states.
     pub(super) crc: u32,
+    pub(super) max_timestamp: Timestamp,
 }
 
 impl BatchAt {
     pub(super) fn new(position: u64, header: &Header) -> Self {
-        Self { base: header.base_offset, next: header.next_offset(), position, crc: header.crc }
+        let Header { base_offset: base, crc, max_timestamp, .. } = *header;
+        Self { base, next: header.next_offset(), position, crc, max_timestamp }
     }
 }
 

@@ -422,7 +422,7 @@ fn a_later_topic_of_the_same_name_does_not_adopt_the_directory_nor_lose_its_own(
     remove_deleted(&data, 1);
 }
 
-fn simulated() -> (crate::testing::SimulatedFiles, Log) {
+pub(super) fn simulated() -> (crate::testing::SimulatedFiles, Log) {
     let files = crate::testing::SimulatedFiles::default();
     let home = Home::alone(Arc::new(files.clone()), Path::new("/log")).unwrap();
     let log = Log::open_at(&home, small(), now(0)).unwrap().0;

@@ -9,6 +9,7 @@ use crate::env::File;
 use crate::model::{Offset, Timestamp};
 
 use super::segment::partition_point;
+use super::tail::BatchAt;
 
 /// The size of an entry.
 pub(super) const ENTRY_BYTES: usize = 12;
@@ -23,6 +24,11 @@ pub(super) struct TimeEntry {
 }
 
 impl TimeEntry {
+    /// Whether this is what an entry says of the batch.
+    pub(super) fn is_of(self, batch: &BatchAt) -> bool {
+        batch.max_timestamp == self.timestamp && batch.next == self.last.plus(1)
+    }
+
     pub(super) fn encode(self, base: Offset) -> [u8; ENTRY_BYTES] {
         let relative = i32::try_from(self.last.since(base)).expect("a segment is rolled before offsets need more");
         let mut out = [0; ENTRY_BYTES];

@@ -13,7 +13,8 @@ use super::error::ReadError;
 use super::log::Log;
 use super::plan::Slice;
 use super::scan::{Headers, HeadersFrom};
-use super::segment::{Place, Suffix};
+use super::segment::{Place, Segment, Suffix, unless_unreadable};
+use super::tail::BatchAt;
 use super::time_index::{ENTRY_BYTES, TimeEntry, TimeIndex};
 
 /// A batch to look into.
@@ -39,11 +40,11 @@ impl Log {
             if self.segment_end(index) <= self.start {
                 continue;
             }
-            let largest = self.largest_timestamp(index).map_err(|e| self.refused(index, e))?;
+            let largest = self.largest_timestamp(index)?;
             if largest < wanted {
                 continue;
             }
-            let found = self.first_at_or_after(index, wanted).map_err(|e| self.refused(index, e))?;
+            let found = self.first_at_or_after(index, wanted)?;
             if let Some(found) = found {
                 return Ok((found.next <= end).then_some(found));
             }
@@ -58,38 +59,83 @@ impl Log {
     pub fn batch_of_max_timestamp(&mut self) -> Result<Option<BatchPlace>, ReadError> {
         let mut best: Option<(Timestamp, usize)> = None;
         for index in 0..self.segments.len() {
-            let largest = self.largest_timestamp(index).map_err(|e| self.refused(index, e))?;
+            let largest = self.largest_timestamp(index)?;
             let is_better = best.is_none_or(|(timestamp, _)| largest > timestamp);
             if is_better && largest > Timestamp::NONE && self.segment_end(index) > self.start {
                 best = Some((largest, index));
             }
         }
         let Some((timestamp, index)) = best else { return Ok(None) };
-        self.first_at_or_after(index, timestamp).map_err(|e| self.refused(index, e))
+        self.first_at_or_after(index, timestamp)
     }
 
-    /// The largest timestamp of a segment, from its time index the first time; -1 when its records have none.
-    pub(super) fn largest_timestamp(&mut self, index: usize) -> io::Result<Timestamp> {
+    /// The largest timestamp of a segment; -1 when its records have none. From its time index the first time, if the
+    /// batch that the index names confirms it.
+    pub(super) fn largest_timestamp(&mut self, index: usize) -> Result<Timestamp, ReadError> {
         if self.is_active(index) {
             return Ok(self.tail.largest.map_or(Timestamp::NONE, |largest| largest.timestamp));
         }
         if let Some(largest) = self.segments[index].largest {
             return Ok(largest);
         }
-        let base = self.segments[index].base;
-        let last = match self.index_file(index, Suffix::TimeIndex, ENTRY_BYTES, None)? {
-            Some((file, count)) => TimeIndex { file: &*file, base, count }.last()?,
-            None => None,
+        let last = self.last_time(index).map_err(|e| self.refused(index, e))?;
+        let largest = match last {
+            Some(entry) if self.confirms(index, entry)? => entry.timestamp,
+            _ => self.search_largest(index).map_err(|e| self.refused(index, e))?,
         };
-        let largest = last.map_or(Timestamp::NONE, |entry| entry.timestamp);
         self.segments[index].largest = Some(largest);
         Ok(largest)
     }
 
-    fn first_at_or_after(&self, index: usize, wanted: Timestamp) -> io::Result<Option<BatchPlace>> {
+    fn last_time(&self, index: usize) -> io::Result<Option<TimeEntry>> {
+        let base = self.segments[index].base;
+        let Some((file, count)) = self.index_file(index, Suffix::TimeIndex, ENTRY_BYTES, None)? else {
+            return Ok(None);
+        };
+        unless_unreadable(TimeIndex { file: &*file, base, count }.last())
+    }
+
+    /// Whether the batch that an entry names has the entry's timestamp. No CRC guards an entry, and one that is wrong
+    /// would delete records early, or pass over some; if the batch is the one that is wrong, that is told.
+    fn confirms(&self, index: usize, entry: TimeEntry) -> Result<bool, ReadError> {
+        let Some(at) = self.locate(index, entry.last).map_err(|e| self.refused(index, e))? else { return Ok(false) };
+        if entry.is_of(&at) {
+            return Ok(true);
+        }
+        self.inspect(Place { segment: self.segments[index].base, position: at.position, offset: at.base })?;
+        Ok(false)
+    }
+
+    fn search_largest(&self, index: usize) -> io::Result<Timestamp> {
+        let Segment { base, size, .. } = self.segments[index];
+        let mut largest = Timestamp::NONE;
+        self.walk(
+            index,
+            HeadersFrom::batch(0, base),
+            size,
+            |_| false,
+            |headers| {
+                while let Some((_, header)) = headers.step()? {
+                    largest = largest.max(header.max_timestamp);
+                }
+                Ok(None::<()>)
+            },
+        )?;
+        Ok(largest)
+    }
+
+    fn first_at_or_after(&self, index: usize, wanted: Timestamp) -> Result<Option<BatchPlace>, ReadError> {
+        let refused = |e| self.refused(index, e);
         // No batch before the one that brought a smaller maximum can be it.
-        let behind = self.time_floor(index, wanted)?.map_or(self.segments[index].base, |entry| entry.last);
-        let Some(at) = self.locate(index, behind.max(self.start))? else { return Ok(None) };
+        let behind = match self.time_floor(index, wanted).map_err(refused)? {
+            Some(entry) if self.confirms(index, entry)? => entry.last,
+            _ => self.segments[index].base,
+        };
+        let Some(at) = self.locate(index, behind.max(self.start)).map_err(refused)? else { return Ok(None) };
+        self.first_from(index, at, wanted).map_err(refused)
+    }
+
+    fn first_from(&self, index: usize, at: BatchAt, wanted: Timestamp) -> io::Result<Option<BatchPlace>> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let from = HeadersFrom::batch(at.position, at.base);
         let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
@@ -118,9 +164,11 @@ impl Log {
             written = Some(self.tail.times_written);
         }
         let base = self.segments[index].base;
-        match self.index_file(index, Suffix::TimeIndex, ENTRY_BYTES, written)? {
-            Some((file, count)) => TimeIndex { file: &*file, base, count }.last_where(left),
-            None => Ok(None),
-        }
+        let found = self.index_file(index, Suffix::TimeIndex, ENTRY_BYTES, written)?;
+        let Some((file, count)) = found else { return Ok(None) };
+        unless_unreadable(TimeIndex { file: &*file, base, count }.last_where(left))
     }
 }
+
+#[cfg(test)]
+mod tests;
