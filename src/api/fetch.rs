@@ -66,8 +66,8 @@ async fn fetch(context: Context, caller: Caller, request: FetchRequest) -> (Fetc
         }
     }
     let now = context.broker().now().instant;
-    let closed = context.sessions().close(&open, answers.told(), now, context.random());
-    answers.respond(&open.reads, &closed)
+    let closed = context.sessions().close(open, answers.told(), now, context.random());
+    answers.respond(&closed)
 }
 
 /// How much a fetch gives, and how long it waits for that.

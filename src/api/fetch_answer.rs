@@ -5,7 +5,7 @@
 use super::call::Caller;
 use super::context::Context;
 use super::error;
-use crate::broker::{ClosedFetch, Read, ReadOutcome, SessionFetch, SessionTopic, Told};
+use crate::broker::{ClosedFetch, Read, ReadOutcome, SessionTopic, Told};
 use crate::codec::Payload;
 use crate::model::{Offset, PartitionId};
 use crate::partition::{AbortedTransaction as Aborted, ConsumerIsolation, Reader};
@@ -111,13 +111,13 @@ impl<'a> Answers<'a> {
 
     /// The response: what the client does not know, partitions of one topic side by side as they were asked for; and
     /// the records of those partitions.
-    pub(super) fn respond(self, reads: &[SessionFetch], closed: &ClosedFetch) -> (FetchResponse, Vec<Chunk>) {
+    pub(super) fn respond(self, closed: &ClosedFetch) -> (FetchResponse, Vec<Chunk>) {
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
         let mut records = Vec::new();
         let mut leaders = Vec::new();
         let mut last: Option<&SessionTopic> = None;
         for ((read, (data, chunks)), _) in
-            reads.iter().zip(self.partitions).zip(&closed.is_told).filter(|(_, told)| **told)
+            closed.reads.iter().zip(self.partitions).zip(&closed.is_told).filter(|(_, told)| **told)
         {
             leaders.push(data.current_leader.leader_id);
             records.extend(chunks);

@@ -3,13 +3,13 @@
 //!
 //! Called by `api/fetch.rs`. Invariants: at most `slots` sessions, of a bounded number of partitions together; a
 //! session that is lost costs its client one full fetch, never records; a session advances only by the request whose
-//! epoch it expects.
+//! epoch it expects, and one such request is answered at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::model::{Instant, LeaderEpoch, Offset, TopicId};
+use crate::model::{Instant, LeaderEpoch, Offset, TopicId, TopicName};
 
 mod session;
 
@@ -43,6 +43,16 @@ pub struct SessionPartition {
     pub topic: SessionTopic,
     /// The partition's number; perhaps one that does not exist.
     pub index: i32,
+}
+
+impl SessionPartition {
+    /// Whether its topic's name is no longer than a name can be.
+    fn may_exist(&self) -> bool {
+        match &self.topic {
+            SessionTopic::Name(name) => name.len() <= TopicName::LENGTH_MAX,
+            SessionTopic::Id(_) => true,
+        }
+    }
 }
 
 /// What is to be read of one partition.
@@ -108,7 +118,7 @@ pub struct Told {
     pub is_error: bool,
 }
 
-/// A fetch under way.
+/// A fetch under way. While a session has one, it takes no other request.
 #[derive(Debug)]
 pub struct OpenFetch {
     /// What to read, in the order in which bytes are to be given.
@@ -128,6 +138,8 @@ enum Kind {
 pub struct ClosedFetch {
     /// The session; 0 for none.
     pub id: i32,
+    /// What was read.
+    pub reads: Vec<SessionFetch>,
     /// For each of the reads, whether it is told.
     pub is_told: Vec<bool>,
 }
@@ -142,7 +154,7 @@ pub struct FetchSessions {
     table: Mutex<HashMap<i32, Entry>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     session: Arc<Mutex<Session>>,
     is_follower: bool,
@@ -193,8 +205,7 @@ impl FetchSessions {
     }
 
     fn go_on(&self, request: SessionRequest, now: Instant) -> Result<OpenFetch, SessionError> {
-        let session = lock(&self.table).get(&request.id).map(|entry| Arc::clone(&entry.session));
-        let session = session.ok_or(SessionError::NotFound)?;
+        let session = self.take_turn(&request)?;
         let (reads, partitions) = {
             let mut open = lock(&session);
             open.advance(request.epoch, request.by_id)?;
@@ -217,41 +228,62 @@ impl FetchSessions {
         Ok(OpenFetch { reads, kind: Kind::Going { id: request.id, session } })
     }
 
-    /// Says what of `told`, one for each of the reads, the client is told. `random` names a new session.
-    pub fn close(&self, fetch: &OpenFetch, told: &[Told], now: Instant, random: u64) -> ClosedFetch {
-        assert_eq!(fetch.reads.len(), told.len(), "every read is answered");
-        let all = vec![true; told.len()];
-        match &fetch.kind {
-            Kind::Sessionless => ClosedFetch { id: NO_SESSION, is_told: all },
-            Kind::Beginning { is_follower, by_id } => {
-                let id = self.begin(fetch, told, *is_follower, *by_id, now, random);
-                ClosedFetch { id, is_told: all }
-            }
-            Kind::Going { id, session } => ClosedFetch { id: *id, is_told: lock(session).tell(&fetch.reads, told) },
+    /// The session of a request, if no other request of it is being answered: each reads all that the session holds.
+    fn take_turn(&self, request: &SessionRequest) -> Result<Arc<Mutex<Session>>, SessionError> {
+        let mut table = lock(&self.table);
+        let entry = table.get(&request.id).ok_or(SessionError::NotFound)?;
+        if Arc::strong_count(&entry.session) > 1 {
+            return Err(SessionError::Epoch);
         }
+        if request.fetches.iter().all(|fetch| fetch.partition.may_exist()) {
+            return Ok(Arc::clone(&entry.session));
+        }
+        table.remove(&request.id);
+        Err(SessionError::NotFound)
+    }
+
+    /// Says what of `told`, one for each of the reads, the client is told. `random` names a new session.
+    pub fn close(&self, fetch: OpenFetch, told: &[Told], now: Instant, random: u64) -> ClosedFetch {
+        let OpenFetch { reads, kind } = fetch;
+        assert_eq!(reads.len(), told.len(), "every read is answered");
+        let all = vec![true; told.len()];
+        let (id, is_told) = match kind {
+            Kind::Sessionless => (NO_SESSION, all),
+            Kind::Beginning { is_follower, by_id } => (self.begin(&reads, told, is_follower, by_id, now, random), all),
+            Kind::Going { id, session } => (id, lock(&session).tell(&reads, told)),
+        };
+        ClosedFetch { id, reads, is_told }
     }
 
     fn begin(
         &self,
-        fetch: &OpenFetch,
+        reads: &[SessionFetch],
         told: &[Told],
         is_follower: bool,
         by_id: bool,
         now: Instant,
         random: u64,
     ) -> i32 {
+        if !reads.iter().all(|read| read.partition.may_exist()) {
+            return NO_SESSION;
+        }
         let mut table = lock(&self.table);
         let partitions = told.len();
         let is_too_many = |table: &HashMap<i32, Entry>| {
             !is_follower && client_partitions(table) + partitions > self.client_partitions_max
         };
-        while table.len() >= self.slots || is_too_many(&table) {
-            if !make_room(&mut table, (is_follower, partitions), now) {
-                return NO_SESSION;
+        if table.len() >= self.slots || is_too_many(&table) {
+            // Nobody goes for a session that does not fit even so.
+            let mut left = table.clone();
+            while left.len() >= self.slots || is_too_many(&left) {
+                if !make_room(&mut left, (is_follower, partitions), now) {
+                    return NO_SESSION;
+                }
             }
+            *table = left;
         }
         let id = free_id(&table, random);
-        let session = Arc::new(Mutex::new(Session::new(by_id, &fetch.reads, told)));
+        let session = Arc::new(Mutex::new(Session::new(by_id, reads, told)));
         table.insert(id, Entry { session, is_follower, partitions, created: now, used: now });
         id
     }

@@ -34,7 +34,7 @@ fn at(seconds: u64) -> Instant {
 fn begin(sessions: &FetchSessions, request: SessionRequest, now: Instant, random: u64) -> i32 {
     let open = sessions.open(request, now).expect("a full fetch needs no session");
     let all = vec![told(0); open.reads.len()];
-    sessions.close(&open, &all, now, random).id
+    sessions.close(open, &all, now, random).id
 }
 
 fn indexes(open: &OpenFetch) -> Vec<i32> {
@@ -48,10 +48,10 @@ fn a_session_tells_only_what_has_changed() {
     assert_eq!(id, 5);
     let open = sessions.open(request(id, 1, &[]), at(1)).unwrap();
     assert_eq!(indexes(&open), [0, 1, 2]);
-    let closed = sessions.close(&open, &[told(0), told(3), told(0)], at(1), 0);
-    assert_eq!(closed, ClosedFetch { id, is_told: vec![false, true, false] });
+    let closed = sessions.close(open, &[told(0), told(3), told(0)], at(1), 0);
+    assert_eq!((closed.id, closed.is_told), (id, vec![false, true, false]));
     let open = sessions.open(request(id, 2, &[]), at(1)).unwrap();
-    assert_eq!(sessions.close(&open, &[told(0), told(3), told(0)], at(1), 0).is_told, [false; 3]);
+    assert_eq!(sessions.close(open, &[told(0), told(3), told(0)], at(1), 0).is_told, [false; 3]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_was_served_goes_behind_what_was_not() {
     let id = begin(&sessions, request(0, 0, &[0, 1, 2]), at(0), 4);
     let open = sessions.open(request(id, 1, &[]), at(1)).unwrap();
     let served = Told { has_records: true, ..told(0) };
-    assert_eq!(sessions.close(&open, &[served, told(0), told(0)], at(1), 0).is_told, [true, false, false]);
+    assert_eq!(sessions.close(open, &[served, told(0), told(0)], at(1), 0).is_told, [true, false, false]);
     assert_eq!(indexes(&sessions.open(request(id, 2, &[]), at(1)).unwrap()), [1, 2, 0]);
 }
 
@@ -71,7 +71,7 @@ fn after_an_error_a_partition_is_told_again() {
     let error = Told { high_watermark: Offset::new(-1), log_start: Offset::ZERO, is_error: true, ..told(0) };
     for (epoch, answer, is_told) in [(1, error, true), (2, error, true), (3, told(0), true), (4, told(0), false)] {
         let open = sessions.open(request(id, epoch, &[]), at(1)).unwrap();
-        assert_eq!(sessions.close(&open, &[answer], at(1), 0).is_told, [is_told], "epoch {epoch}");
+        assert_eq!(sessions.close(open, &[answer], at(1), 0).is_told, [is_told], "epoch {epoch}");
     }
 }
 
@@ -84,11 +84,12 @@ fn requests_change_and_forget_partitions() {
     change.forgotten = vec![partition(0), partition(9)];
     let open = sessions.open(change, at(1)).unwrap();
     assert_eq!(open.reads, [fetch(1, 50), fetch(2, 0)]);
+    drop(open);
     let mut last = request(id, 2, &[]);
     last.forgotten = vec![partition(1), partition(2)];
     let open = sessions.open(last, at(1)).unwrap();
     assert!(open.reads.is_empty());
-    assert_eq!(sessions.close(&open, &[], at(1), 0).id, 0);
+    assert_eq!(sessions.close(open, &[], at(1), 0).id, 0);
     assert_eq!(sessions.open(request(id, 3, &[]), at(1)).unwrap_err(), SessionError::NotFound);
 }
 
@@ -110,7 +111,8 @@ fn a_final_request_closes_its_session_and_a_first_one_replaces_it() {
     let other = begin(&sessions, request(id, 0, &[0]), at(0), 40);
     assert_eq!(sessions.open(request(id, 1, &[]), at(1)).unwrap_err(), SessionError::NotFound);
     let open = sessions.open(request(other, -1, &[0]), at(1)).unwrap();
-    assert_eq!(sessions.close(&open, &[told(0)], at(1), 0), ClosedFetch { id: 0, is_told: vec![true] });
+    let closed = sessions.close(open, &[told(0)], at(1), 0);
+    assert_eq!((closed.id, closed.is_told), (0, vec![true]));
     assert_eq!(sessions.open(request(other, 1, &[]), at(1)).unwrap_err(), SessionError::NotFound);
 }
 
@@ -192,4 +194,43 @@ fn sessions_of_clients_that_are_gone_make_room_for_new_ones() {
     assert_ne!(begin(&sessions, request(0, 0, &[0, 1, 2, 3, 4]), at(0), 1), 0);
     assert_eq!(begin(&sessions, request(0, 0, &[0]), at(1), 2), 0);
     assert_ne!(begin(&sessions, request(0, 0, &[0]), at(3600), 3), 0);
+}
+
+#[test]
+fn no_session_holds_what_can_be_no_topic() {
+    let sessions = FetchSessions::new(10);
+    let named = |length: usize| {
+        let topic = SessionTopic::Name(Arc::from("x".repeat(length)));
+        SessionFetch { partition: SessionPartition { topic, index: 0 }, ..fetch(0, 0) }
+    };
+    let first = |length| SessionRequest { by_id: false, fetches: vec![named(length)], ..request(0, 0, &[]) };
+    assert_eq!(begin(&sessions, first(250), at(0), 1), 0);
+    let id = begin(&sessions, first(249), at(0), 1);
+    let more = SessionRequest { by_id: false, fetches: vec![named(250)], ..request(id, 1, &[]) };
+    assert_eq!(sessions.open(more, at(0)).err(), Some(SessionError::NotFound));
+    assert_eq!(sessions.open(request(id, 1, &[]), at(0)).err(), Some(SessionError::NotFound));
+}
+
+#[test]
+fn a_session_answers_one_request_at_a_time() {
+    let sessions = FetchSessions::new(10);
+    let id = begin(&sessions, request(0, 0, &[0]), at(0), 4);
+    let open = sessions.open(request(id, 1, &[]), at(0)).unwrap();
+    assert_eq!(sessions.open(request(id, 2, &[]), at(0)).err(), Some(SessionError::Epoch));
+    sessions.close(open, &[told(0)], at(0), 0);
+    // Nor does one that was given up stand in the way.
+    drop(sessions.open(request(id, 2, &[]), at(0)).unwrap());
+    assert!(sessions.open(request(id, 3, &[]), at(0)).is_ok());
+}
+
+#[test]
+fn a_session_that_does_not_fit_displaces_nobody() {
+    let sessions = FetchSessions::bounded(100, 10);
+    let large = begin(&sessions, request(0, 0, &[0, 1, 2, 3, 4, 5, 6]), at(0), 1);
+    let small: Vec<i32> = (0..3).map(|index| begin(&sessions, request(0, 0, &[index]), at(0), 100)).collect();
+    for id in small.iter().chain([&large]) {
+        sessions.open(request(*id, 1, &[]), at(130)).unwrap();
+    }
+    assert_eq!(begin(&sessions, request(0, 0, &[0, 1, 2, 3, 4]), at(131), 7), 0);
+    assert!(small.iter().all(|id| sessions.open(request(*id, 2, &[]), at(132)).is_ok()));
 }
