@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 
 use super::context::Context;
 use crate::codec::{DecodeError, Piece};
@@ -16,6 +16,23 @@ use crate::transport::{Answer, Chunk};
 
 /// The rest of the work on a request.
 pub(super) type Answering = BoxFuture<'static, Answer>;
+
+/// A request that was decoded.
+pub(super) enum Started {
+    /// What must keep the order of its connection is done.
+    Now(Answering),
+    /// That takes long and is done in here; until then the connection's next request is not looked at.
+    Later(BoxFuture<'static, Started>),
+}
+
+impl Started {
+    pub(super) fn answer(self) -> Answering {
+        match self {
+            Self::Now(answering) => answering,
+            Self::Later(start) => start.then(Self::answer).boxed(),
+        }
+    }
+}
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -40,7 +57,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Reads the body and hands it to a handler that always answers.
-    pub(super) fn serve<R, F, Fut>(self, handler: F) -> Result<Answering, DecodeError>
+    pub(super) fn serve<R, F, Fut>(self, handler: F) -> Result<Started, DecodeError>
     where
         R: Request,
         F: FnOnce(Context, Caller, R) -> Fut,
@@ -50,7 +67,7 @@ impl Call {
         let request = decode_request::<R>(version, self.body)?;
         let response = handler(self.context, self.caller, request);
         let correlation_id = self.correlation_id;
-        Ok(Box::pin(async move { answer(version, correlation_id, &response.await) }))
+        Ok(Started::Now(Box::pin(async move { answer(version, correlation_id, &response.await) })))
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::call::{Answering, Call, Caller, answer};
+use super::call::{Answering, Call, Caller, Started, answer};
 use super::context::Context;
 use super::heavy::{LIGHT_BODY_BYTES, Turns};
 use super::{ApiOptions, api_versions, row};
@@ -102,14 +102,17 @@ impl RequestHandler for Dispatch {
             let answer = async move {
                 let _turn = turn.await;
                 match (row.start)(call) {
-                    Ok(answer) => answer.await,
+                    Ok(started) => started.answer().await,
                     Err(cause) => malformed.tell(&cause),
                 }
             };
             return pending(key, answer.boxed());
         }
         match (row.start)(call) {
-            Ok(answer) => pending(key, answer),
+            Ok(Started::Now(answering)) => pending(key, answering),
+            Ok(Started::Later(start)) => {
+                Handled::Later(start.map(move |started| pending(key, started.answer())).boxed())
+            }
             Err(cause) => {
                 malformed.tell(&cause);
                 Handled::Close

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::{Answering, Call, Caller, answer_with};
+use super::call::{Call, Caller, Started, answer_with};
 use super::context::{Context, TopicNamed, find_partition, isolation, known_epoch, millis};
 use super::error;
 use super::fetch_answer::Answers;
@@ -27,14 +27,14 @@ const FROM_FOLLOWER_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
 
 /// Serves the request.
-pub(super) fn start(call: Call) -> Result<Answering, DecodeError> {
+pub(super) fn start(call: Call) -> Result<Started, DecodeError> {
     let Call { context, caller, correlation_id, body } = call;
     let version = caller.version;
     let request = decode_request::<FetchRequest>(version, body)?;
-    Ok(Box::pin(async move {
+    Ok(Started::Now(Box::pin(async move {
         let (response, records) = fetch(context, caller, request).await;
         answer_with(version, correlation_id, &response, records)
-    }))
+    })))
 }
 
 /// The response, and the records that are not in it.

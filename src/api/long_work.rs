@@ -2,8 +2,8 @@
 //!
 //! Called by `produce`: a batch of a few kilobytes may decompress to a hundred megabytes before it is refused (rule
 //! B8). Two of those at once would hold every thread of a small node: no good client would be answered meanwhile, and
-//! no heartbeat sent. Invariant: the caller still has its result when the call returns, so that the order of a
-//! connection's requests is kept; and no more is done at once than there are processors, for each may hold many megabytes.
+//! no heartbeat sent. Invariant: no more is done at once than there are processors, for each may hold many megabytes;
+//! what waits for its turn holds no thread.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
@@ -21,16 +21,14 @@ impl Default for LongWork {
 }
 
 impl LongWork {
-    /// Runs `work` where it is, after the other tasks of this thread were given to another.
-    pub(super) fn apart<T>(&self, work: impl FnOnce() -> T) -> T {
-        match Handle::try_current() {
-            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| {
-                // Never closed; held until the work is done.
-                let _permit = handle.block_on(self.permits.acquire());
-                work()
-            }),
+    /// Runs `work` in its turn, where it is, after the other tasks of this thread were given to another.
+    pub(super) async fn apart<T>(&self, work: impl FnOnce() -> T) -> T {
+        // Waited for as a task: who waits in a thread takes it from all others. Held until the work is done.
+        let _permit = self.permits.acquire().await.expect("it is never closed");
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
             // Tests, and whoever has no other thread to give them to.
-            Ok(_) | Err(_) => work(),
+            RuntimeFlavor::CurrentThread | _ => work(),
         }
     }
 }
@@ -46,7 +44,9 @@ mod tests {
     async fn long_work_does_not_hold_up_the_tasks_of_its_thread() {
         let (tell, told) = mpsc::channel();
         let work =
-            tokio::spawn(async move { LongWork::default().apart(|| told.recv_timeout(Duration::from_secs(20))) });
+            tokio::spawn(
+                async move { LongWork::default().apart(move || told.recv_timeout(Duration::from_secs(20))).await },
+            );
         let other = tokio::spawn(async move { tell.send(5) });
         assert_eq!(work.await.expect("no panic"), Ok(5));
         other.await.expect("no panic").expect("it was waited for");
@@ -54,6 +54,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_runtime_of_one_thread_does_its_work_itself() {
-        assert_eq!(LongWork::default().apart(|| 5), 5);
+        assert_eq!(LongWork::default().apart(|| 5).await, 5);
     }
 }

@@ -35,7 +35,7 @@ pub use options::{ApiOptions, BrokerConfig, BrokerConfigKind};
 
 use crate::codec::DecodeError;
 use crate::protocol::ApiKey;
-use call::{Answering, Call};
+use call::{Call, Started};
 
 /// An API that is served.
 struct Row {
@@ -47,11 +47,11 @@ struct Row {
     /// The newest.
     max: i16,
     /// Reads the body, does what must be done in the order of the connection's requests, and gives the rest.
-    start: fn(Call) -> Result<Answering, DecodeError>,
+    start: fn(Call) -> Result<Started, DecodeError>,
 }
 
 impl Row {
-    const fn new(key: ApiKey, min: i16, max: i16, start: fn(Call) -> Result<Answering, DecodeError>) -> Self {
+    const fn new(key: ApiKey, min: i16, max: i16, start: fn(Call) -> Result<Started, DecodeError>) -> Self {
         Self { key, advertised_min: min, min, max, start }
     }
 

@@ -1,7 +1,7 @@
 //! Produce: append batches.
 //!
-//! Invariant: when `start` returns, every batch that passed its checks is in its shard's inbox, so that the produces
-//! of a connection keep their order though they overlap.
+//! Invariant: when a request has started, every batch of it that passed its checks is in its shard's inbox, so that the
+//! produces of a connection keep their order though they overlap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::call::{Answering, Call, Caller, answer};
+use super::call::{Call, Caller, Started, answer};
 use super::context::{Context, TopicNamed, find_partition, millis};
 use super::error;
 use crate::broker::PendingAppend;
 use crate::codec::DecodeError;
 use crate::machines::metadata::{Image, Topic};
 use crate::machines::replication::Acks;
-use crate::model::{PartitionId, PartitionIndex, Timestamp};
+use crate::model::{PartitionId, PartitionIndex, Timestamp, TopicId};
 use crate::protocol::messages::leader_hint::LeaderIdAndEpoch;
 use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
@@ -75,8 +75,8 @@ impl From<ErrorCode> for Fault {
     }
 }
 
-/// Serves the request: checks and appends now, waits in what it gives back.
-pub(super) fn start(call: Call) -> Result<Answering, DecodeError> {
+/// Serves the request: checks and appends now, unless it takes long, and waits in what it gives back.
+pub(super) fn start(call: Call) -> Result<Started, DecodeError> {
     let Call { context, caller, correlation_id, body } = call;
     let version = caller.version;
     let request = decode_request::<ProduceRequest>(version, body)?;
@@ -90,11 +90,19 @@ pub(super) fn start(call: Call) -> Result<Answering, DecodeError> {
         context,
         caller,
     };
-    let topics: Vec<TopicParts> = request.topic_data.into_iter().map(|topic| produce.topic(topic)).collect();
-    Ok(Box::pin(async move {
-        let response = produce.finish(topics).await;
-        if acks == Ok(Acks::None) { quiet(&response) } else { answer(version, correlation_id, &response) }
-    }))
+    let takes_long = request.topic_data.iter().any(|topic| produce.may_take_long(topic));
+    let context = produce.context.clone();
+    let append = move || {
+        let topics: Vec<TopicParts> = request.topic_data.into_iter().map(|topic| produce.topic(topic)).collect();
+        Started::Now(Box::pin(async move {
+            let response = produce.finish(topics).await;
+            if acks == Ok(Acks::None) { quiet(&response) } else { answer(version, correlation_id, &response) }
+        }))
+    };
+    if takes_long {
+        return Ok(Started::Later(Box::pin(async move { context.long_work().apart(append).await })));
+    }
+    Ok(append())
 }
 
 fn acks(acks: i16) -> Result<Acks, ErrorCode> {
@@ -125,18 +133,39 @@ impl Produce {
     fn topic(&mut self, data: TopicProduceData) -> TopicParts {
         let TopicProduceData { name, topic_id, partition_data } = data;
         let image = Arc::clone(&self.image);
-        let by_id = self.caller.version >= BY_ID_FROM;
-        let named = if by_id { TopicNamed::Id(topic_id) } else { TopicNamed::Name(&name) };
-        let found = named.find(&image).map(|topic| {
-            let settings = || self.context.cluster().topic_settings(&image, topic.id);
-            (topic, self.context.rules().rules(&image, topic.id, self.caller.version, settings))
-        });
+        let found = self.find(&image, &name, topic_id);
         let parts = partition_data.into_iter().map(|data| match &found {
             Ok((topic, rules)) => self.partition(topic, rules, data),
             Err(code) => Part::Refused(refused(data.index, self.unauthorized_or(*code).into())),
         });
         let parts = parts.collect();
         TopicParts { answer: TopicProduceResponse { name, topic_id, partition_responses: Vec::new() }, parts }
+    }
+
+    fn find<'a>(
+        &self,
+        image: &'a Arc<Image>,
+        name: &'a str,
+        id: TopicId,
+    ) -> Result<(&'a Topic, ProduceRules), ErrorCode> {
+        let named = if self.caller.version >= BY_ID_FROM { TopicNamed::Id(id) } else { TopicNamed::Name(name) };
+        named.find(image).map(|topic| {
+            let settings = || self.context.cluster().topic_settings(image, topic.id);
+            (topic, self.context.rules().rules(image, topic.id, self.caller.version, settings))
+        })
+    }
+
+    /// Whether a batch is compressed, or to be: then it may hold far more than it has bytes (rule B8).
+    fn may_take_long(&self, data: &TopicProduceData) -> bool {
+        let partitions = data.partition_data.iter();
+        let mut large =
+            partitions.filter_map(|data| data.records.as_ref()).filter(|records| records.len() > SMALL_BATCH_BYTES);
+        let is_compressed = |header: Header| header.compression() != Some(Compression::None);
+        let Some(first) = large.next() else { return false };
+        std::iter::once(first).chain(large).any(|records| Header::parse(records).is_ok_and(is_compressed))
+            || self
+                .find(&self.image, &data.name, data.topic_id)
+                .is_ok_and(|(_, rules)| rules.compression != CompressionRule::Producer)
     }
 
     fn unauthorized_or(&self, code: ErrorCode) -> ErrorCode {
@@ -185,9 +214,7 @@ impl Produce {
 
     fn batch(&self, rules: &ProduceRules, records: Bytes) -> Result<Batch, Fault> {
         let now = self.context.broker().now().timestamp;
-        let check = || check_produced(records.clone(), rules, now);
-        let checked = if may_take_long(rules, &records) { self.context.long_work().apart(check) } else { check() };
-        let batch = checked.map_err(|refusal| fault(&refusal))?.batch;
+        let batch = check_produced(records, rules, now).map_err(|refusal| fault(&refusal))?.batch;
         if batch.header().is_transactional() {
             // Nobody can have begun a transaction: there is no coordinator yet.
             let message = Some("transactions are not supported yet".to_owned());
@@ -238,13 +265,6 @@ impl Produce {
         }
         Context::leader_hint(&self.context.image(), partition)
     }
-}
-
-/// Whether a batch is compressed, or to be: then it may hold far more than it has bytes (rule B8).
-fn may_take_long(rules: &ProduceRules, records: &Bytes) -> bool {
-    let is_compressed = |header: Header| header.compression() != Some(Compression::None);
-    records.len() > SMALL_BATCH_BYTES
-        && (rules.compression != CompressionRule::Producer || Header::parse(records).is_ok_and(is_compressed))
 }
 
 fn refused(index: i32, fault: Fault) -> PartitionProduceResponse {

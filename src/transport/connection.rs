@@ -114,8 +114,18 @@ struct Held {
     received: Instant,
 }
 
+/// A request that its handler is still taking.
+struct Entering {
+    handled: CatchUnwind<AssertUnwindSafe<BoxFuture<'static, Handled>>>,
+    received: Instant,
+    pipelines: bool,
+    share: Share,
+}
+
 enum Event {
     Answer(std::thread::Result<Answer>),
+    /// The handler has taken the request that was entering.
+    Entered(std::thread::Result<Handled>),
     Frame(Result<Bytes, Ended>),
     /// While nothing is wanted from it, the peer closed its side.
     Left,
@@ -133,6 +143,7 @@ impl Connection {
         let session = Session {
             connection: self,
             owed: VecDeque::with_capacity(1),
+            entering: None,
             held: None,
             share,
             activity,
@@ -154,6 +165,8 @@ struct Session {
     connection: Connection,
     /// Oldest first.
     owed: VecDeque<Owed>,
+    /// Behind those.
+    entering: Option<Entering>,
     held: Option<Held>,
     /// What the request that is arriving has charged so far.
     share: Share,
@@ -170,6 +183,7 @@ impl Session {
         loop {
             if let Some(ended) = self.ending
                 && self.owed.is_empty()
+                && self.entering.is_none()
                 && self.held.is_none()
             {
                 return ended;
@@ -177,6 +191,7 @@ impl Session {
             let event = self.next_event().await;
             let outcome = match event {
                 Event::Answer(answer) => self.settle(answer).await,
+                Event::Entered(handled) => self.enter(handled),
                 Event::Frame(Ok(frame)) => self.take(frame),
                 Event::Frame(Err(ended)) => self.stop_reading(ended),
                 Event::Left => self.bid_farewell(),
@@ -199,24 +214,27 @@ impl Session {
         let is_running = self.ending.is_none();
         let may_leave = !may_read && is_running && self.leaves_at.is_none();
         let (muted_until, leaves_at) = (self.muted_until, self.leaves_at);
-        let Self { connection, owed, share, activity, .. } = self;
+        let Self { connection, owed, entering, share, activity, .. } = self;
         let Connection { reader, deadlines, context, odd_peers, stop, .. } = connection;
-        let is_waited_for = !owed.is_empty();
+        let (is_owing, is_entering) = (!owed.is_empty(), entering.is_some());
+        let is_waited_for = is_owing || is_entering;
         let receiving = Receiving { reader, share, activity, deadlines, context, odd_peers, is_waited_for };
         tokio::select! {
             biased;
-            answer = front(owed), if is_waited_for => Event::Answer(answer),
+            answer = front(owed), if is_owing => Event::Answer(answer),
+            handled = entered(entering), if is_entering => Event::Entered(handled),
             event = receiving.event(may_read), if may_read || may_leave => event,
             () = sleep_or_never(leaves_at), if leaves_at.is_some() => Event::Gone,
             () = sleep_or_never(muted_until), if muted_until.is_some() => Event::Unmuted,
             () = stopped(stop), if is_running => Event::Stopping,
-            // All branches are off only while an answer is owed or a throttle runs, and both are branches.
+            // All other branches are off only while one of the above is on.
             () = pending() => Event::Stopping,
         }
     }
 
     fn may_read(&self) -> bool {
         self.ending.is_none()
+            && self.entering.is_none()
             && self.held.is_none()
             && self.muted_until.is_none()
             && self.owed.len() < PIPELINE_DEPTH
@@ -240,17 +258,39 @@ impl Session {
 
     fn hand_over(&mut self, held: Held, pipelines: bool) -> Result<(), Ended> {
         let Held { frame, share, received } = held;
-        let Connection { handler, context, metrics, .. } = &self.connection;
+        let Connection { handler, context, .. } = &self.connection;
         // The frame and the handler's own state are what a panic could leave half done; the handler answers for the
         // latter, the former is dropped with the connection.
-        match catch_unwind(AssertUnwindSafe(|| handler.handle(context, frame))) {
+        let handled = catch_unwind(AssertUnwindSafe(|| handler.handle(context, frame)));
+        self.accept(handled, received, pipelines, share)
+    }
+
+    fn enter(&mut self, handled: std::thread::Result<Handled>) -> Result<(), Ended> {
+        let Entering { received, pipelines, share, .. } = self.entering.take().expect("only what enters has entered");
+        self.accept(handled, received, pipelines, share)
+    }
+
+    fn accept(
+        &mut self,
+        handled: std::thread::Result<Handled>,
+        received: Instant,
+        pipelines: bool,
+        share: Share,
+    ) -> Result<(), Ended> {
+        match handled {
             Ok(Handled::Pending(pending)) => {
                 let answer = AssertUnwindSafe(pending.answer).catch_unwind();
                 self.owed.push_back(Owed { api: pending.api, answer, received, pipelines, _share: share });
                 Ok(())
             }
+            Ok(Handled::Later(start)) => {
+                let handled = AssertUnwindSafe(start).catch_unwind();
+                self.entering = Some(Entering { handled, received, pipelines, share });
+                Ok(())
+            }
             Ok(Handled::Close) => self.stop_reading(Ended::Handler),
             Err(_) => {
+                let Connection { context, metrics, .. } = &self.connection;
                 metrics.panics.inc();
                 tracing::error!(peer = %context.peer, "request handler panicked; connection closed");
                 self.stop_reading(Ended::Panic)
@@ -386,6 +426,14 @@ async fn sleep_or_never(until: Option<Instant>) {
 fn front(owed: &mut VecDeque<Owed>) -> impl Future<Output = std::thread::Result<Answer>> + '_ {
     std::future::poll_fn(|context| match owed.front_mut() {
         Some(oldest) => Pin::new(&mut oldest.answer).poll(context),
+        None => Poll::Pending,
+    })
+}
+
+/// What the handler makes of the request that is entering. Cancel-safe.
+fn entered(entering: &mut Option<Entering>) -> impl Future<Output = std::thread::Result<Handled>> + '_ {
+    std::future::poll_fn(|context| match entering {
+        Some(entering) => Pin::new(&mut entering.handled).poll(context),
         None => Poll::Pending,
     })
 }

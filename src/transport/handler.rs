@@ -3,7 +3,8 @@
 //! `api` implements `RequestHandler`; tests implement small ones. Which runs when:
 //!
 //! 1. `handle` is called in the order in which a connection's requests arrived, never twice at once for one
-//!    connection. What it does before it returns is therefore ordered: an append enqueued there keeps its order.
+//!    connection. What it does before it returns, or in `Handled::Later`, is therefore ordered: an append enqueued
+//!    there keeps its order.
 //! 2. The returned future is polled until it gives its answer; answers leave in request order.
 //! 3. The next request of the connection is handed over only after the answer has been written, unless `pipelines`
 //!    says of both that they may overlap.
@@ -47,6 +48,9 @@ pub trait RequestHandler: Send + Sync + 'static {
 pub enum Handled {
     /// The answer comes from this future.
     Pending(PendingAnswer),
+    /// What must be done in the order of the connection's requests is done in this future: the next request is handed
+    /// over only after it.
+    Later(BoxFuture<'static, Handled>),
     /// The frame cannot be answered; the connection closes without a word, after the answers still owed.
     Close,
 }

@@ -46,6 +46,11 @@ impl Script {
         });
     }
 
+    async fn wait_until_opened(&self, tag: u8) {
+        let mut opened = self.opened.subscribe();
+        opened.wait_for(|tags| tags.contains(&tag)).await.expect("the script lives");
+    }
+
     async fn wait_for(&self, line: &str) {
         let mut changes = self.changed.subscribe();
         let seen = changes.wait_for(|_| self.log.lock().expect("no panic").iter().any(|noted| noted == line));
@@ -71,10 +76,10 @@ impl RequestHandler for Scripted {
             b'x' => panic!("as asked, at once"),
             _ => {}
         }
+        let entering = Arc::clone(&script);
         let answer = async move {
             if matches!(what, b'p' | b'w') {
-                let mut opened = script.opened.subscribe();
-                opened.wait_for(|tags| tags.contains(&tag)).await.expect("the script lives");
+                script.wait_until_opened(tag).await;
             }
             script.inflight.fetch_sub(1, Ordering::SeqCst);
             script.note(format!("end {tag}"));
@@ -88,11 +93,18 @@ impl RequestHandler for Scripted {
                 _ => Answer::send(vec![frame.slice(..4), frame.slice(4..5), Bytes::new(), frame.slice(5..)]),
             }
         };
-        Handled::Pending(PendingAnswer { api: "Test", answer: answer.boxed() })
+        let pending = Handled::Pending(PendingAnswer { api: "Test", answer: answer.boxed() });
+        if !matches!(what, b'l' | b'L') {
+            return pending;
+        }
+        Handled::Later(Box::pin(async move {
+            entering.wait_until_opened(tag).await;
+            if what == b'L' { Handled::Close } else { pending }
+        }))
     }
 
     fn pipelines(&self, frame: &[u8]) -> bool {
-        frame[4] == b'p'
+        matches!(frame[4], b'p' | b'l')
     }
 }
 
@@ -187,6 +199,25 @@ async fn responses_leave_in_request_order_though_later_ones_are_ready_first() {
         let response = receiver.receive().await.expect("answered");
         assert_eq!((response[3], response[5]), (tag, tag));
     }
+}
+
+#[tokio::test]
+async fn what_takes_long_to_enter_holds_up_those_behind_but_no_answer_before() {
+    let mut fixture = start_plain();
+    let (mut sender, mut receiver) = fixture.connect().await.split();
+    for (what, tag) in [(b'p', 0), (b'l', 1), (b'p', 2), (b'L', 3)] {
+        sender.send(request(what, tag, 0)).await.expect("sent");
+    }
+    fixture.script.wait_for("start 1").await;
+    fixture.script.open(0);
+    assert_eq!(receiver.receive().await.expect("answered")[5], 0);
+    assert_eq!(fixture.script.log().join(","), "start 0,start 1,end 0");
+    for tag in [1, 2] {
+        fixture.script.open(tag);
+        assert_eq!(receiver.receive().await.expect("answered")[5], tag);
+    }
+    fixture.script.open(3);
+    assert_eq!(receiver.receive().await, Err(ClientError::Closed));
 }
 
 #[tokio::test]
