@@ -1,7 +1,7 @@
 //! Compression codecs: bounded streaming decompression, and compression in the forms that Kafka's clients read.
 //!
 //! Invariant (rule B8): decompression holds one chunk at a time, gives at most the bytes that the caller allows, and
-//! never allocates more than a codec could make of the input that is really there.
+//! never takes more memory than a codec could make of the input that is really there.
 
 mod lz4;
 mod snappy;
@@ -18,8 +18,11 @@ use super::error::DecompressError;
 /// The most that the records of one batch may decompress to, whatever the caller allows.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 20;
 
-/// The largest zstd window taken, as a power of two: 8 MiB, what level 19 uses.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// The largest zstd window taken, as a power of two: 128 MiB, which the Java client's level 22 states whatever it holds.
+/// The decoder reserves as much, but memory is taken only for what is decompressed.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// The largest that we use, 8 MiB: with larger ones an encoder takes hundreds of megabytes.
+const ZSTD_OWN_WINDOW_LOG_MAX: u32 = 23;
 /// The zstd levels above this one use larger windows unless told otherwise.
 const ZSTD_LEVEL_OF_LARGEST_WINDOW: i32 = 19;
 /// How much gzip and zstd give at a time.
@@ -250,7 +253,7 @@ impl<W: Write> Compressor<W> {
             Codec::Zstd { level } => {
                 let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
                 if level > ZSTD_LEVEL_OF_LARGEST_WINDOW {
-                    encoder.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG_MAX))?;
+                    encoder.set_parameter(CParameter::WindowLog(ZSTD_OWN_WINDOW_LOG_MAX))?;
                 }
                 encoder.set_pledged_src_size(input_bytes.map(|n| u64::try_from(n).expect("a size fits in 64 bits")))?;
                 Self::Zstd(Box::new(encoder))

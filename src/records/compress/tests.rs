@@ -188,10 +188,18 @@ mod zstd_frames {
     }
 
     #[test]
-    fn a_window_of_8_mib_is_taken_and_no_larger_one() {
-        assert_eq!(undone(Compression::Zstd, &frame(13 << 3)), Ok(Vec::new()));
-        assert_eq!(undone(Compression::Zstd, &frame(13 << 3 | 1)), Err(broken("zstd")));
+    fn a_window_of_128_mib_is_taken_and_no_larger_one() {
+        assert_eq!(undone(Compression::Zstd, &frame(17 << 3)), Ok(Vec::new()));
+        assert_eq!(undone(Compression::Zstd, &frame(17 << 3 | 1)), Err(broken("zstd")));
         assert_eq!(undone(Compression::Zstd, &frame(21 << 3)), Err(broken("zstd")));
+    }
+
+    #[test]
+    fn what_the_highest_level_makes_of_an_unknown_size_is_read() {
+        let input = b"the quick brown fox ".repeat(20_000);
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 22).expect("a level");
+        encoder.write_all(&input).expect("memory takes all");
+        assert_eq!(undone(Compression::Zstd, &encoder.finish().expect("memory takes all")), Ok(input));
     }
 
     #[test]
