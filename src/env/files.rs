@@ -117,6 +117,8 @@ pub trait Files: Send + Sync + Debug {
     /// # Errors
     /// What the system said.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// How many files the process may have open at once, sockets included.
+    fn open_max(&self) -> usize;
     /// When the file was last written, in milliseconds since 1970.
     ///
     /// # Errors

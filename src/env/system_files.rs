@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::FlockOperation;
 use rustix::io::ReadWriteFlags;
+use rustix::process::{Resource, getrlimit};
 
 use super::files::{Entry, File, FileLock, Files, OpenMode, SyncItem};
 
@@ -85,6 +86,11 @@ impl Files for SystemFiles {
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_dir_all(path)
+    }
+
+    fn open_max(&self) -> usize {
+        // No limit at all is reported as none.
+        getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
     }
 
     fn modified(&self, path: &Path) -> io::Result<i64> {

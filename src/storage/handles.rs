@@ -14,8 +14,11 @@ use crate::model::Offset;
 
 use super::segment::Suffix;
 
-/// How many files stay open per data directory.
-pub(super) const HANDLES_MAX: usize = 2048;
+/// How many files stay open per data directory at most.
+const HANDLES_MAX: usize = 2048;
+/// Which part of the descriptors they take at most. Half of all are for connections, and logs that are written to hold
+/// files of their own.
+const HANDLES_SHARE: usize = 8;
 
 /// Which file: the number of its log in this process, the base offset of its segment, its kind.
 pub(super) type HandleKey = (u64, Offset, Suffix);
@@ -39,7 +42,12 @@ struct Cache {
 }
 
 impl Handles {
-    pub(super) fn new(files: Arc<dyn Files>, capacity: usize) -> Self {
+    pub(super) fn new(files: Arc<dyn Files>) -> Self {
+        let capacity = (files.open_max() / HANDLES_SHARE).clamp(1, HANDLES_MAX);
+        Self::bounded(files, capacity)
+    }
+
+    fn bounded(files: Arc<dyn Files>, capacity: usize) -> Self {
         assert!(capacity > 0, "a cache of no files would close what is being used");
         Self { files, capacity, logs: AtomicU64::new(0), cache: Mutex::default() }
     }
@@ -121,7 +129,7 @@ mod tests {
     #[test]
     fn the_least_recently_used_file_is_closed_at_the_bound() {
         let dir = tempfile::tempdir().unwrap();
-        let handles = Handles::new(Arc::new(SystemFiles::default()), 2);
+        let handles = Handles::bounded(Arc::new(SystemFiles::default()), 2);
         let number = handles.log_number();
         let get = |base| handles.get((number, Offset::new(base), Suffix::Log), dir.path(), OpenMode::Create).unwrap();
         let (first, second) = (get(0), get(1));

@@ -8,7 +8,7 @@ use crate::env::Files;
 
 use super::error::FlushError;
 use super::flush_log::{FlushLog, Found};
-use super::handles::{HANDLES_MAX, Handles};
+use super::handles::Handles;
 
 /// See the file's comment. A [`super::DataDir`] has one; the quorum makes its own.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Home {
 
     pub(super) fn open(files: Arc<dyn Files>, root: &Path) -> Result<(Self, Found), FlushError> {
         let (flush_log, found) = FlushLog::open(files.clone(), root)?;
-        let handles = Handles::new(files.clone(), HANDLES_MAX);
+        let handles = Handles::new(files.clone());
         let flush_log_was_lost = found == Found::Nothing;
         Ok((
             Self { files, root: root.to_owned(), flush_log, handles, names: Mutex::default(), flush_log_was_lost },

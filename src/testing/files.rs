@@ -368,6 +368,10 @@ impl Files for SimulatedFiles {
         self.remove_file(path)
     }
 
+    fn open_max(&self) -> usize {
+        usize::MAX
+    }
+
     fn modified(&self, _path: &Path) -> io::Result<i64> {
         Ok(0)
     }
