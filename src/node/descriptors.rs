@@ -4,8 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit of open descriptors to the hard one, which needs no privilege; returns what it is then.
 /// A container then needs no `ulimits`.
-#[must_use]
-pub fn raise_descriptor_limit() -> u64 {
+pub(super) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
@@ -13,11 +12,10 @@ pub fn raise_descriptor_limit() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-/// How many connections of clients each of `listeners` may have when the process may open `limit` descriptors: what was
-/// asked for, but together no more than half. The other half is for files and for peers, which must find a descriptor
-/// when clients have taken theirs (rule S16).
-#[must_use]
-pub fn client_connections_max(limit: u64, listeners: usize, asked: usize) -> usize {
+/// How many connections each of `listeners` takes when the process may open `limit` descriptors: what was asked for, but
+/// together no more than half. The other half is for files and for peers, which must find a descriptor when clients
+/// have taken theirs (rule S16): a file that cannot be opened for writing ends the process.
+pub(super) fn client_connections_max(limit: u64, listeners: usize, asked: usize) -> usize {
     let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
     asked.min(half / listeners.max(1)).max(1)
 }

@@ -13,7 +13,6 @@ pub use config::{
     Config, ConfigError, FetchOptions, LivenessTimes, NetworkOptions, QuorumTimes, ReplicationOptions, Roles,
     TopicOptions,
 };
-pub use descriptors::{client_connections_max, raise_descriptor_limit};
 pub use options::{
     Key, Kind, ListenerConfig, ListenerError, Listeners, Section, Setting, Settings, SettingsError, Source, Sources,
     reference,

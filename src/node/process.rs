@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::config::Config;
-use super::descriptors::raise_descriptor_limit;
+use super::descriptors::{client_connections_max, raise_descriptor_limit};
 use super::options::{Sources, VARIABLE_PREFIX};
 use super::running::Node;
 use crate::telemetry;
@@ -24,11 +24,20 @@ pub const PARENT_VARIABLE: &str = "OTTLA_DEV_PARENT";
 /// # Errors
 /// When the configuration is wrong or the node cannot start.
 pub fn run(file: Option<&Path>, set: &[String]) -> anyhow::Result<()> {
-    let config = Config::read(&sources(file, set)?)?;
+    let mut config = Config::read(&sources(file, set)?)?;
     telemetry::start_log(&config.logging)?;
     follow_parent()?;
     let descriptors = raise_descriptor_limit();
     info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), descriptors, "starting");
+    let asked = config.network.connections_max;
+    let connections = client_connections_max(descriptors, config.listeners.client.len(), asked);
+    if connections < asked {
+        info!(
+            asked,
+            connections, descriptors, "max.connections is lowered: half of the descriptors are for files and peers"
+        );
+        config.network.connections_max = connections;
+    }
     for variable in config.settings.ignored_variables() {
         warn!(%variable, "an environment variable names no option");
     }

@@ -185,7 +185,8 @@ const NETWORK: &[Key] = &[
         "max.connections",
         "8000",
         (1, INT_MAX),
-        "Connections of clients on each listener; further ones are closed at once.",
+        "Connections of clients on each listener; further ones are closed at once. All listeners together have at most half \
+         of the process's descriptors.",
     ),
     number("max.connections.per.ip", "2147483647", (1, INT_MAX), "Connections from one address on each listener."),
     number(
