@@ -62,8 +62,7 @@ use crate::model::{
     BrokerEpoch, LeaderEpoch, NodeId, Now, PartitionId, ProducerId, TopicConfigs, TopicId, TopicSettings,
 };
 use crate::partition::{
-    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery,
-    PartitionDescription, Reader, Reply,
+    Acked, AppendRefusal, Event, FoundOffset, ListRefusal, OffsetAnswer, OffsetLookup, OffsetQuery, Reader, Reply,
 };
 use crate::records::Batch;
 use crate::storage::DataDir;
@@ -330,20 +329,6 @@ impl Broker {
     ) -> Option<Reply> {
         let shards = &self.inner.shards;
         shards.ask(shards.owner(partition), event).ok()?.await.ok()
-    }
-
-    /// Facts about every replica on this broker.
-    pub async fn describe_replicas(&self) -> Vec<PartitionDescription> {
-        let mut all = Vec::new();
-        for shard in 0..self.inner.shards.count() {
-            let reply = self.inner.shards.ask(shard, |ticket| Event::Describe { ticket, partition: None });
-            if let Ok(reply) = reply
-                && let Ok(Reply::Describe(descriptions)) = reply.await
-            {
-                all.extend(descriptions);
-            }
-        }
-        all
     }
 
     /// Creates topics; each is made or refused by itself. Returns when this broker shows what was made.

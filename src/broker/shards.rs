@@ -217,6 +217,7 @@ impl Worker {
                 self.hand_out(effect);
             }
             self.progress.turn_ends(self.number);
+            self.metrics.observe_turn(self.clock.now().instant.since(now.instant));
             if taken == Taken::Closed {
                 return;
             }
