@@ -35,7 +35,7 @@ impl LongWork {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
     use super::*;
@@ -50,6 +50,24 @@ mod tests {
         let other = tokio::spawn(async move { tell.send(5) });
         assert_eq!(work.await.expect("no panic"), Ok(5));
         other.await.expect("no panic").expect("it was waited for");
+    }
+
+    #[test]
+    fn who_waits_for_a_turn_holds_no_thread() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).build();
+        let runtime = runtime.expect("a runtime");
+        let work = Arc::new(LongWork { permits: Semaphore::new(1) });
+        let (tell, told) = mpsc::channel();
+        let first = Arc::clone(&work);
+        let first = runtime.spawn(async move { first.apart(move || told.recv_timeout(Duration::from_secs(20))).await });
+        let waiting = (0..8).map(|_| Arc::clone(&work));
+        let waiting: Vec<_> = waiting.map(|work| runtime.spawn(async move { work.apart(|| ()).await })).collect();
+        let other = runtime.spawn(async move { tell.send(5) });
+        assert_eq!(runtime.block_on(first).expect("no panic"), Ok(5));
+        for task in waiting {
+            runtime.block_on(task).expect("no panic");
+        }
+        runtime.block_on(other).expect("no panic").expect("it was waited for");
     }
 
     #[tokio::test]

@@ -188,9 +188,8 @@ fn print_latencies(report: &good::Report) {
     }
 }
 
-/// Makes the topics and learns their ids.
-pub(crate) async fn make_world(port: u16) -> World {
-    let mut client = Client::connect(Ipv4Addr::LOCALHOST, port).await.expect("the node listens");
+/// What makes the topics.
+pub(crate) fn standing_topics() -> CreateTopicsRequest {
     let topic = |name: &str, configs: &[(&str, &str)]| CreatableTopic {
         name: name.to_owned(),
         num_partitions: PARTITIONS,
@@ -205,8 +204,13 @@ pub(crate) async fn make_world(port: u16) -> World {
     // The good client's records bear an old date: in a long run the retention would rightly take them.
     let kept = [("retention.ms", "-1")];
     let topics = standing.chain([topic(GOOD_TOPIC, &kept), topic(QUIET_TOPIC, &kept)]).collect();
-    let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
-    let response = client.call(7, &request).await.expect("topics are created");
+    CreateTopicsRequest { topics, ..CreateTopicsRequest::default() }
+}
+
+/// Makes the topics and learns their ids.
+pub(crate) async fn make_world(port: u16) -> World {
+    let mut client = Client::connect(Ipv4Addr::LOCALHOST, port).await.expect("the node listens");
+    let response = client.call(7, &standing_topics()).await.expect("topics are created");
     let id_of = |name: &str| -> TopicId {
         let made = response.topics.iter().find(|topic| topic.name == name).expect("each topic is answered");
         assert_eq!(made.error_code, ErrorCode::None, "{made:?}");

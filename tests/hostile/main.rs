@@ -5,7 +5,7 @@
 //! * `streams`: attacks on the connection rather than on a request.
 //! * `attack`: how often each comes; `tame` takes out what would be lawful.
 //! * `expect`: what must follow each frame, judged by the node's own decoder.
-//! * `node`, `good`, `attacker`, `live`: the run itself; `unread` and `large`: what a run of small requests
+//! * `node`, `good`, `attacker`, `live`: the run itself; `unread`, `large` and `idle`: what a run of small requests
 //!   cannot show.
 //!
 //! A quick run is part of every `cargo test`. The full one:
@@ -37,3 +37,4 @@ mod attacker;
 mod live;
 mod unread;
 mod large;
+mod idle;

@@ -33,9 +33,21 @@ pub(crate) struct Node {
 impl Node {
     /// Starts one and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_ottla"))).await
+    }
+
+    /// Starts one that may open this many files and sockets.
+    pub(crate) async fn start_with_descriptors(count: u32) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh", &count.to_string()]);
+        shell.arg(env!("CARGO_BIN_EXE_ottla"));
+        Self::start_by(shell).await
+    }
+
+    async fn start_by(mut command: Command) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let [port, admin] = free_ports();
-        let mut dev = Command::new(env!("CARGO_BIN_EXE_ottla"))
+        let mut dev = command
             .args(["dev", "--nodes", "1", "--port", &port.to_string(), "--admin-port", &admin.to_string(), "--data"])
             .arg(directory.path())
             .stdin(Stdio::null())

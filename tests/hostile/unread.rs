@@ -32,9 +32,10 @@ fn everything() -> FetchRequest {
     FetchRequest { max_wait_ms: 500, min_bytes: 1, topics: vec![topic], ..FetchRequest::default() }
 }
 
-async fn store(client: &mut Client) {
+/// Writes to the first standing topic.
+pub(crate) async fn store(client: &mut Client, batches: usize) {
     let value = vec![b'x'; BATCH_BYTES];
-    for _ in 0..STORED_BATCHES {
+    for _ in 0..batches {
         let mut builder = Builder::new(Codec::None);
         let draft = Draft { timestamp: Timestamp::new(MADE_AT), value: Some(&value), ..Draft::default() };
         builder.push(draft).expect("it fits");
@@ -53,7 +54,7 @@ async fn answers_that_nobody_reads_take_no_memory_and_nothing_from_others() {
     let node = Node::start().await;
     crate::live::make_world(node.port).await;
     let mut good = Client::connect(Ipv4Addr::LOCALHOST, node.port).await.expect("the node listens");
-    store(&mut good).await;
+    store(&mut good, STORED_BATCHES).await;
     let warm = good.call(12, &everything()).await.expect("an answer");
     assert!(warm.responses[0].partitions[0].records.as_ref().is_some_and(|records| records.size() >= BATCH_BYTES));
     let baseline = node.resident();
