@@ -182,7 +182,7 @@ impl From<DeleteRefusal> for Problem {
     fn from(refusal: DeleteRefusal) -> Self {
         let kind = match refusal {
             DeleteRefusal::UnknownName | DeleteRefusal::UnknownId => Kind::NoSuchTopic,
-            DeleteRefusal::Twice => Kind::TopicNamedTwice,
+            DeleteRefusal::Twice | DeleteRefusal::ByNameAndId(_) => Kind::TopicNamedTwice,
         };
         Self::new(kind, refusal.to_string())
     }

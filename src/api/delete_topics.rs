@@ -1,6 +1,7 @@
 //! DeleteTopics: by name, or from version 6 on by id; the controller decides.
 //!
-//! Invariant: every topic of the request is answered once, named as the request named it.
+//! Invariant: every topic of the request is answered once, however often and in however many ways it names it; what
+//! names none in one way only is answered by itself and hinders nobody else.
 
 use std::time::Duration;
 
@@ -33,12 +34,25 @@ pub(super) async fn delete_topics(
         let code = if is_known { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
         return all_refused(states, code, "delete.topic.enable is false");
     }
-    let Some(topics) = states.iter().map(reference).collect::<Option<Vec<_>>>() else {
-        let message = "a topic is given by its name or by its id, and by one of them only";
-        return all_refused(states, ErrorCode::InvalidRequest, message);
-    };
-    let responses = delete(&context, topics, within).await;
+    let (topics, mut responses) = references(states);
+    responses.extend(delete(&context, topics, within).await);
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+}
+
+/// The topics that are named in one way; and a refusal for each that is not.
+fn references(states: Vec<DeleteTopicState>) -> (Vec<TopicReference>, Vec<DeletableTopicResult>) {
+    let mut topics = Vec::new();
+    let mut refusals = Vec::new();
+    for state in states {
+        match reference(&state) {
+            Some(topic) => topics.push(topic),
+            None => {
+                let message = "a topic is given by its name or by its id, and by one of them only";
+                refusals.push(refused(state, ErrorCode::InvalidRequest, message));
+            }
+        }
+    }
+    (topics, refusals)
 }
 
 fn all_refused(states: Vec<DeleteTopicState>, code: ErrorCode, message: &str) -> DeleteTopicsResponse {
@@ -81,7 +95,13 @@ fn result(topic: TopicReference, outcome: Result<DeletedTopic, DeleteRefusal>) -
             topic_id: gone.id,
             ..DeletableTopicResult::default()
         },
-        Err(refusal) => refused(state(topic), error::of_deletion(refusal), &refusal.to_string()),
+        Err(refusal) => {
+            let mut state = state(topic);
+            if let DeleteRefusal::ByNameAndId(id) = refusal {
+                state.topic_id = id;
+            }
+            refused(state, error::of_deletion(refusal), &refusal.to_string())
+        }
     }
 }
 
@@ -113,5 +133,22 @@ mod tests {
         assert_eq!(reference(&state(None, id)), Some(TopicReference::Id(id)));
         assert_eq!(reference(&state(Some("a"), id)), None);
         assert_eq!(reference(&state(None, TopicId::ZERO)), None);
+    }
+
+    #[test]
+    fn what_names_no_topic_in_one_way_is_refused_without_the_others() {
+        let state = |name: Option<&str>| DeleteTopicState { name: name.map(str::to_owned), topic_id: TopicId::ZERO };
+        let (topics, refusals) = references(vec![state(Some("b")), state(None)]);
+        assert_eq!(topics, [TopicReference::Name("b".to_owned())]);
+        assert_eq!(refusals.len(), 1);
+        assert_eq!((&refusals[0].name, refusals[0].error_code), (&None, ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn a_topic_named_by_name_and_by_id_is_answered_with_both() {
+        let id = TopicId::new([7; 16]);
+        let answer = result(TopicReference::Name("a".to_owned()), Err(DeleteRefusal::ByNameAndId(id)));
+        assert_eq!((answer.name.as_deref(), answer.topic_id), (Some("a"), id));
+        assert_eq!(answer.error_code, ErrorCode::InvalidRequest);
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn of_deletion(refusal: DeleteRefusal) -> ErrorCode {
     match refusal {
         DeleteRefusal::UnknownName => ErrorCode::UnknownTopicOrPartition,
         DeleteRefusal::UnknownId => ErrorCode::UnknownTopicId,
-        DeleteRefusal::Twice => ErrorCode::InvalidRequest,
+        DeleteRefusal::Twice | DeleteRefusal::ByNameAndId(_) => ErrorCode::InvalidRequest,
     }
 }
 

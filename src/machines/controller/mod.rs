@@ -100,7 +100,7 @@ pub enum Reply {
     AlterConfigs(Vec<(ConfigTarget, Result<(), ConfigRefusal>)>),
     /// To [`Event::Unregister`].
     Unregister(Result<(), UnregisterRefusal>),
-    /// To [`Event::DeleteTopics`], in the order of the request.
+    /// To [`Event::DeleteTopics`], each topic once.
     DeleteTopics(Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)>),
     /// To [`Event::AllocateProducers`].
     AllocateProducers(Result<ProducerIds, StaleBroker>),

@@ -189,17 +189,61 @@ fn topics_are_deleted_by_name_or_id_with_all_that_is_theirs() {
         TopicReference::Id(TopicId::ZERO),
         TopicReference::Name("x".to_owned()),
         TopicReference::Id(id),
-        TopicReference::Name("t".to_owned()),
     ];
-    let event = Event::DeleteTopics(DeleteTopics { topics, settled: Vec::new() });
-    let Reply::DeleteTopics(outcomes) = world.event(event) else { panic!("answered") };
-    let refusals: Vec<Option<DeleteRefusal>> = outcomes.into_iter().map(|(_, outcome)| outcome.err()).collect();
-    let twice = Some(DeleteRefusal::Twice);
-    assert_eq!(refusals, [None, Some(DeleteRefusal::UnknownId), Some(DeleteRefusal::UnknownName), None, twice]);
+    let refusals: Vec<Option<DeleteRefusal>> =
+        delete(&mut world, topics).into_iter().map(|(_, outcome)| outcome.err()).collect();
+    assert_eq!(refusals, [None, Some(DeleteRefusal::UnknownId), Some(DeleteRefusal::UnknownName), None]);
     assert_eq!(world.image.topics().topic_count(), 0);
     assert_eq!(world.image.topics().in_isr_of(NodeId::new(1)).count(), 0);
     assert_eq!(world.image.configs().overrides(ConfigResource::Topic(id)).count(), 0);
     assert_eq!(before.topics().topic_count(), 1, "an image that somebody kept is as it was");
+}
+
+fn delete(
+    world: &mut World,
+    topics: Vec<TopicReference>,
+) -> Vec<(TopicReference, Result<DeletedTopic, DeleteRefusal>)> {
+    let event = Event::DeleteTopics(DeleteTopics { topics, settled: Vec::new() });
+    let Reply::DeleteTopics(outcomes) = world.event(event) else { panic!("answered") };
+    outcomes
+}
+
+/// As Apache Kafka 4.3 does.
+#[test]
+fn a_topic_that_a_request_deletes_twice_stays_and_is_answered_once() {
+    let named = |name: &str| TopicReference::Name(name.to_owned());
+    let mut world = World::with_topic();
+    let id = world.partition("t", 0).0.topic;
+    let twice = Err(DeleteRefusal::Twice);
+    let unknown = (named("zz"), Err(DeleteRefusal::UnknownName));
+    let outcomes = delete(&mut world, vec![named("t"), named("zz"), named("t")]);
+    assert_eq!(outcomes, [(named("t"), twice.clone()), unknown]);
+    let by_id = TopicReference::Id(id);
+    assert_eq!(delete(&mut world, vec![by_id.clone(); 3]), [(by_id.clone(), twice.clone())]);
+    let both = Err(DeleteRefusal::ByNameAndId(id));
+    assert_eq!(delete(&mut world, vec![by_id, named("t")]), [(named("t"), both)]);
+    assert_eq!(delete(&mut world, vec![named("zz"), named("zz")]), [(named("zz"), twice)]);
+    assert_eq!(world.image.topics().topic_count(), 1);
+}
+
+#[test]
+fn a_topic_repeated_far_apart_stays_when_the_request_is_several_proposals() {
+    let mut world = World::with_brokers(3);
+    let topics: Vec<NewTopic> = (0..9_000_u16)
+        .map(|number| {
+            let mut id = [0; 16];
+            id[..2].copy_from_slice(&number.to_be_bytes());
+            NewTopic { id: TopicId::new(id), partitions: Some(1), ..new_topic(&format!("t{number}")) }
+        })
+        .collect();
+    let mut names: Vec<TopicReference> = topics.iter().map(|topic| TopicReference::Name(topic.name.clone())).collect();
+    world.event(Event::CreateTopics(request(topics)));
+    names.push(names[0].clone());
+    let before = world.log.len();
+    assert_eq!(delete(&mut world, names).len(), 9_000);
+    assert!(world.log.len() - before > 1, "it takes more than one proposal");
+    assert!(world.image.topic_named("t0").is_some());
+    assert_eq!(world.image.topics().topic_count(), 1);
 }
 
 #[test]
