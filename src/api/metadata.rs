@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::call::Caller;
 use super::context::{CLUSTER_OPERATIONS, Context, OPERATIONS_UNTOLD, TOPIC_OPERATIONS};
 use super::topic_view::{Tells, view};
-use crate::machines::controller::{CreateTopics, NewTopic, ReplicationFactor};
+use crate::machines::controller::{CreateTopics, Defaults, NewTopic, ReplicationFactor};
 use crate::machines::metadata::{Broker, Image, Topic};
 use crate::model::{TopicId, TopicName};
 use crate::protocol::ErrorCode;
@@ -121,7 +121,9 @@ async fn create_missing(context: &Context, references: &[Reference]) {
         }
         Reference::Name(_) | Reference::Id(_) => None,
     });
-    let topics: Vec<NewTopic> = missing.take(CREATIONS_MAX).map(|name| new_topic(context, &name)).collect();
+    let defaults = &context.cluster().defaults;
+    let new = |name| new_topic(context.fresh_topic_id(), &name, defaults);
+    let topics: Vec<NewTopic> = missing.take(CREATIONS_MAX).map(new).collect();
     if topics.is_empty() {
         return;
     }
@@ -139,12 +141,13 @@ async fn create_missing(context: &Context, references: &[Reference]) {
     }
 }
 
-fn new_topic(context: &Context, name: &TopicName) -> NewTopic {
+/// As this broker is configured, like in Kafka: the active controller may be a node with other defaults.
+fn new_topic(id: TopicId, name: &TopicName, defaults: &Defaults) -> NewTopic {
     NewTopic {
-        id: context.fresh_topic_id(),
+        id,
         name: name.as_str().to_owned(),
-        partitions: None,
-        replication_factor: ReplicationFactor::Default,
+        partitions: Some(defaults.partitions),
+        replication_factor: ReplicationFactor::Configured(defaults.replication_factor),
         assignments: Vec::new(),
         configs: Vec::new(),
     }
@@ -235,6 +238,15 @@ mod tests {
         assert!(matches!(asked(&both, 11), Asked::Malformed));
         let Asked::These(references) = asked(&both, 12) else { panic!("topics are asked for") };
         assert_eq!(references, [Reference::Name("a".to_owned()), Reference::Id(TopicId::new([7; 16]))]);
+    }
+
+    #[test]
+    fn first_use_makes_a_topic_as_this_broker_is_configured() {
+        let defaults = Defaults { partitions: 5, replication_factor: 2, ..Defaults::default() };
+        let name = TopicName::new("a").expect("the name is valid");
+        let topic = new_topic(TopicId::new([7; 16]), &name, &defaults);
+        assert_eq!(topic.partitions, Some(5));
+        assert_eq!(topic.replication_factor, ReplicationFactor::Configured(2));
     }
 
     #[test]
