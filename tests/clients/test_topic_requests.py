@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import TopicCollection
 
 import metadata
-from topic_requests import NO_ID, delete
+from topic_requests import NO_ID, create, delete
 
 INVALID_REQUEST, UNKNOWN_TOPIC = 42, 3
 
@@ -40,3 +40,11 @@ def test_what_names_no_topic_is_refused_and_the_others_are_deleted(broker, topic
     assert answers == [(None, NO_ID, INVALID_REQUEST), (named, named_id, 0), (twofold, twofold_id, INVALID_REQUEST)]
     known = metadata.leaders(broker)
     assert named not in known and twofold in known
+
+
+def test_a_topic_that_a_request_creates_twice_is_not_made_and_is_answered_once(broker, topics):
+    made, repeated, log = topics.name("made"), topics.name("repeated"), "__cluster_metadata"
+    answers = create(broker, [repeated, log, made, repeated])
+    assert sorted(answers) == sorted([(made, 0), (repeated, INVALID_REQUEST), (log, INVALID_REQUEST)])
+    known = metadata.leaders(broker)
+    assert made in known and repeated not in known
