@@ -130,20 +130,21 @@ impl TopicConfigDefinition {
         matches!(self.kind, ConfigKind::Words(_) | ConfigKind::ThrottledReplicas)
     }
 
-    /// Checks a value.
+    /// Checks a value. Returns it in the one form that is kept; Kafka reads others, too, such as ` 1000 ` and `TRUE`.
     ///
     /// # Errors
     /// What it must be instead.
-    pub fn check(&self, value: &str) -> Result<(), TopicConfigError> {
-        if !self.kind.allows(value) {
+    pub fn check(&self, value: &str) -> Result<String, TopicConfigError> {
+        let kept = self.kind.kept(value);
+        if !self.kind.allows(&kept) {
             let expected = self.kind.expected();
             return Err(TopicConfigError::Value { name: self.name.to_owned(), value: value.to_owned(), expected });
         }
-        let reason = match (self.name, value) {
+        let reason = match (self.name, kept.as_str()) {
             ("remote.storage.enable", "true") => "this broker has no remote storage",
             // Accepting it and then not doing it would be the worse answer (rule R17).
             ("unclean.leader.election.enable", "true") => "only replicas that hold all acknowledged records may lead",
-            _ => return Ok(()),
+            _ => return Ok(kept),
         };
         let (name, value, reason) = (self.name.to_owned(), value.to_owned(), reason.to_owned());
         Err(TopicConfigError::Unsupported { name, value, reason })
@@ -151,16 +152,40 @@ impl TopicConfigDefinition {
 }
 
 impl ConfigKind {
+    /// The form that is kept of a value, if it is one of this kind's: no spaces around, numbers as they are printed,
+    /// true and false in small letters, nothing twice in a list.
+    fn kept(self, value: &str) -> String {
+        let value = value.trim();
+        let kept = match self {
+            Self::Boolean => Some(value.to_ascii_lowercase()),
+            Self::Int { .. } | Self::Long { .. } | Self::GzipLevel => {
+                value.parse().ok().map(|number: i64| number.to_string())
+            }
+            Self::Ratio => value.parse().ok().map(|ratio: f64| format!("{ratio:?}")),
+            Self::Word(_) => None,
+            Self::Words(_) | Self::ThrottledReplicas => {
+                let mut words = Vec::new();
+                for word in value.split(',').map(str::trim) {
+                    if !words.contains(&word) {
+                        words.push(word);
+                    }
+                }
+                Some(words.join(","))
+            }
+        };
+        kept.unwrap_or_else(|| value.to_owned())
+    }
+
+    /// Whether that is a value in the form that is kept.
     fn allows(self, value: &str) -> bool {
-        let listed = |words: &[&str], word: &str| words.contains(&word.trim());
         match self {
             Self::Boolean => matches!(value, "true" | "false"),
             Self::Int { min, max } => value.parse().is_ok_and(|number: i32| (min..=max).contains(&number)),
             Self::Long { min, max } => value.parse().is_ok_and(|number: i64| (min..=max).contains(&number)),
             Self::GzipLevel => value.parse().is_ok_and(|level: i32| level == -1 || (1..=9).contains(&level)),
             Self::Ratio => value.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio)),
-            Self::Word(words) => listed(words, value),
-            Self::Words(words) => value.is_empty() || value.split(',').all(|word| listed(words, word)),
+            Self::Word(words) => words.contains(&value),
+            Self::Words(words) => value.is_empty() || value.split(',').all(|word| words.contains(&word)),
             Self::ThrottledReplicas => value.is_empty() || value == "*" || value.split(',').all(is_pair),
         }
     }
@@ -183,7 +208,7 @@ impl ConfigKind {
 }
 
 fn is_pair(text: &str) -> bool {
-    let parts = text.trim().split_once(':');
+    let parts = text.split_once(':');
     parts.is_some_and(|(partition, broker)| partition.parse::<i32>().is_ok() && broker.parse::<i32>().is_ok())
 }
 
@@ -214,8 +239,7 @@ impl TopicConfigs {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), TopicConfigError> {
         let definition = TopicConfigDefinition::named(name);
         let definition = definition.ok_or_else(|| TopicConfigError::Unknown { name: name.to_owned() })?;
-        definition.check(value)?;
-        self.values.insert(name.to_owned(), value.to_owned());
+        self.values.insert(name.to_owned(), definition.check(value)?);
         Ok(())
     }
 
@@ -238,23 +262,16 @@ impl TopicConfigs {
     /// Checks values against each other, with `defaults` for what is not set.
     ///
     /// # Errors
-    /// The first two that contradict each other.
+    /// The two that contradict each other.
     pub fn check_together(&self, defaults: &Self) -> Result<(), TopicConfigError> {
-        let bounded = [
-            ("min.compaction.lag.ms", "max.compaction.lag.ms"),
-            ("local.retention.ms", "retention.ms"),
-            ("local.retention.bytes", "retention.bytes"),
-        ];
-        for (name, bound_name) in bounded {
-            let value = self.number(defaults, name);
-            let bound = self.number(defaults, bound_name);
-            let is_unbounded = bound < 0 || value == -2;
-            if !is_unbounded && (value > bound || value == -1) {
-                let (name, bound_name) = (name.to_owned(), bound_name.to_owned());
-                return Err(TopicConfigError::Conflict { name, value, bound_name, bound });
-            }
+        // Those of remote storage bind only a topic that has some (KIP-405), which none can have here.
+        let (name, bound_name) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+        let (value, bound) = (self.number(defaults, name), self.number(defaults, bound_name));
+        if value <= bound {
+            return Ok(());
         }
-        Ok(())
+        let (name, bound_name) = (name.to_owned(), bound_name.to_owned());
+        Err(TopicConfigError::Conflict { name, value, bound_name, bound })
     }
 
     /// The values in force: what this topic sets, else what `defaults` set, else the built-in default.
@@ -380,7 +397,7 @@ mod tests {
     #[test]
     fn every_default_is_valid_and_names_rise() {
         for definition in DEFINITIONS {
-            assert_eq!(definition.check(definition.default), Ok(()), "{}", definition.name);
+            assert_eq!(definition.check(definition.default), Ok(definition.default.to_owned()), "{}", definition.name);
         }
         assert!(DEFINITIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
     }
@@ -421,6 +438,51 @@ mod tests {
         assert!(refused("leader.replication.throttled.replicas", "1").ends_with("partition:broker"));
         assert!(refused("remote.storage.enable", "true").contains("no remote storage"));
         assert!(refused("flush.mode", "sometimes").ends_with("one of durable, kafka"));
+    }
+
+    /// As Apache Kafka 4.3 does; it shows them so, too.
+    #[test]
+    fn a_value_is_read_with_spaces_around_and_in_any_case_and_kept_in_one_form() {
+        for (name, value, kept) in [
+            ("retention.ms", " 1000 ", "1000"),
+            ("retention.ms", "+1000", "1000"),
+            ("retention.ms", "\t7\n", "7"),
+            ("preallocate", "TRUE", "true"),
+            ("unclean.leader.election.enable", " False ", "false"),
+            ("compression.type", " gzip", "gzip"),
+            ("compression.gzip.level", " 3", "3"),
+            ("min.cleanable.dirty.ratio", "1e-1", "0.1"),
+            ("cleanup.policy", " delete , compact ", "delete,compact"),
+            ("cleanup.policy", "delete,delete", "delete"),
+            ("cleanup.policy", " ", ""),
+            ("follower.replication.throttled.replicas", " * ", "*"),
+            ("leader.replication.throttled.replicas", " 0:1 , 1:2 ", "0:1,1:2"),
+        ] {
+            let mut topic = TopicConfigs::new();
+            assert_eq!(topic.set(name, value), Ok(()), "{name}={value:?}");
+            assert_eq!(topic.get(name), Some(kept), "{name}={value:?}");
+        }
+        for (name, value) in [
+            ("retention.ms", ""),
+            ("retention.ms", "1_000"),
+            ("preallocate", "yes"),
+            ("compression.type", "GZIP"),
+            ("cleanup.policy", "delete,,compact"),
+            ("min.cleanable.dirty.ratio", "inf"),
+        ] {
+            assert!(refused(name, value).starts_with("invalid value"), "{name}={value:?}");
+        }
+        assert!(refused("remote.storage.enable", "TRUE").contains("no remote storage"));
+    }
+
+    #[test]
+    fn local_retention_binds_nothing_without_remote_storage() {
+        for (name, value) in [("local.retention.ms", "999999999999"), ("local.retention.bytes", "5000")] {
+            let mut topic = TopicConfigs::new();
+            topic.set(name, value).unwrap();
+            topic.set("retention.bytes", "100").unwrap();
+            assert_eq!(topic.check_together(&TopicConfigs::new()), Ok(()), "{name}");
+        }
     }
 
     #[test]

@@ -182,6 +182,12 @@ pub enum ConfigError {
         /// Why. Not the error's source: the message has it, and a chain of causes would say it twice.
         reason: TopicConfigError,
     },
+    /// Records that are kept for no time. A topic may ask for that; as a default it is a mistake, as in Kafka.
+    #[error("\"{option}\" cannot be 0: records are kept for ever (-1), or for 1 at least")]
+    NoRetention {
+        /// The option.
+        option: &'static str,
+    },
     /// More than one data directory.
     #[error("\"log.dirs\": one directory for now, not {count} (a comma stands between two)")]
     Directories {
@@ -402,9 +408,12 @@ impl Values<'_> {
         ];
         let mut defaults = BTreeMap::new();
         for (topic, option, value) in named.chain(spans) {
-            let checked = TopicConfigDefinition::named(topic).map_or(Ok(()), |definition| definition.check(&value));
-            checked.map_err(|reason| ConfigError::TopicDefault { option, reason })?;
-            defaults.insert(topic, value);
+            if topic == "retention.ms" && value == "0" {
+                return Err(ConfigError::NoRetention { option });
+            }
+            let definition = TopicConfigDefinition::named(topic).expect("the options name configurations of topics");
+            let kept = definition.check(&value).map_err(|reason| ConfigError::TopicDefault { option, reason })?;
+            defaults.insert(topic, kept);
         }
         Ok(defaults)
     }

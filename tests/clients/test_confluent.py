@@ -353,6 +353,14 @@ def test_topic_configs_are_described_as_they_were_set(cluster, topics):
     assert entries["max.message.bytes"].value == "1048588" and entries["max.message.bytes"].is_default
 
 
+def test_topic_configs_are_taken_with_spaces_and_in_any_case_and_described_in_one_form(topics):
+    wanted = {"retention.ms": " 1000 ", "preallocate": "TRUE", "cleanup.policy": "delete , compact", "local.retention.ms": "999999999999"}
+    resource = ConfigResource(ResourceType.TOPIC, topics.create("configs", configs=wanted))
+    entries = topics.admin.describe_configs([resource])[resource].result(SECONDS)
+    described = {name: entries[name].value for name in wanted}
+    assert described == wanted | {"retention.ms": "1000", "preallocate": "true", "cleanup.policy": "delete,compact"}
+
+
 def test_the_cluster_describes_itself(cluster, topics):
     described = topics.admin.describe_cluster(request_timeout=SECONDS).result(SECONDS)
     assert described.cluster_id

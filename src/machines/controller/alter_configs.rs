@@ -252,8 +252,7 @@ fn changed(
             listed(&|list| list.into_iter().filter(|word| !gone.contains(word)).collect())?
         }
     };
-    definition.check(&value)?;
-    Ok(Some(value))
+    Ok(Some(definition.check(&value)?))
 }
 
 /// Topics take the configurations of topics; the cluster takes the broker's synonyms of them.

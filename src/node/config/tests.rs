@@ -59,6 +59,15 @@ fn the_finest_of_several_time_spans_wins() {
 }
 
 #[test]
+fn records_are_kept_for_ever_or_for_some_time() {
+    check_refused(&["log.retention.hours=0"], "\"log.retention.hours\" cannot be 0");
+    check_refused(&["log.retention.minutes=0"], "\"log.retention.minutes\" cannot be 0");
+    check_refused(&["log.retention.ms=0", "log.retention.hours=1"], "\"log.retention.ms\" cannot be 0");
+    let finest = read_with(&["log.retention.ms=1", "log.retention.hours=0"]).expect("the finest counts");
+    assert_eq!(finest.topics.defaults["retention.ms"], "1");
+}
+
+#[test]
 fn what_is_missing_or_not_there_yet_is_named() {
     check_refused(&["node.id="], "\"node.id\" is not set");
     check_refused(&["process.roles="], "\"process.roles\" is not set");
