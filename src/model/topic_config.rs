@@ -284,7 +284,6 @@ impl TopicConfigs {
             cleanup_policy: CleanupPolicy::parse(text("cleanup.policy")),
             compression_type: CompressionType::parse(text("compression.type")),
             compression_gzip_level: self.level(defaults, "compression.gzip.level"),
-            compression_lz4_level: self.level(defaults, "compression.lz4.level"),
             compression_zstd_level: self.level(defaults, "compression.zstd.level"),
             delete_retention_ms: number("delete.retention.ms"),
             file_delete_delay_ms: number("file.delete.delay.ms"),
@@ -298,7 +297,6 @@ impl TopicConfigs {
             min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio").parse().expect("a checked ratio parses"),
             min_compaction_lag_ms: number("min.compaction.lag.ms"),
             min_insync_replicas: usize::try_from(number("min.insync.replicas")).expect("a checked minimum is positive"),
-            preallocate: flag("preallocate"),
             retention_bytes: u64::try_from(number("retention.bytes")).ok(),
             retention_ms: u64::try_from(number("retention.ms")).ok(),
             segment_bytes: self.size(defaults, "segment.bytes"),
@@ -331,7 +329,8 @@ fn definition(name: &'static str) -> &'static TopicConfigDefinition {
     TopicConfigDefinition::named(name).expect("the table has every name that is resolved")
 }
 
-/// A topic's configurations, resolved and typed. Throttles and remote storage are not among them: nobody reads them.
+/// A topic's configurations, resolved and typed. Those of remote storage and those that have no effect are not among
+/// them: nobody reads them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicSettings {
     /// `cleanup.policy`
@@ -340,8 +339,6 @@ pub struct TopicSettings {
     pub compression_type: CompressionType,
     /// `compression.gzip.level`; -1 is the codec's own default.
     pub compression_gzip_level: i32,
-    /// `compression.lz4.level`
-    pub compression_lz4_level: i32,
     /// `compression.zstd.level`
     pub compression_zstd_level: i32,
     /// `delete.retention.ms`
@@ -368,8 +365,6 @@ pub struct TopicSettings {
     pub min_compaction_lag_ms: i64,
     /// `min.insync.replicas`, before the replication factor bounds it.
     pub min_insync_replicas: usize,
-    /// `preallocate`
-    pub preallocate: bool,
     /// `retention.bytes`; `None` keeps any amount.
     pub retention_bytes: Option<u64>,
     /// `retention.ms`; `None` keeps for ever.
@@ -400,6 +395,23 @@ mod tests {
             assert_eq!(definition.check(definition.default), Ok(definition.default.to_owned()), "{}", definition.name);
         }
         assert!(DEFINITIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    #[test]
+    fn what_has_no_effect_says_so_in_its_description_and_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        let row = readme.lines().find(|line| line.starts_with("| Topic configurations without effect")).unwrap();
+        for name in [
+            "compression.lz4.level",
+            "flush.messages",
+            "flush.ms",
+            "follower.replication.throttled.replicas",
+            "leader.replication.throttled.replicas",
+            "preallocate",
+        ] {
+            assert!(row.contains(&format!("`{name}`")), "{name}");
+            assert!(definition(name).doc.starts_with("Accepted for Kafka's sake; "), "{name}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) const DEFINITIONS: &[TopicConfigDefinition] = &[
         kind: ConfigKind::Int { min: 1, max: 17 },
         default: "9",
         synonym: "compression.lz4.level",
-        doc: "The lz4 level, when compression.type is lz4.",
+        doc: "Accepted for Kafka's sake; batches are compressed alike at every level.",
     },
     TopicConfigDefinition {
         name: "compression.type",
@@ -81,7 +81,7 @@ pub(super) const DEFINITIONS: &[TopicConfigDefinition] = &[
         kind: ConfigKind::ThrottledReplicas,
         default: "",
         synonym: "",
-        doc: "Replicas whose catching up is throttled on the follower's side.",
+        doc: "Accepted for Kafka's sake; no replica's catching up is throttled.",
     },
     TopicConfigDefinition {
         name: "index.interval.bytes",
@@ -95,7 +95,7 @@ pub(super) const DEFINITIONS: &[TopicConfigDefinition] = &[
         kind: ConfigKind::ThrottledReplicas,
         default: "",
         synonym: "",
-        doc: "Replicas whose catching up is throttled on the leader's side.",
+        doc: "Accepted for Kafka's sake; no replica's catching up is throttled.",
     },
     TopicConfigDefinition {
         name: "local.retention.bytes",
@@ -172,7 +172,7 @@ pub(super) const DEFINITIONS: &[TopicConfigDefinition] = &[
         kind: ConfigKind::Boolean,
         default: "false",
         synonym: "log.preallocate",
-        doc: "Whether a new segment's file is allocated at its full size.",
+        doc: "Accepted for Kafka's sake; a segment's file grows as it is written.",
     },
     TopicConfigDefinition {
         name: "remote.log.copy.disable",
