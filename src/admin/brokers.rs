@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::State;
 use super::error::{Kind, Problem};
-use super::extract::InPath;
+use super::extract::{InPath, InQuery, NoParameter};
 use crate::machines::metadata::{Broker, BrokerState, Image, Listener};
 use crate::model::{BootNumber, BrokerEpoch, NodeId};
 
@@ -45,7 +45,7 @@ struct ListenerView {
 }
 
 /// `GET /v1/brokers`.
-pub(super) async fn list(Shared(state): Shared<State>) -> Json<BrokersView> {
+pub(super) async fn list(Shared(state): Shared<State>, _: InQuery<NoParameter>) -> Json<BrokersView> {
     let image = state.cluster.image();
     Json(BrokersView { brokers: image.brokers().iter().map(|broker| view(&image, broker)).collect() })
 }
@@ -54,6 +54,7 @@ pub(super) async fn list(Shared(state): Shared<State>) -> Json<BrokersView> {
 pub(super) async fn describe(
     Shared(state): Shared<State>,
     InPath(node): InPath<NodeId>,
+    _: InQuery<NoParameter>,
 ) -> Result<Json<BrokerView>, Problem> {
     let image = state.cluster.image();
     let broker = image.broker(node).ok_or_else(|| no_such_broker(node))?;

@@ -9,6 +9,7 @@ use axum::extract::State as Shared;
 use serde::Serialize;
 
 use super::State;
+use super::extract::{InQuery, NoParameter};
 use crate::broker::{Leadership, MemberState, QuorumDescription};
 use crate::machines::metadata::{BrokerState, Image};
 use crate::model::{LogIndex, NodeId, Term, Timestamp};
@@ -77,7 +78,7 @@ struct CountsView {
 }
 
 /// `GET /v1/cluster`.
-pub(super) async fn describe(Shared(state): Shared<State>) -> Json<ClusterView> {
+pub(super) async fn describe(Shared(state): Shared<State>, _: InQuery<NoParameter>) -> Json<ClusterView> {
     let cluster = &state.cluster;
     let node =
         NodeView { node_id: cluster.node, is_broker: state.broker.is_some(), version: env!("CARGO_PKG_VERSION") };

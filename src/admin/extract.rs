@@ -32,6 +32,11 @@ pub(super) struct DryRun {
     pub(super) dry_run: bool,
 }
 
+/// No parameter behind the question mark: one that is not known is refused wherever it stands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParameter {}
+
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
     type Rejection = Problem;
 

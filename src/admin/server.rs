@@ -177,7 +177,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::admin::extract::{InBody, InPath, InQuery};
+    use crate::admin::extract::{InBody, InPath, InQuery, NoParameter};
     use crate::admin::framed;
 
     #[derive(Deserialize)]
@@ -192,6 +192,7 @@ mod tests {
             Router::new()
                 .route("/path/{number}", get(|InPath(number): InPath<u32>| async move { number.to_string() }))
                 .route("/query", get(|InQuery(Count { count }): InQuery<Count>| async move { count.to_string() }))
+                .route("/bare", get(|_: InQuery<NoParameter>| async { "bare" }))
                 .route("/body", post(|InBody(Count { count }): InBody<Count>| async move { count.to_string() }))
                 .route("/panic", get(|| async { panic_now() })),
         )
@@ -245,6 +246,7 @@ mod tests {
         assert!(wrong.contains("allow: POST"), "{wrong}");
         check(&exchange(&server, &asked("GET", "/path/x", "", "")).await, 400, "malformed-request");
         check(&exchange(&server, &asked("GET", "/query?cuont=1", "", "")).await, 400, "malformed-request");
+        check(&exchange(&server, &asked("GET", "/bare?x=1", "", "")).await, 400, "malformed-request");
         check(&exchange(&server, &asked("POST", "/body", JSON, "{\"count\":")).await, 400, "malformed-request");
         check(&exchange(&server, &asked("POST", "/body", JSON, "{\"count\":\"x\"}")).await, 400, "malformed-request");
         check(&exchange(&server, &asked("POST", "/body", "", "{\"count\":1}")).await, 415, "unsupported-media-type");
@@ -253,11 +255,32 @@ mod tests {
         server.stop().await;
     }
 
+    /// As `docs/HTTP.md` says: no route is found for it, so nobody is there to write a document.
+    #[tokio::test]
+    async fn what_cannot_be_read_as_http_is_refused_with_an_empty_body() {
+        let server = start(LIMITS);
+        let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "p".repeat(65_535));
+        let long_header = format!("GET /path/7 HTTP/1.1\r\nhost: {}\r\n\r\n", "h".repeat(256 << 10));
+        for (request, status) in [
+            ("what is this\r\n\r\n", 400),
+            ("GET /path/7 HTTP/7.0\r\nhost: x\r\n\r\n", 400),
+            ("GET /path/7 HTTP/1.1\r\nno colon\r\n\r\n", 400),
+            (long_path.as_str(), 414),
+            (long_header.as_str(), 431),
+        ] {
+            let answer = exchange(&server, request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("content-length: 0") && answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+        server.stop().await;
+    }
+
     #[tokio::test]
     async fn what_is_well_said_is_answered() {
         let server = start(LIMITS);
         assert!(exchange(&server, &asked("GET", "/path/7", "", "")).await.ends_with("\r\n\r\n7"));
         assert!(exchange(&server, &asked("GET", "/query?count=8", "", "")).await.ends_with("\r\n\r\n8"));
+        assert!(exchange(&server, &asked("GET", "/bare", "", "")).await.ends_with("\r\n\r\nbare"));
         assert!(exchange(&server, &asked("POST", "/body", JSON, "{\"count\":9}")).await.ends_with("\r\n\r\n9"));
         server.stop().await;
     }

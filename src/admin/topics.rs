@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::State;
 use super::error::{Kind, Problem};
-use super::extract::{DryRun, InPath, InQuery};
+use super::extract::{DryRun, InPath, InQuery, NoParameter};
 use crate::broker::NoController;
 use crate::machines::controller::{DeleteTopics, TopicReference};
 use crate::machines::metadata::{ConfigResource, Image, Partition, Recovery, Topic};
@@ -96,6 +96,7 @@ pub(super) async fn list(
 pub(super) async fn describe(
     Shared(state): Shared<State>,
     InPath(name): InPath<String>,
+    _: InQuery<NoParameter>,
 ) -> Result<Json<TopicDetailView>, Problem> {
     let image = state.cluster.image();
     let topic = image.topic_named(&name).ok_or_else(|| Problem::no_such_topic(&name))?;
