@@ -1,5 +1,7 @@
 //! One node of `ottla dev`: its files, its process, its end.
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -11,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+
+use crate::node::Key;
 
 /// How long a node may take to stop before it is killed. A clean stop moves leaders and flushes; that takes well
 /// below a second when the cluster is healthy.
@@ -49,16 +53,18 @@ pub(super) struct DevNode {
     pub(super) id: u16,
     pub(super) ports: DevPorts,
     directory: PathBuf,
+    /// Variables of our environment that name an option of the node's file: they would win over it.
+    overruling: Vec<OsString>,
     child: Option<Child>,
 }
 
 impl DevNode {
     pub(super) fn new(id: u16, ports: DevPorts, data: &Path) -> Self {
-        Self { id, ports, directory: data.join(format!("node-{id}")), child: None }
+        Self { id, ports, directory: data.join(format!("node-{id}")), overruling: Vec::new(), child: None }
     }
 
     /// Writes the node's configuration.
-    pub(super) fn configure(&self, nodes: u16, voters: &str, set: &[String]) -> anyhow::Result<()> {
+    pub(super) fn configure(&mut self, nodes: u16, voters: &str, set: &[String]) -> anyhow::Result<()> {
         fs::create_dir_all(&self.directory)?;
         let DevPorts { client, admin, controller } = self.ports;
         let replication = nodes.min(3);
@@ -68,6 +74,8 @@ impl DevNode {
             ("node.id", self.id.to_string()),
             ("process.roles", "broker,controller".to_owned()),
             ("listeners", format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}")),
+            // Empty, which is where they listen: named here, no variable makes them say another place.
+            ("advertised.listeners", String::new()),
             ("controller.listener.names", "CONTROLLER".to_owned()),
             ("controller.quorum.voters", voters.to_owned()),
             ("log.dirs", data.to_owned()),
@@ -82,6 +90,7 @@ impl DevNode {
             table.insert(key.trim().to_owned(), toml::Value::String(value.to_owned()));
         }
         fs::write(self.config_path(), format!("# Written by `ottla dev`.\n{}", toml::to_string(&table)?))?;
+        self.overruling = overruling(&table, env::vars_os().map(|(name, _)| name));
         Ok(())
     }
 
@@ -93,7 +102,11 @@ impl DevNode {
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
         ensure!(self.child.is_none(), "node {} runs", self.id);
         let log = File::options().create(true).append(true).open(self.directory.join("ottla.log"))?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(env::current_exe()?);
+        for variable in &self.overruling {
+            command.env_remove(variable);
+        }
+        let child = command
             .arg("server")
             .arg("--config")
             .arg(self.config_path())
@@ -160,21 +173,42 @@ impl DevNode {
     }
 }
 
+/// Those of the variables that set an option which the table sets.
+fn overruling(table: &toml::Table, variables: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let set: Vec<&str> = table.keys().filter_map(|name| Key::named(name)).map(|key| key.name).collect();
+    let sets = |variable: &OsString| {
+        let key = variable.to_str().and_then(Key::of_variable);
+        key.is_some_and(|key| set.contains(&key.name))
+    };
+    variables.filter(sets).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn no_variable_wins_over_what_a_node_of_dev_is_told() {
+        let table = "'node.id' = '1'\n'log.dir' = '/a'\n'num.partitions' = '2'\n'logging.filter' = 'info'\n'x' = '1'";
+        let table: toml::Table = table.parse().expect("valid");
+        let removed = ["OTTLA_NODE_ID", "OTTLA_BROKER_ID", "OTTLA_LOG_DIRS", "OTTLA_NUM_PARTITIONS", "OTTLA_LOG"]
+            .map(OsString::from);
+        let kept = ["OTTLA_LISTENERS", "OTTLA_X", "OTTLA_IMAGE", "PATH"].map(OsString::from);
+        assert_eq!(overruling(&table, removed.iter().chain(&kept).cloned()), removed);
+    }
+
+    #[test]
     fn a_node_is_configured_with_any_path_and_value() {
         let scratch = tempfile::tempdir().expect("a directory");
         let data = scratch.path().join("a \"b\" \\ 'c' \'\'\'d\'\'\' \u{e4}\u{1f41f} \t\u{7f}");
-        let node = DevNode::new(2, DevPorts { client: 1, admin: 2, controller: 3 }, &data);
+        let mut node = DevNode::new(2, DevPorts { client: 1, admin: 2, controller: 3 }, &data);
         let set = ["broker.rack=r\\\"\u{e4}".to_owned(), "min.insync.replicas=1".to_owned()];
         node.configure(3, "1@127.0.0.1:9,2@127.0.0.1:3", &set).expect("written");
         let text = fs::read_to_string(node.config_path()).expect("there");
         let sources = crate::node::Sources { file: Some(("dev".to_owned(), text)), ..Default::default() };
         let config = crate::node::Config::read(&sources).expect("valid");
         assert_eq!(config.data_dir, data.join("node-2/data"));
+        assert_eq!(config.listeners.client[0].advertised.to_string(), "127.0.0.1:1");
         assert_eq!(config.rack.as_deref(), Some("r\\\"\u{e4}"));
         assert_eq!(config.topics.defaults["min.insync.replicas"], "1");
     }

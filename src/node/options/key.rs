@@ -2,6 +2,10 @@
 
 use super::table::TABLE;
 
+/// A short name for the variable that one sets by hand most often.
+const LOG_VARIABLE: &str = "OTTLA_LOG";
+const LOG_OPTION: &str = "logging.filter";
+
 /// What an option is about; `reference.toml` has a part for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
@@ -119,6 +123,9 @@ impl Key {
     /// The option whose environment variable that is.
     #[must_use]
     pub fn of_variable(name: &str) -> Option<&'static Self> {
+        if name == LOG_VARIABLE {
+            return Self::named(LOG_OPTION);
+        }
         Self::all().find(|key| key.variable() == name || (!key.alias.is_empty() && variable(key.alias) == name))
     }
 

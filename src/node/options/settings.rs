@@ -121,9 +121,6 @@ pub struct Settings {
 
 /// What begins the variables that set options.
 pub(in crate::node) const VARIABLE_PREFIX: &str = "OTTLA_";
-/// A short name for the variable that one sets by hand most often.
-const LOG_VARIABLE: &str = "OTTLA_LOG";
-const LOG_OPTION: &str = "logging.filter";
 
 impl Settings {
     /// Puts the sources on top of each other.
@@ -164,8 +161,7 @@ impl Settings {
 
     fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), SettingsError> {
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)) {
-            let key = if name == LOG_VARIABLE { Key::named(LOG_OPTION) } else { Key::of_variable(name) };
-            match key {
+            match Key::of_variable(name) {
                 Some(key) => self.put(key, value, Source::Variable(name.clone()))?,
                 // Scripts and compose files have variables of their own that begin alike: not an error, but told.
                 None => self.ignored.push(name.clone()),
