@@ -4,7 +4,10 @@
 //! whose parent is gone gets SIGTERM from the kernel.
 
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +31,8 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 const CONTROL_BYTES_MAX: u64 = 64;
 /// The control socket's name in the data directory.
 const CONTROL_SOCKET: &str = "dev.sock";
+/// How many names a temporary data directory may find taken before `dev` gives up.
+const TEMPORARY_NAMES: u16 = 100;
 /// The longest path of a socket: `sun_path` of `sockaddr_un`, less the zero at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -76,15 +81,30 @@ struct DataDirectory {
 
 impl DataDirectory {
     fn of(args: &DevRunArgs) -> anyhow::Result<Self> {
-        let (path, is_temporary) = match &args.data {
-            Some(path) => (path.clone(), false),
-            None => (std::env::temp_dir().join(format!("ottla-dev-{}", std::process::id())), true),
-        };
-        check_path(&std::path::absolute(&path)?)?;
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        args.data.as_deref().map_or_else(|| Self::temporary(&std::env::temp_dir()), Self::kept)
+    }
+
+    fn kept(path: &Path) -> anyhow::Result<Self> {
+        check_path(&std::path::absolute(path)?)?;
+        std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
         let path = path.canonicalize()?;
         check_path(&path)?;
-        Ok(Self { path, is_temporary })
+        Ok(Self { path, is_temporary: false })
+    }
+
+    /// Makes one that nobody else has or can look into: it is removed at the end, with all that is in it.
+    fn temporary(parent: &Path) -> anyhow::Result<Self> {
+        let parent = parent.canonicalize().with_context(|| format!("cannot use {}", parent.display()))?;
+        for number in 0..TEMPORARY_NAMES {
+            let path = parent.join(format!("ottla-dev-{}-{number}", std::process::id()));
+            check_path(&path)?;
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self { path, is_temporary: true }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot make {}", path.display())),
+            }
+        }
+        bail!("{TEMPORARY_NAMES} names for a directory in {} are taken; choose one with --data", parent.display())
     }
 }
 
@@ -320,6 +340,7 @@ fn free_ports(count: u16) -> anyhow::Result<Vec<u16>> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -335,5 +356,30 @@ mod tests {
         check_refused(&Path::new("/").join("a".repeat(98)), "is too long");
         check_refused(Path::new("/tmp/a,b"), "has a comma");
         check_refused(Path::new(&std::ffi::OsString::from_vec(b"/tmp/\xff".to_vec())), "is not UTF-8");
+    }
+
+    #[test]
+    fn a_temporary_directory_is_new_and_ours_alone() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let parent = scratch.path();
+        let name = |number: u16| parent.join(format!("ottla-dev-{}-{number}", std::process::id()));
+        let strangers = parent.join("strangers");
+        std::fs::create_dir(&strangers).expect("made");
+        std::fs::create_dir(name(0)).expect("made");
+        std::os::unix::fs::symlink(&strangers, name(1)).expect("made");
+        let made = DataDirectory::temporary(parent).expect("a third name is free");
+        assert_eq!(made.path, name(2).canonicalize().expect("there"));
+        assert_eq!(std::fs::metadata(&made.path).expect("there").permissions().mode() & 0o777, 0o700);
+        drop(made);
+        assert_eq!([name(0), name(1), name(2)].map(|path| path.exists()), [true, true, false]);
+    }
+
+    #[test]
+    fn a_parent_whose_names_are_all_taken_is_told() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let made: Vec<_> = (0..TEMPORARY_NAMES).map(|_| DataDirectory::temporary(scratch.path())).collect();
+        assert!(made.iter().all(Result::is_ok));
+        let error = DataDirectory::temporary(scratch.path()).err().expect("all are taken").to_string();
+        assert!(error.contains("are taken"), "{error}");
     }
 }
