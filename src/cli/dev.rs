@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::DevRunArgs;
 use super::dev_node::{DevNode, DevPorts, Exit};
 use super::http;
+use super::terminal::{complain, say};
 
 /// How often a node that is not ready yet is asked again.
 const READY_POLL: Duration = Duration::from_millis(10);
@@ -69,7 +70,7 @@ pub(super) fn restart(node: u16, data: &Path) -> anyhow::Result<ExitCode> {
         stream.take(1024).read_to_string(&mut answer).await?;
         anyhow::Ok(answer)
     })?;
-    println!("{}", answer.trim_end());
+    say(answer.trim_end());
     Ok(if answer.starts_with("started") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -127,7 +128,7 @@ impl Drop for DataDirectory {
         if self.is_temporary
             && let Err(error) = std::fs::remove_dir_all(&self.path)
         {
-            eprintln!("ottla dev: cannot remove {}: {error}", self.path.display());
+            complain(format_args!("ottla dev: cannot remove {}: {error}", self.path.display()));
         }
     }
 }
@@ -158,7 +159,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            eprintln!("ottla dev: cannot remove {}: {error}", self.path.display());
+            complain(format_args!("ottla dev: cannot remove {}: {error}", self.path.display()));
         }
     }
 }
@@ -198,7 +199,7 @@ impl Cluster {
             },
             () = interrupts.next() => return Ok(()),
         }
-        println!("ready: {}", self.bootstrap());
+        say(format_args!("ready: {}", self.bootstrap()));
         self.attend(control, &mut interrupts).await
     }
 
@@ -255,7 +256,7 @@ impl Cluster {
                         }
                     };
                     if let Err(error) = answered {
-                        eprintln!("ottla dev: a control request failed: {error:#}");
+                        complain(format_args!("ottla dev: a control request failed: {error:#}"));
                     }
                 }
             }
@@ -265,10 +266,10 @@ impl Cluster {
     fn reap(&mut self) -> anyhow::Result<()> {
         for node in &mut self.nodes {
             if let Some(exit) = node.exited()? {
-                eprintln!(
+                complain(format_args!(
                     "ottla dev: node {} {exit}; `ottla dev restart {} --data …` starts it again",
                     node.id, node.id
-                );
+                ));
                 node.forget();
             }
         }

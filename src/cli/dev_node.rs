@@ -14,6 +14,7 @@ use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use super::terminal::complain;
 use crate::node::Key;
 
 /// How long a node may take to stop before it is killed. A clean stop moves leaders and flushes; that takes well
@@ -157,7 +158,7 @@ impl DevNode {
         if let Some(pid) = pid
             && let Err(error) = kill_process(pid, Signal::TERM)
         {
-            eprintln!("ottla dev: cannot stop node {}: {error}", self.id);
+            complain(format_args!("ottla dev: cannot stop node {}: {error}", self.id));
         }
     }
 
@@ -165,9 +166,9 @@ impl DevNode {
     pub(super) async fn await_end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
-            eprintln!("ottla dev: node {} does not stop, killing it", self.id);
+            complain(format_args!("ottla dev: node {} does not stop, killing it", self.id));
             if let Err(error) = child.kill().await {
-                eprintln!("ottla dev: cannot kill node {}: {error}", self.id);
+                complain(format_args!("ottla dev: cannot kill node {}: {error}", self.id));
             }
         }
     }

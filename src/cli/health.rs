@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::terminal::say;
 use super::{HealthArgs, http};
 
 /// Asks once.
@@ -12,6 +13,6 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = if args.live { "/health/live" } else { "/health/ready" };
     let (status, body) = runtime.block_on(http::get(&args.address, path))?;
-    println!("{body}");
+    say(body);
     Ok(if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,12 +1,14 @@
 //! The operator's commands, one file each. Called by `main.rs`; prints to the terminal and sets the exit code.
 //!
 //! Invariant: no logic here that a user of the library would need.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod dev;
 mod dev_node;
 mod health;
 mod http;
 mod server;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,7 +108,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ottla: {error:#}");
+            terminal::complain(format_args!("ottla: {error:#}"));
             ExitCode::FAILURE
         }
     }
