@@ -89,7 +89,7 @@ enum DevAction {
 #[derive(Debug, Args)]
 struct HealthArgs {
     /// The node's HTTP address
-    #[arg(long, default_value = "127.0.0.1:9644", env = "OTTLA_HEALTH_ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:9644", env = crate::node::HEALTH_VARIABLE)]
     address: String,
     /// Ask only whether the process lives, not whether it is ready
     #[arg(long)]

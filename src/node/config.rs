@@ -457,7 +457,8 @@ impl Values<'_> {
     }
 
     fn logging(&self) -> LogOptions {
-        let filter = self.settings.get("logging.filter").unwrap_or("info").to_owned();
+        // OTTLA_LOG= means what its absence means.
+        let filter = self.settings.get("logging.filter").map_or_else(|| LogOptions::default().filter, str::to_owned);
         let is_json = self.settings.get("logging.format") == Some("json");
         LogOptions { filter, format: if is_json { LogFormat::Json } else { LogFormat::Human } }
     }

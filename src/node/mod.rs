@@ -17,4 +17,4 @@ pub use options::{
     Key, Kind, ListenerConfig, ListenerError, Listeners, Section, Setting, Settings, SettingsError, Source, Sources,
     reference,
 };
-pub use process::{PARENT_VARIABLE, run};
+pub use process::{HEALTH_VARIABLE, PARENT_VARIABLE, run};

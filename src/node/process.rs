@@ -18,6 +18,8 @@ use crate::telemetry;
 
 /// Set by `ottla dev` for its nodes: the process number of the parent that they end with.
 pub const PARENT_VARIABLE: &str = "OTTLA_DEV_PARENT";
+/// Read by `ottla health`, which runs in the node's environment where it is a container's health check.
+pub const HEALTH_VARIABLE: &str = "OTTLA_HEALTH_ADDRESS";
 
 /// Runs a node until SIGTERM or SIGINT.
 ///
@@ -78,11 +80,12 @@ fn sources(file: Option<&Path>, set: &[String]) -> anyhow::Result<Sources> {
     Ok(Sources { file, environment: environment(std::env::vars_os())?, command_line: set.to_vec() })
 }
 
-/// Our own among the variables. Only they must be UTF-8: what else stands in the environment is not our business.
+/// Our own among the variables, but for those that set no option. Only they must be UTF-8: what else stands in the environment is not our business.
 fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<Vec<(String, String)>> {
     let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(VARIABLE_PREFIX.as_bytes());
+    let is_command = |name: &OsString| name == PARENT_VARIABLE || name == HEALTH_VARIABLE;
     let mut ours = Vec::new();
-    for (name, value) in variables.filter(|(name, _)| is_ours(name) && name != PARENT_VARIABLE) {
+    for (name, value) in variables.filter(|(name, _)| is_ours(name) && !is_command(name)) {
         let name =
             name.into_string().map_err(|name| anyhow::anyhow!("the name of the variable {name:?} is not UTF-8"))?;
         let value =
@@ -120,5 +123,11 @@ mod tests {
             let error = environment([variable(name, value)].into_iter()).expect_err("not UTF-8").to_string();
             assert!(error.contains("OTTLA_") && error.contains("not UTF-8"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_variables_of_the_commands_are_no_options() {
+        let commands = [variable(b"OTTLA_DEV_PARENT", b"1"), variable(b"OTTLA_HEALTH_ADDRESS", b"127.0.0.1:1")];
+        assert_eq!(environment(commands.into_iter()).expect("UTF-8"), []);
     }
 }

@@ -152,6 +152,13 @@ fn an_option_that_is_set_to_nothing_is_named_or_does_without() {
 }
 
 #[test]
+fn an_empty_log_filter_is_the_documented_one() {
+    for overrides in [&[][..], &["logging.filter="]] {
+        assert_eq!(read_with(overrides).expect("valid").logging, LogOptions::default());
+    }
+}
+
+#[test]
 fn a_time_that_the_kernel_or_a_timer_cannot_hold_is_refused() {
     for name in ["socket.send.deadline.ms", "socket.receive.deadline.ms"] {
         for value in [i64::MAX, 4_294_967_296, 86_400_001] {

@@ -92,6 +92,16 @@ pub enum SettingsError {
         /// The option.
         name: &'static str,
     },
+    /// Two variables set one option.
+    #[error("\"{name}\" is set twice: by {first} and by {second}")]
+    TwoVariables {
+        /// A variable.
+        first: Source,
+        /// Another.
+        second: Source,
+        /// The option.
+        name: &'static str,
+    },
     /// `--set` without an equals sign.
     #[error("--set takes key=value, not {0:?}")]
     NoEquals(String),
@@ -162,12 +172,23 @@ impl Settings {
     fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), SettingsError> {
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)) {
             match Key::of_variable(name) {
-                Some(key) => self.put(key, value, Source::Variable(name.clone()))?,
+                Some(key) => self.put_variable(key, name, value)?,
                 // Scripts and compose files have variables of their own that begin alike: not an error, but told.
                 None => self.ignored.push(name.clone()),
             }
         }
         Ok(())
+    }
+
+    /// Of two variables for one option the environment does not say which is meant: it has no order.
+    fn put_variable(&mut self, key: &'static Key, name: &str, value: &str) -> Result<(), SettingsError> {
+        let source = Source::Variable(name.to_owned());
+        match self.set_by(key.name) {
+            Some(other @ Source::Variable(_)) => {
+                Err(SettingsError::TwoVariables { first: other.clone(), second: source, name: key.name })
+            }
+            Some(Source::Default | Source::File(_) | Source::CommandLine) | None => self.put(key, value, source),
+        }
     }
 
     fn put(&mut self, key: &'static Key, value: &str, source: Source) -> Result<(), SettingsError> {
@@ -326,5 +347,14 @@ mod tests {
         }
         let bare = Sources { command_line: vec!["node.id".to_owned()], ..Sources::default() };
         assert_eq!(Settings::read(&bare).expect_err("no value"), SettingsError::NoEquals("node.id".to_owned()));
+    }
+
+    #[test]
+    fn two_variables_that_set_one_option_are_refused() {
+        for (first, second) in [("OTTLA_NODE_ID", "OTTLA_BROKER_ID"), ("OTTLA_LOGGING_FILTER", "OTTLA_LOG")] {
+            let environment = [first, second].map(|name| (name.to_owned(), "1".to_owned())).to_vec();
+            let error = Settings::read(&Sources { environment, ..Sources::default() }).expect_err("which?").to_string();
+            assert!([first, second, "is set twice"].iter().all(|word| error.contains(word)), "{error}");
+        }
     }
 }
