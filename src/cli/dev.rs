@@ -43,6 +43,10 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// When a node cannot be started or does not become ready.
 pub(super) fn run(args: &DevRunArgs) -> anyhow::Result<ExitCode> {
     let directory = DataDirectory::of(args)?;
+    if directory.is_temporary {
+        // Not on standard output: its first line is `ready:`, which programs read.
+        complain(format_args!("ottla dev: the data is in {}, removed at the end", directory.path.display()));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let control = Control::claim(&directory.path)?;
@@ -166,6 +170,7 @@ impl Drop for Control {
 
 struct Cluster {
     nodes: Vec<DevNode>,
+    data: PathBuf,
 }
 
 impl Cluster {
@@ -173,7 +178,7 @@ impl Cluster {
         let controllers = free_ports(args.nodes)?;
         let voters = (1..=args.nodes).zip(&controllers).map(|(id, port)| format!("{id}@127.0.0.1:{port}"));
         let voters = voters.collect::<Vec<_>>().join(",");
-        let mut cluster = Self { nodes: Vec::new() };
+        let mut cluster = Self { nodes: Vec::new(), data: data.to_owned() };
         for (index, controller) in (0..args.nodes).zip(controllers) {
             let port = |base: u16| base.checked_add(index).context("a port would pass 65535");
             let ports = DevPorts { client: port(args.port)?, admin: port(args.admin_port)?, controller };
@@ -266,9 +271,9 @@ impl Cluster {
     fn reap(&mut self) -> anyhow::Result<()> {
         for node in &mut self.nodes {
             if let Some(exit) = node.exited()? {
+                let (id, data) = (node.id, self.data.display());
                 complain(format_args!(
-                    "ottla dev: node {} {exit}; `ottla dev restart {} --data …` starts it again",
-                    node.id, node.id
+                    "ottla dev: node {id} {exit}; `ottla dev restart {id} --data {data}` starts it again"
                 ));
                 node.forget();
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
@@ -37,18 +37,17 @@ impl Dev {
         self
     }
 
+    /// Starts one without `--data`, whose temporary directory is in `parent`, and waits until it is ready.
+    pub(crate) async fn start_temporary(parent: &Path) -> Self {
+        let mut command = command(1);
+        let process = command.env("TMPDIR", parent).spawn().expect("the binary was built with this test");
+        Self { process, data: parent.to_owned() }.ready().await
+    }
+
     fn spawn(data: &Path, nodes: u16, set: &[&str]) -> Self {
-        let [port, admin] = [(); 2].map(|()| free_run(nodes).to_string());
-        let process = Command::new(env!("CARGO_BIN_EXE_ottla"))
-            .args(["dev", "--nodes", &nodes.to_string(), "--port", &port, "--admin-port", &admin, "--data"])
-            .arg(data)
-            .args(set.iter().flat_map(|pair| ["--set", pair]))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary was built with this test");
+        let mut command = command(nodes);
+        command.arg("--data").arg(data).args(set.iter().flat_map(|pair| ["--set", pair]));
+        let process = command.spawn().expect("the binary was built with this test");
         Self { process, data: data.to_owned() }
     }
 
@@ -59,6 +58,19 @@ impl Dev {
 
     fn read(&self, node: u16, file: &str) -> String {
         std::fs::read_to_string(self.data.join(format!("node-{node}")).join(file)).expect("dev has made it")
+    }
+
+    /// The next line of its standard error.
+    pub(crate) async fn complaint(&mut self) -> String {
+        let stderr = self.process.stderr.as_mut().expect("it is not closed");
+        let mut line = Vec::new();
+        let read = async {
+            while line.last() != Some(&b'\n') {
+                line.push(stderr.read_u8().await.expect("a whole line"));
+            }
+        };
+        timeout(TIMEOUT, read).await.expect("in time");
+        String::from_utf8(line).expect("text").trim_end().to_owned()
     }
 
     /// The number of a node's process.
@@ -87,6 +99,19 @@ impl Dev {
         let status = timeout(TIMEOUT, self.process.wait()).await.expect("it stops in time").expect("a status");
         assert!(status.success(), "{status}");
     }
+}
+
+/// `ottla dev` on ports of its own.
+fn command(nodes: u16) -> Command {
+    let [port, admin] = [(); 2].map(|()| free_run(nodes).to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command
+        .args(["dev", "--nodes", &nodes.to_string(), "--port", &port, "--admin-port", &admin])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
 }
 
 /// Waits until `condition` holds.

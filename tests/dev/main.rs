@@ -16,3 +16,26 @@ async fn a_closed_terminal_does_not_take_the_cluster_down_with_a_killed_node() {
     assert_eq!(answer, "started node 1\n");
     dev.stop().await;
 }
+
+#[tokio::test]
+async fn a_directory_that_nobody_named_is_told() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let mut dev = Dev::start_temporary(parent.path()).await;
+    let told = dev.complaint().await;
+    let entry = std::fs::read_dir(parent.path()).expect("there").next().expect("made before it is told").expect("read");
+    let path = entry.path().canonicalize().expect("there");
+    assert_eq!(told, format!("ottla dev: the data is in {}, removed at the end", path.display()));
+    dev.stop().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_command_that_starts_a_killed_node_again_is_told_whole() {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut dev = Dev::start(data.path(), 1, &[]).await;
+    dev.kill(1);
+    let told = dev.complaint().await;
+    let path = data.path().canonicalize().expect("there");
+    assert!(told.contains(&format!("`ottla dev restart 1 --data {}`", path.display())), "{told}");
+    dev.stop().await;
+}
