@@ -6,7 +6,7 @@
 //! that an existing quorum knows as a voter never votes: its requests and what is addressed to its old directory are
 //! refused (`rpc.rs`), until the quorum has replaced its old identity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::links::Peer;
 use super::message::{Answer, Ask, FoundingAnswer, Identity, Refusal};
 use super::options::Voter;
 use super::rpc::{replaced_voter, stopped};
-use super::types::{Member, Payload, raft_id};
+use super::types::{Member, Metrics, Payload, node_id, raft_id};
 use crate::env::Seed;
 use crate::machines::metadata::{Proposal, Record};
 use crate::model::{ClusterId, LogIndex, NodeId};
@@ -178,6 +178,32 @@ pub(crate) async fn form(core: Arc<Core>, seed: Arc<dyn Seed>) {
             () = tokio::time::sleep(FORM_PAUSE) => {}
         }
     }
+}
+
+/// Tells, once, that the configured voters are not those of the quorum that was founded: a node that waits for a
+/// majority of voters that nobody starts would not say why. Addresses are not compared: each node tells its own anew.
+pub(crate) async fn compare(core: Arc<Core>) {
+    let mut metrics = core.raft.metrics();
+    // An error is the end of the raft core, which is told elsewhere.
+    let Ok(quorum) = metrics.wait_for(|metrics| !voters(metrics).is_empty()).await.map(|metrics| voters(&metrics))
+    else {
+        return;
+    };
+    let configured: BTreeSet<NodeId> = core.links.options.voters.iter().map(|voter| voter.node).collect();
+    if configured != quorum {
+        tracing::error!(
+            ?configured,
+            ?quorum,
+            "controller.quorum.voters does not name the voters of the quorum, which are those of its founding: they \
+             count, and a majority of them must run. Start them all with the list of the founding (`ottla dev`: with \
+             as many nodes as at first), or found another cluster on empty directories; voters cannot be changed yet"
+        );
+    }
+}
+
+/// The voters of the quorum; none before this node knows of one.
+fn voters(metrics: &Metrics) -> BTreeSet<NodeId> {
+    metrics.membership_config.membership().voter_ids().map(node_id).collect()
 }
 
 #[cfg(test)]

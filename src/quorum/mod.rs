@@ -163,6 +163,7 @@ impl Quorum {
         spawn.spawn(guard::run(Arc::clone(&core), Arc::clone(&seed)));
         spawn.spawn(election::watch_leader(Arc::clone(&core)));
         spawn.spawn(founding::run(Arc::clone(&core)));
+        spawn.spawn(founding::compare(Arc::clone(&core)));
         spawn.spawn(founding::form(Arc::clone(&core), seed));
         spawn.spawn(members::join(Arc::clone(&core)));
         spawn.spawn(members::heal(Arc::clone(&core), started.regressed));

@@ -44,7 +44,8 @@ impl Dev {
         Self { process, data: parent.to_owned() }.ready().await
     }
 
-    fn spawn(data: &Path, nodes: u16, set: &[&str]) -> Self {
+    /// Starts it on `data`, ready or not.
+    pub(crate) fn spawn(data: &Path, nodes: u16, set: &[&str]) -> Self {
         let mut command = command(nodes);
         command.arg("--data").arg(data).args(set.iter().flat_map(|pair| ["--set", pair]));
         let process = command.spawn().expect("the binary was built with this test");
@@ -76,6 +77,11 @@ impl Dev {
     /// The number of a node's process.
     pub(crate) fn pid(&self, node: u16) -> i32 {
         self.read(node, "ottla.pid").trim().parse().expect("a number")
+    }
+
+    /// What a node has logged, over all its lives.
+    pub(crate) fn log(&self, node: u16) -> String {
+        self.read(node, "ottla.log")
     }
 
     /// Kills a node.

@@ -39,3 +39,21 @@ async fn the_command_that_starts_a_killed_node_again_is_told_whole() {
     assert!(told.contains(&format!("`ottla dev restart 1 --data {}`", path.display())), "{told}");
     dev.stop().await;
 }
+
+#[tokio::test]
+async fn other_voters_than_those_of_the_founding_are_told_once() {
+    let data = tempfile::tempdir().expect("a directory");
+    let words = "controller.quorum.voters does not name the voters of the quorum";
+    let dev = Dev::start(data.path(), 2, &[]).await;
+    dev.stop().await;
+    let dev = Dev::start(data.path(), 2, &[]).await;
+    assert!(!dev.log(1).contains(words), "{}", dev.log(1));
+    dev.stop().await;
+    let dev = Dev::spawn(data.path(), 1, &[]);
+    eventually("the other voters are told", || dev.log(1).contains(words)).await;
+    let log = dev.log(1);
+    let told: Vec<_> = log.lines().filter(|line| line.contains(words)).collect();
+    let both = "configured={NodeId(1)} quorum={NodeId(1), NodeId(2)}";
+    assert!(told.len() == 1 && told[0].contains(both), "{told:?}");
+    dev.stop().await;
+}
