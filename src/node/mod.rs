@@ -4,6 +4,7 @@
 
 mod config;
 mod descriptors;
+mod min_isr;
 mod options;
 mod parts;
 mod process;

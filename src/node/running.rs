@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use tracing::info;
 
 use super::config::Config;
+use super::min_isr::{MIN_ISR, compare_min_isr};
 use super::parts::{
     api_options, broker_options, controller_options, liveness_options, quorum_options, server_options, topic_defaults,
 };
@@ -94,6 +95,7 @@ impl Node {
             seed: Arc::clone(&world.seed),
             defaults: Arc::new(topic_defaults(&config)),
         };
+        tokio::spawn(compare_min_isr(config.topics.defaults[MIN_ISR].clone(), quorum.images()));
         tokio::spawn(follow_gauges(cluster.clone(), world.metrics.broker.clone()));
         let broker = match config.roles.broker {
             true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, &world)?),

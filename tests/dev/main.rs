@@ -57,3 +57,16 @@ async fn other_voters_than_those_of_the_founding_are_told_once() {
     assert!(told.len() == 1 && told[0].contains(both), "{told:?}");
     dev.stop().await;
 }
+
+#[tokio::test]
+async fn another_min_isr_than_that_of_the_first_start_is_told_once() {
+    let data = tempfile::tempdir().expect("a directory");
+    let words = "this node's min.insync.replicas does not count";
+    let dev = Dev::start(data.path(), 1, &["min.insync.replicas=1"]).await;
+    assert!(!dev.log(1).contains(words), "{}", dev.log(1));
+    dev.stop().await;
+    let dev = Dev::start(data.path(), 1, &["min.insync.replicas=2"]).await;
+    eventually("the other value is told", || dev.log(1).contains(words)).await;
+    assert_eq!(dev.log(1).matches(words).count(), 1);
+    dev.stop().await;
+}

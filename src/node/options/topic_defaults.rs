@@ -13,7 +13,8 @@ pub(super) const LOG: &[Key] = &[
         "2",
         (1, 32_767),
         "With acks=all, the least replicas that must hold a record before it counts; the replication factor where \
-         that is smaller.",
+         that is smaller. The cluster keeps the value of its first start: from then on it counts on every node, and \
+         another one here changes nothing.",
     )
     .topic("min.insync.replicas"),
     flag(
