@@ -80,7 +80,10 @@ pub(super) fn open(
     (log.end, log.flushed) = (floor, floor);
     log.derived.at = DerivedAt::front_of(floor, floor);
     let mut recovery = Recovery { attested_end: floor, ..Recovery::default() };
-    if !survey.bases.is_empty() {
+    if survey.bases.is_empty() {
+        // A reset may have been killed between the segments and their snapshots.
+        log.remove_snapshots_after(Offset::new(-1))?;
+    } else {
         let from = resume(&mut log, &survey, attested)?;
         log.derived.at = from;
         let mut scan = Scan { log: &mut log, attested, recovery: &mut recovery };

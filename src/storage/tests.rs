@@ -12,6 +12,8 @@ use crate::model::{
 };
 use crate::records::{self, Batch, Builder, Codec, Draft};
 
+mod killed;
+
 pub(super) fn now(millis: i64) -> Now {
     let nanos = u64::try_from(millis).unwrap() * 1_000_000;
     Now { instant: Instant::from_nanos(nanos), timestamp: Timestamp::new(millis) }
