@@ -90,9 +90,10 @@ impl Log {
         if !batches.is_empty() && self.epochs.truncate_end(self.end) {
             self.derived.epochs_changed = true;
         }
+        let start = self.start;
         let mut rest = batches;
         while let Some(first) = rest.first() {
-            self.start_within(first)?;
+            self.make_room_for_start(first)?;
             let mut entries: Vec<Entry> = Vec::new();
             let mut bytes = 0;
             let mut refusal = None;
@@ -113,6 +114,7 @@ impl Log {
             if !entries.is_empty() {
                 let parts: Vec<&[u8]> = rest[..entries.len()].iter().map(|batch| &batch.bytes()[..]).collect();
                 self.write(&entries, &parts, now)?;
+                self.advance_start(start);
             }
             if let Some(refusal) = refusal {
                 return Err(refusal);
@@ -142,12 +144,12 @@ impl Log {
         self.size_bytes() == 0 && header.base_offset < self.end && header.next_offset() > self.end
     }
 
-    /// Moves the (empty) active segment back to the start of a batch that covers the log's start.
-    fn start_within(&mut self, first: &Batch) -> Result<(), LogError> {
-        if self.is_before_first_batch(first.header()) && !self.segments.is_empty() {
-            let start = self.start;
+    /// Moves an empty log back to the base of a batch that covers its start, until that is written: the flush log must
+    /// say so first. Else a start, finding the segment below the attested end, would remove it and all that was flushed.
+    fn make_room_for_start(&mut self, first: &Batch) -> Result<(), AppendError> {
+        if self.is_before_first_batch(first.header()) {
+            self.judge_fetched(first, None)?;
             self.reset(first.base_offset())?;
-            self.start = start;
         }
         Ok(())
     }
@@ -162,7 +164,7 @@ impl Log {
     fn write(&mut self, entries: &[Entry], parts: &[&[u8]], now: Now) -> Result<(), LogError> {
         let first = entries.first().expect("something is written").header;
         let bytes: u64 = parts.iter().map(|part| as_u64(part.len())).sum();
-        self.make_directory(first.base_offset.min(self.end))?;
+        self.make_directory()?;
         let last = entries.last().expect("something is written").header.last_offset();
         if self.roll_is_due(&first, last, bytes, now)? {
             self.roll(first.base_offset)?;
@@ -291,7 +293,7 @@ impl Log {
 
     /// Makes the directory at the first append, with `partition.metadata` in it, and the first segment. All of it
     /// becomes durable with that append's group flush, so that making a topic costs no sync.
-    fn make_directory(&mut self, base: Offset) -> Result<(), LogError> {
+    fn make_directory(&mut self) -> Result<(), LogError> {
         if !self.has_directory {
             let files = self.home.files.clone();
             files.create_dir_all(&self.directory).map_err(|e| Self::failure(&self.directory, e))?;
@@ -307,8 +309,8 @@ impl Log {
             self.has_directory = true;
         }
         if self.segments.is_empty() {
-            self.make_segment(base)?;
-            self.derived.at = DerivedAt::front_of(base, base);
+            self.make_segment(self.end)?;
+            self.derived.at = DerivedAt::front_of(self.end, self.end);
         }
         Ok(())
     }

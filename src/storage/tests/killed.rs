@@ -89,3 +89,62 @@ fn a_snapshot_that_a_reset_left_behind_is_not_believed() {
     let (log, _) = open(dir.path(), in_one_piece());
     assert_eq!((log.start(), log.end(), log.producers().len(), name.exists()), (at(5), at(5), 0, false));
 }
+
+/// A log that starts within a batch gets that batch and the next, and is killed before the statement of their flush is
+/// written. What was told to be flushed, and what is found.
+fn flushed_and_found(begin: impl Fn(&mut Log)) -> (i64, i64) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    begin(&mut log);
+    assert_eq!((log.start(), log.end()), (at(15), at(15)));
+    log.append_fetched(&[fetched(&batch_of(10, 10, 0), 10, 2)], now(0)).unwrap();
+    log.append_fetched(&[fetched(&batch_of(10, 10, 0), 20, 2)], now(0)).unwrap();
+    assert_eq!(log.start(), at(15));
+    let flushed = log.flush_now(now(0)).unwrap();
+    drop(log);
+    let (log, _) = open(dir.path(), small());
+    (flushed.get(), log.end().get())
+}
+
+#[test]
+fn what_is_flushed_behind_a_reset_into_a_batch_is_found_again() {
+    assert_eq!(flushed_and_found(|log| log.reset(at(15)).unwrap()), (30, 30));
+}
+
+#[test]
+fn what_is_flushed_behind_a_cut_into_the_batch_of_the_start_is_found_again() {
+    let cut_within = |log: &mut Log| {
+        log.append(&batch_of(10, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+        log.append(&batch_of(10, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+        log.flush_now(now(0)).unwrap();
+        log.advance_start(at(15));
+        log.truncate(at(17)).unwrap();
+    };
+    assert_eq!(flushed_and_found(cut_within), (30, 30));
+}
+
+#[test]
+fn what_is_flushed_behind_a_reset_into_a_batch_outlasts_the_power() {
+    let files = SimulatedFiles::default();
+    let mut log = open_simulated(&files);
+    log.reset(at(15)).unwrap();
+    log.append_fetched(&[fetched(&batch_of(10, 10, 0), 10, 2)], now(0)).unwrap();
+    assert_eq!(log.flush_now(now(0)).unwrap(), at(20));
+    let point = files.crash_point();
+    let log = open_simulated(&point.after(&vec![0; point.ways().len()]));
+    assert_eq!(log.end(), at(20));
+}
+
+#[test]
+fn a_refused_batch_that_covers_the_start_moves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    log.reset(at(15)).unwrap();
+    log.begin_epoch(LeaderEpoch::new(3));
+    let mut bytes = fetched(&batch_of(10, 10, 0), 10, 2).bytes().to_vec();
+    // It says to be of control, and is not.
+    bytes[22] |= 1 << 5;
+    let refused = log.append_fetched(&[Batch::parse(bytes.into()).unwrap()], now(0));
+    assert!(matches!(refused, Err(AppendError::Control { .. })), "{refused:?}");
+    assert_eq!((log.start(), log.end()), (at(15), at(15)));
+}
