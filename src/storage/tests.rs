@@ -12,6 +12,7 @@ use crate::model::{
 };
 use crate::records::{self, Batch, Builder, Codec, Draft};
 
+mod damage;
 mod killed;
 
 pub(super) fn now(millis: i64) -> Now {

@@ -94,8 +94,12 @@ impl Log {
     fn place_cut(&self, to: Offset) -> Result<Cut, LogError> {
         let index = self.segments.partition_point(|segment| segment.base <= to).saturating_sub(1);
         let located = self.locate(index, to).and_then(|at| {
-            let position = at.map_or(self.segments[index].size, |at| at.position);
-            Ok((position, self.end_before(index, position, to)?))
+            let segment_end = (self.segments[index].size, self.segment_end(index));
+            let (position, base) = at.map_or(segment_end, |at| (at.position, at.base));
+            Ok((
+                position,
+                self.end_before(index, Place { segment: self.segments[index].base, position, offset: base })?,
+            ))
         });
         let failure = |e| Self::failure(&self.path_of(self.segments[index].base, Suffix::Log), e);
         let (position, end) = located.map_err(failure)?;
@@ -103,15 +107,16 @@ impl Log {
     }
 
     /// The end of the batch before a boundary: a log never ends in a gap that compaction left, where nothing on the
-    /// disk would tell its end.
-    fn end_before(&self, index: usize, position: u64, to: Offset) -> io::Result<Offset> {
-        let base = self.segments[index].base;
-        let left = |entry: OffsetEntry| entry.last < to && entry.position < position;
-        let end = self.walk(index, HeadersFrom::batch(0, base), position, left, |headers| {
+    /// disk would tell its end. What a header tells is compared with what stands behind it before it is attested.
+    fn end_before(&self, index: usize, boundary: Place) -> io::Result<Offset> {
+        let Place { segment, position, offset } = boundary;
+        let left = |entry: OffsetEntry| entry.last < offset && entry.position < position;
+        let end = self.walk(index, HeadersFrom::batch(0, segment), position, left, |headers| {
             while headers.step()?.is_some() {}
-            Ok(headers.place().1)
+            let end = headers.place().1.expect("a walk that reads no header begins at a known base");
+            if end == offset || self.may_gap() && end < offset { Ok(Some(end)) } else { Err(headers.misplaced()) }
         })?;
-        Ok(end.unwrap_or(base))
+        Ok(end.expect("the visit gives an end"))
     }
 
     fn cut_files(&mut self, cut: &Cut) -> Result<(), LogError> {

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::env::{Entry, File, FileLock, Files, OpenMode, SyncItem};
 
 const SECTOR: u64 = 512;
+/// EIO.
+const MEDIA_ERROR: i32 = 5;
 const ROOT: NodeNumber = 0;
 
 type NodeNumber = usize;
@@ -44,6 +46,14 @@ struct World {
     writes_left: Option<usize>,
     /// How every read fails.
     reads_fail: Option<i32>,
+    /// Sectors that cannot be read.
+    bad: Vec<BadSector>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BadSector {
+    node: NodeNumber,
+    begin: u64,
 }
 
 #[derive(Debug)]
@@ -125,10 +135,18 @@ impl SimulatedFiles {
         self.lock().reads_fail = Some(error);
     }
 
+    /// From now on the sector of a file at this position cannot be read.
+    pub fn fail_reads_at(&self, path: &Path, position: u64) {
+        let mut world = self.lock();
+        let node = world.find(path).expect("the file is there");
+        world.bad.push(BadSector { node, begin: position / SECTOR * SECTOR });
+    }
+
     /// Everything works again.
     pub fn heal(&self) {
         let mut world = self.lock();
         (world.syncs_left, world.writes_left, world.reads_fail) = (None, None, None);
+        world.bad.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -415,6 +433,11 @@ impl File for SimulatedFile {
         let mut world = self.files.lock();
         if let Some(error) = world.reads_fail {
             return Err(io::Error::from_raw_os_error(error));
+        }
+        let end = position + as_u64(buffer.len());
+        let holds = |bad: &BadSector| bad.node == self.node && bad.begin < end && position < bad.begin + SECTOR;
+        if world.bad.iter().any(holds) {
+            return Err(io::Error::from_raw_os_error(MEDIA_ERROR));
         }
         let content = world.file(self.node);
         let start = usize::try_from(position).expect("simulated files are small").min(content.len());
