@@ -7,10 +7,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Whether the disk cannot give back what it was given: bytes that no further try will bring.
+use rustix::io::Errno;
+
+/// What a read says where the disk, or a file system that checks what it reads, cannot give back what it was given.
+const MEDIA_ERRORS: [Errno; 3] = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
+
+/// Whether a read failed for bytes that no further try will bring.
 #[must_use]
 pub fn is_media_error(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    MEDIA_ERRORS.iter().any(|known| error.raw_os_error() == Some(known.raw_os_error()))
 }
 
 /// How a file is opened.
@@ -141,4 +146,16 @@ pub trait Files: Send + Sync + Debug {
     /// # Errors
     /// `WouldBlock` when another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reads_say_of_bytes_that_are_lost_is_a_media_error() {
+        let is = |errno: Errno| is_media_error(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        assert!([Errno::IO, Errno::BADMSG, Errno::UCLEAN].into_iter().all(is));
+        assert!(![Errno::MFILE, Errno::NOSPC, Errno::NOENT, Errno::AGAIN].into_iter().any(is));
+    }
 }
