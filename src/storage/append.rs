@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::env::{File, OpenMode};
+use crate::env::{File, OpenMode, is_media_error};
 use crate::model::{LeaderEpoch, Now, Offset, Timestamp};
 use crate::records::{Batch, Control, Header, Marker, read_control};
 
@@ -241,8 +241,12 @@ impl Log {
         let path = self.path_of(self.segments[index].base, Suffix::Log);
         let mut bytes = [0; Header::SIZE];
         let read = self.file(index, Suffix::Log, OpenMode::Write).and_then(|file| file.read_at(0, &mut bytes));
-        read.map_err(|e| Self::failure(&path, e))?;
-        let first = Header::parse(&bytes).map_or(Timestamp::NONE, |header| header.max_timestamp);
+        let first = match read {
+            Ok(_) => Header::parse(&bytes).map_or(Timestamp::NONE, |header| header.max_timestamp),
+            // What is damaged is no reason to refuse what comes.
+            Err(error) if is_media_error(&error) => Timestamp::NONE,
+            Err(error) => return Err(Self::failure(&path, error)),
+        };
         self.tail.first_timestamp = Some(first);
         self.tail.made.get_or_insert(now.timestamp);
         Ok(first)

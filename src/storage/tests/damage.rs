@@ -50,3 +50,15 @@ fn a_cut_behind_a_flipped_header_is_told_as_damage() {
     assert!(error.is_damage(), "{error}");
     assert_eq!((log.end(), log.is_poisoned()), (at(4), false));
 }
+
+#[test]
+fn a_front_that_cannot_be_read_fails_no_append() {
+    let files = SimulatedFiles::default();
+    let mut log = open_simulated(&files, &small());
+    append(&mut log, 8, 1);
+    log.rest_now(now(0)).unwrap();
+    let mut log = open_simulated(&files, &small());
+    files.fail_reads_at(&Path::new("/log").join(LOG), 0);
+    append(&mut log, 1, 1);
+    assert_eq!(log.end(), at(9));
+}
