@@ -68,8 +68,11 @@ impl Log {
 
     /// Whether a round would find anything to do.
     pub(super) fn derived_is_behind(&self) -> bool {
-        let is_behind = self.derived.at.place != self.end_place() || self.derived.epochs_changed;
-        self.derived.stage == Stage::Settled && !self.segments.is_empty() && is_behind
+        if self.derived.stage != Stage::Settled || self.segments.is_empty() {
+            return false;
+        }
+        // At the same place the entries differ when a start made a damaged index anew.
+        self.derived.at != self.derived_here() || self.derived.epochs_changed
     }
 
     /// Starts a round as of the end.

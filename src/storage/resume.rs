@@ -4,23 +4,23 @@
 
 use std::io;
 
-use crate::env::OpenMode;
+use crate::env::{OpenMode, is_media_error};
 use crate::model::Offset;
 use crate::records::Batch;
 
 use super::append::{as_u64, marker_of};
 use super::error::{Corruption, LogError, OpenError};
 use super::log::Log;
-use super::offset_index::{ENTRY_BYTES as OFFSET_BYTES, OffsetIndex};
+use super::offset_index::{ENTRY_BYTES as OFFSET_BYTES, OffsetEntry, OffsetIndex};
 use super::producer_snapshot;
 use super::producer_state::Producers;
 use super::scan::{Headers, HeadersFrom, Misplaced};
-use super::segment::{Suffix, read_whole};
+use super::segment::{Suffix, is_unreadable, read_whole, unless_unreadable};
 use super::tail::Tail;
 use super::time_index::{ENTRY_BYTES as TIME_BYTES, TimeEntry, TimeIndex};
 
 /// How many entries of the active segment's index files count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct IndexEntries {
     pub(super) offsets: u64,
     pub(super) times: u64,
@@ -45,8 +45,16 @@ impl Log {
         Ok(IndexEntries { offsets, times })
     }
 
-    /// Makes the tail of the active segment; cuts its index files to `entries`.
+    /// Makes the tail of the active segment; cuts its index files to `entries`. An index that is not what was written
+    /// is made anew, from the headers of this segment alone.
     pub(super) fn resume_tail(&mut self, entries: IndexEntries) -> io::Result<()> {
+        match self.resume_tail_behind(entries) {
+            Err(error) if is_of_index(&error) => self.resume_tail_behind(IndexEntries::default()),
+            resumed => resumed,
+        }
+    }
+
+    fn resume_tail_behind(&mut self, entries: IndexEntries) -> io::Result<()> {
         let index = self.segments.len() - 1;
         let segment = self.segments[index];
         self.cut_index(index, Suffix::OffsetIndex, entries.offsets * as_u64(OFFSET_BYTES))?;
@@ -63,10 +71,10 @@ impl Log {
         if segment.size == 0 {
             return Ok(());
         }
-        if let Some(entry) = last_time
-            && !self.is_confirmed(index, entry)?
-        {
-            return self.resume_tail(IndexEntries { offsets: 0, times: 0 });
+        // An entry that names a place behind the end would hide the batches that come after the right one.
+        let is_beyond = last.is_some_and(|entry| entry.position >= segment.size);
+        if is_beyond || last_time.map_or(Ok(false), |entry| self.is_confirmed(index, entry).map(|is| !is))? {
+            return self.resume_tail_behind(IndexEntries::default());
         }
         // From the last indexed batch on the batches are noted as if appended now.
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
@@ -120,7 +128,8 @@ impl Log {
             .map(|(offset, _)| offset)
             .collect();
         while let Some(offset) = offsets.pop() {
-            let bytes = read_whole(&*self.home.files, &self.path_of(offset, Suffix::Snapshot))?.unwrap_or_default();
+            let path = self.path_of(offset, Suffix::Snapshot);
+            let bytes = unless_unreadable(read_whole(&*self.home.files, &path))?.unwrap_or_default();
             if let Some(producers) = producer_snapshot::decode(&bytes) {
                 return Ok((offset, producers));
             }
@@ -134,35 +143,31 @@ impl Log {
         if from >= to || segment.base >= to || segment.size == 0 {
             return Ok(());
         }
-        let start = self.floor(index, |entry| entry.last < from)?.filter(|entry| entry.position < segment.size);
-        let front = HeadersFrom::batch(0, segment.base);
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let headers = |from| Headers::new(&*file, from, segment.size, self.may_gap());
-        let mut headers = match start.map(|entry| (entry, headers(HeadersFrom::entry(entry)).step())) {
-            Some((entry, Ok(_))) => headers(HeadersFrom::entry(entry)),
-            // A damaged index leads to no batch that it names.
-            Some((_, Err(error))) if Misplaced::is_at_first(&error) => headers(front),
-            Some((_, Err(error))) => return Err(error),
-            None => headers(front),
-        };
-        while let Some((position, header)) = headers.step()? {
-            if header.base_offset >= to {
-                return Ok(());
-            }
-            if header.base_offset < from || !header.has_producer() {
-                continue;
-            }
-            if header.is_control() {
+        let front = HeadersFrom::batch(0, segment.base);
+        let left = |entry: OffsetEntry| entry.last < from;
+        self.walk(index, front, segment.size, left, |headers| {
+            while let Some((position, header)) = headers.step()? {
+                if header.base_offset >= to {
+                    break;
+                }
+                if header.base_offset < from || !header.has_producer() {
+                    continue;
+                }
+                if !header.is_control() {
+                    producers.apply(&header);
+                    continue;
+                }
                 let mut bytes = vec![0; header.size()];
-                file.read_at(position, &mut bytes)?;
-                let batch = Batch::parse(bytes.into()).map_err(|_| io::ErrorKind::InvalidData)?;
+                let read = file.read_at(position, &mut bytes);
+                read.map_err(|error| if is_media_error(&error) { headers.misplaced() } else { error })?;
+                let batch = Batch::parse(bytes.into()).map_err(|_| headers.misplaced())?;
                 if let Ok(Some(marker)) = marker_of(&batch) {
                     producers.apply_marker(&header, marker);
                 }
-            } else {
-                producers.apply(&header);
             }
-        }
+            Ok(None::<()>)
+        })?;
         Ok(())
     }
 
@@ -197,4 +202,9 @@ impl Log {
         }
         LogError::Io { path, source }.into()
     }
+}
+
+/// Whether an index is lost, cannot be read, or names what is not there.
+fn is_of_index(error: &io::Error) -> bool {
+    Misplaced::is_at_first(error) || is_unreadable(error) || error.kind() == io::ErrorKind::NotFound
 }

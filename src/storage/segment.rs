@@ -110,9 +110,14 @@ pub(super) fn read_whole(files: &dyn crate::env::Files, path: &Path) -> io::Resu
 /// An index that is too short or that the disk does not give back says nothing.
 pub(super) fn unless_unreadable<T>(found: io::Result<Option<T>>) -> io::Result<Option<T>> {
     match found {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_media_error(&error) => Ok(None),
+        Err(error) if is_unreadable(&error) => Ok(None),
         found => found,
     }
+}
+
+/// Whether a file is too short, or the disk does not give it back.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof || is_media_error(error)
 }
 
 /// How many of `count` sorted entries of `size` bytes at the front of `file` are `left`; all of those stand before all

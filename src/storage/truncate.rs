@@ -17,8 +17,8 @@ use super::log::Log;
 use super::offset_index::OffsetEntry;
 use super::producer_state::Producers;
 use super::resume::IndexEntries;
-use super::scan::{HeadersFrom, Misplaced};
-use super::segment::{DerivedAt, Place, Suffix};
+use super::scan::HeadersFrom;
+use super::segment::{DerivedAt, Place, Suffix, unless_unreadable};
 use super::tail::Tail;
 
 /// Where to cut.
@@ -146,11 +146,8 @@ impl Log {
         self.end = cut.end;
         self.written_from = self.written_from.min(cut.end);
         let path = self.directory.clone();
-        let resumed = self.entries_below_end(trusted).and_then(|entries| match self.resume_tail(entries) {
-            // A damaged index is made anew.
-            Err(error) if Misplaced::is_at_first(&error) => self.resume_tail(IndexEntries { offsets: 0, times: 0 }),
-            resumed => resumed,
-        });
+        let entries = unless_unreadable(self.entries_below_end(trusted).map(Some));
+        let resumed = entries.and_then(|entries| self.resume_tail(entries.unwrap_or_default()));
         resumed.map_err(|e| Self::failure(&path, e))?;
         self.epochs.truncate_end(cut.end);
         self.producers = self.producers_as_of(cut.end).map_err(|error| match error {

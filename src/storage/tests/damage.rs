@@ -62,3 +62,83 @@ fn a_front_that_cannot_be_read_fails_no_append() {
     append(&mut log, 1, 1);
     assert_eq!(log.end(), at(9));
 }
+
+/// A log with one segment and an index of some pages, opened again.
+fn indexed(files: &SimulatedFiles) -> Log {
+    let options = LogOptions { segment_bytes: 1 << 20, derived_interval_bytes: 1 << 20, ..small() };
+    let mut log = open_simulated(files, &options);
+    append(&mut log, 1300, 1);
+    log.rest_now(now(0)).unwrap();
+    open_simulated(files, &options)
+}
+
+#[test]
+fn a_cut_goes_around_an_index_that_cannot_be_read() {
+    let files = SimulatedFiles::default();
+    let mut log = indexed(&files);
+    let index = Path::new("/log/00000000000000000000.index");
+    (0..10).for_each(|sector| files.fail_reads_at(index, sector * 512));
+    assert_eq!(log.truncate(at(1000)).unwrap(), at(1000));
+    files.heal();
+    assert_eq!(log.read(at(500), log.end(), 100, FirstBatch::Whole).unwrap().place.offset, at(500));
+}
+
+#[test]
+fn a_start_goes_around_an_index_that_cannot_be_read() {
+    let files = SimulatedFiles::default();
+    drop(indexed(&files));
+    let index = Path::new("/log/00000000000000000000.index");
+    (0..10).for_each(|sector| files.fail_reads_at(index, sector * 512));
+    let home = Home::alone(Arc::new(files.clone()), Path::new("/log")).unwrap();
+    let (log, recovery) = Log::open_at(&home, small(), now(0)).unwrap();
+    assert_eq!((log.end(), recovery.scanned_bytes), (at(1300), 0));
+}
+
+fn by_rolls() -> LogOptions {
+    LogOptions { segment_bytes: 20_000, index_interval_bytes: 200, ..small() }
+}
+
+/// Fills a log, damages it once it rests, and opens it again.
+fn opened_after(damage: impl Fn(&Path)) -> (tempfile::TempDir, Result<(Log, Recovery), OpenError>) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), by_rolls());
+    append(&mut log, 1000, 1);
+    log.rest_now(now(0)).unwrap();
+    let active = log.segments.last().unwrap().base;
+    drop(log);
+    damage(&dir.path().join(format!("{:020}.index", active.get())));
+    let opened = try_open(dir.path(), by_rolls());
+    (dir, opened)
+}
+
+#[test]
+fn an_index_that_is_damaged_has_a_start_read_no_batch_and_is_written_anew() {
+    for damage in [
+        &(|_: &Path| {}) as &dyn Fn(&Path),
+        &|index| flip(index, |len| len - 1, 1),
+        &|index| flip(index, |len| len - 6, 1),
+        &|index| flip(index, |len| len - 4, 64),
+        &|index| std::fs::write(index, "short").unwrap(),
+        &|index| std::fs::remove_file(index).unwrap(),
+    ] {
+        let index = std::cell::OnceCell::new();
+        let (_dir, opened) = opened_after(|path| {
+            index.set((path.to_owned(), std::fs::read(path).unwrap())).unwrap();
+            damage(path);
+        });
+        let (mut log, recovery) = opened.unwrap();
+        assert_eq!((recovery.scanned_bytes, log.end()), (0, at(1000)));
+        log.rest_now(now(0)).unwrap();
+        let (path, sound) = index.get().unwrap();
+        assert_eq!(&std::fs::read(path).unwrap(), sound);
+    }
+}
+
+#[test]
+fn a_damaged_index_costs_no_copy_of_which_an_old_batch_is_damaged() {
+    let (_dir, opened) = opened_after(|index| {
+        flip(index, |len| len - 1, 1);
+        flip(&index.with_file_name(LOG), |_| 70, 1);
+    });
+    assert_eq!(opened.unwrap().0.end(), at(1000));
+}
