@@ -372,8 +372,7 @@ impl Scan<'_> {
         }
         let header = batch.header();
         let fits = header.last_offset().since(base) <= i64::from(i32::MAX) && header.base_offset >= base;
-        let may_gap = self.log.may_gap() || self.log.size_bytes() == 0;
-        let continues = header.continues(self.log.end, may_gap);
+        let continues = header.continues(self.log.end, self.log.may_gap());
         let control_is_whole = marker_of(batch).is_ok();
         Ok(fits && continues && control_is_whole && header.leader_epoch >= self.log.latest_epoch())
     }

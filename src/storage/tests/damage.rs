@@ -142,3 +142,15 @@ fn a_damaged_index_costs_no_copy_of_which_an_old_batch_is_damaged() {
     });
     assert_eq!(opened.unwrap().0.end(), at(1000));
 }
+
+#[test]
+fn a_recovered_log_begins_where_its_segment_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 1, 1);
+    drop(log);
+    // The base offset, of which no CRC knows.
+    flip(&dir.path().join(LOG), |_| 7, 8);
+    let (log, recovery) = open(dir.path(), small());
+    assert_eq!((log.end(), recovery.truncated_bytes > 0), (at(0), true));
+}
