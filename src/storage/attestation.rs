@@ -38,8 +38,8 @@ impl Attested {
     /// together, and the files before it are gone.
     pub(super) fn after(self, before: Self) -> Self {
         let is_behind = self.end.segment < before.end.segment && self.end.offset <= before.end.offset;
-        let end = if is_behind { before.end } else { self.end };
-        Self { start: self.start.max(before.start), end, ..self }
+        let (end, epoch) = if is_behind { (before.end, before.epoch) } else { (self.end, self.epoch) };
+        Self { start: self.start.max(before.start), end, epoch, ..self }
     }
 }
 

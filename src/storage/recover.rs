@@ -399,13 +399,13 @@ impl Scan<'_> {
         self.attested.is_some_and(|attested| base < attested.end.segment)
     }
 
-    /// At the attested byte stands the attested offset.
+    /// At the attested byte stands the attested offset, and before it no epoch that was not attested.
     fn meet_attested_end(&mut self, base: Offset, position: u64) -> Result<(), Corruption> {
-        let Some(end) = self.attested.map(|attested| attested.end) else { return Ok(()) };
+        let Some(Attested { end, epoch, .. }) = self.attested else { return Ok(()) };
         if base != end.segment || position != end.position {
             return Ok(());
         }
-        if self.log.end > end.offset {
+        if self.log.end > end.offset || self.log.latest_epoch() > epoch {
             return Err(self.corruption(base, position));
         }
         // A truncation into a gap of compaction ends behind the last batch.

@@ -154,3 +154,16 @@ fn a_recovered_log_begins_where_its_segment_does() {
     let (log, recovery) = open(dir.path(), small());
     assert_eq!((log.end(), recovery.truncated_bytes > 0), (at(0), true));
 }
+
+#[test]
+fn a_start_does_not_believe_a_flipped_epoch_of_the_last_attested_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 3, 1);
+    log.flush_now(now(0)).unwrap();
+    log.flush_log().attest().unwrap();
+    drop(log);
+    flip(&dir.path().join(LOG), |len| len / 3 * 2 + 14, 1);
+    let opened = try_open(dir.path(), small());
+    assert!(matches!(opened, Err(OpenError::Corrupt(_))), "each produce would be refused, for ever");
+}
