@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::env::OpenMode;
-use crate::model::{EpochHistory, Now, Offset, PartitionId};
+use crate::model::{EpochHistory, LeaderEpoch, Now, Offset, PartitionId};
 use crate::records::Batch;
 
 use super::append::{as_u64, marker_of, note_in_states};
@@ -26,7 +26,7 @@ use super::producer_state::Producers;
 use super::resume::IndexEntries;
 use super::retain::DELETED;
 use super::scan::{Batches, Step};
-use super::segment::{DerivedAt, Place, Segment, Suffix, read_whole};
+use super::segment::{DerivedAt, Place, Segment, Suffix, read_whole, unless_unreadable};
 use super::tail::Tail;
 use super::truncate::remove_if_there;
 
@@ -212,7 +212,7 @@ fn resume(log: &mut Log, survey: &Survey, attested: Option<Attested>) -> Result<
         let at = attested.derived;
         let is_front = at.place.position == 0 && at.place.offset == first;
         let is_there = survey.bases.binary_search(&at.place.segment).is_ok();
-        if is_there && !is_front && resume_at(log, survey, at)? {
+        if is_there && !is_front && resume_at(log, survey, at)? && has_known_epoch(log, attested.epoch) {
             log.remove_snapshots_after(at.place.offset)?;
             return Ok(at);
         }
@@ -247,7 +247,7 @@ fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, Open
     active.size = at.place.position;
     log.end = at.place.offset;
     let path = log.directory.join(EPOCHS_FILE);
-    let bytes = read_whole(&*log.home.files, &path).map_err(|e| Log::failure(&path, e))?;
+    let bytes = unless_unreadable(read_whole(&*log.home.files, &path)).map_err(|e| Log::failure(&path, e))?;
     let Some(mut epochs) = decode_epochs(&bytes.unwrap_or_default()) else { return Ok(false) };
     log.derived.epochs_changed = epochs.truncate_end(at.place.offset);
     log.epochs = epochs;
@@ -266,6 +266,13 @@ fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, Open
         Err(error @ OpenError::Log(_)) => return Err(error),
     }
     Ok(true)
+}
+
+/// Whether the newest epoch of the history is that of the flush log or of a batch at the end. The history has no CRC,
+/// and all batches of an epoch would be judged by it; when nothing else knows the epoch, the batches tell.
+fn has_known_epoch(log: &Log, attested: LeaderEpoch) -> bool {
+    let (newest, recent) = (log.latest_epoch(), log.tail.recent());
+    newest == attested || recent.is_empty() || recent.iter().any(|batch| batch.epoch == newest)
 }
 
 /// Makes the indexes of closed segments that have lost one.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Offset, Timestamp};
+use crate::model::{LeaderEpoch, Offset, Timestamp};
 use crate::records::Header;
 
 use super::offset_index::OffsetEntry;
@@ -21,6 +21,7 @@ pub(super) struct BatchAt {
     /// The offset after its last record; the next batch may start later, where compaction left a gap.
     pub(super) next: Offset,
     pub(super) position: u64,
+    pub(super) epoch: LeaderEpoch,
     /// The CRC that its header states.
     pub(super) crc: u32,
     pub(super) max_timestamp: Timestamp,
@@ -28,8 +29,8 @@ pub(super) struct BatchAt {
 
 impl BatchAt {
     pub(super) fn new(position: u64, header: &Header) -> Self {
-        let Header { base_offset: base, crc, max_timestamp, .. } = *header;
-        Self { base, next: header.next_offset(), position, crc, max_timestamp }
+        let Header { base_offset: base, leader_epoch: epoch, crc, max_timestamp, .. } = *header;
+        Self { base, next: header.next_offset(), position, epoch, crc, max_timestamp }
     }
 }
 

@@ -167,3 +167,53 @@ fn a_start_does_not_believe_a_flipped_epoch_of_the_last_attested_batch() {
     let opened = try_open(dir.path(), small());
     assert!(matches!(opened, Err(OpenError::Corrupt(_))), "each produce would be refused, for ever");
 }
+
+/// Whether each batch of a rested log with epochs 1 and 2 is sound once its history was damaged and it was opened again.
+fn is_sound_after(damage: impl Fn(&Path)) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 20, 1);
+    append(&mut log, 20, 2);
+    let epochs = log.epochs().clone();
+    log.rest_now(now(0)).unwrap();
+    drop(log);
+    damage(&dir.path().join("leader-epoch-checkpoint"));
+    let (mut log, _) = open(dir.path(), small());
+    assert_eq!(log.epochs(), &epochs);
+    log.begin_epoch(LeaderEpoch::new(9));
+    (0..40).all(|offset| {
+        let plan = log.read(at(offset), log.end(), 1, FirstBatch::Whole).unwrap();
+        let is_sent = crate::records::IntactCheck::new(plan.expected).feed(&plan.read().unwrap()).is_ok();
+        is_sent && log.inspect(plan.place).is_ok()
+    })
+}
+
+#[test]
+fn a_flipped_newest_epoch_of_the_history_makes_no_batch_damaged() {
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let replace = |from: &'static str, to: &'static str| {
+        move |path: &Path| {
+            assert!(text(path).contains(from));
+            std::fs::write(path, text(path).replace(from, to)).unwrap();
+        }
+    };
+    assert!(is_sound_after(|_| {}));
+    assert!(is_sound_after(replace("2 20\n", "3 20\n")));
+    assert!(is_sound_after(replace("2 20\n", "6 20\n")));
+    assert!(is_sound_after(replace("2 20\n", "2 90\n")));
+    assert!(is_sound_after(replace("2 20\n", "2 x0\n")));
+}
+
+#[test]
+fn a_flipped_epoch_of_a_batch_at_the_end_is_not_believed_for_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 4, 1);
+    log.rest_now(now(0)).unwrap();
+    drop(log);
+    flip(&dir.path().join(LOG), |len| len / 4 * 3 + 15, 2);
+    let (log, recovery) = open(dir.path(), small());
+    assert_eq!((log.epochs().latest().map(|e| e.epoch.get()), recovery.scanned_bytes), (Some(1), 0));
+    let plan = log.read(at(3), at(4), 1, FirstBatch::Whole).unwrap();
+    assert!(log.inspect(plan.place).is_err());
+}
