@@ -149,7 +149,7 @@ impl Log {
     fn make_room_for_start(&mut self, first: &Batch) -> Result<(), AppendError> {
         if self.is_before_first_batch(first.header()) {
             self.judge_fetched(first, None)?;
-            self.reset(first.base_offset())?;
+            self.begin_anew(first.base_offset(), self.producers.clone())?;
         }
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Log {
     }
 
     /// Makes the file of a segment and takes it as the active one.
-    fn make_segment(&mut self, base: Offset) -> Result<(), LogError> {
+    pub(super) fn make_segment(&mut self, base: Offset) -> Result<(), LogError> {
         let path = self.path_of(base, Suffix::Log);
         let make = || -> io::Result<Arc<dyn File>> {
             let file = self.home.files.open(&path, OpenMode::Create)?;

@@ -49,7 +49,12 @@ impl Log {
         let cut = self.place_cut(to)?;
         if cut.end < self.start {
             // Only what is deleted would be left, and a gap behind it, at which nothing would tell the end.
-            self.reset(self.start)?;
+            let producers = match self.producers_before(cut.end) {
+                // What is deleted need not be sound.
+                Err(error) if error.is_damage() => Producers::default(),
+                producers => producers?,
+            };
+            self.begin_anew(self.start, producers)?;
             return Ok(self.end);
         }
         let segment = self.segments[cut.index].base;
@@ -75,6 +80,11 @@ impl Log {
     /// # Errors
     /// As `truncate`.
     pub fn reset(&mut self, start: Offset) -> Result<(), LogError> {
+        self.begin_anew(start, Producers::default())
+    }
+
+    /// As `reset`, with producers whose batches lie before the start.
+    pub(super) fn begin_anew(&mut self, start: Offset, producers: Producers) -> Result<(), LogError> {
         self.check_writable()?;
         let end = Place { segment: start, position: 0, offset: start };
         let derived = DerivedAt::front_of(start, start);
@@ -85,7 +95,11 @@ impl Log {
         (self.start, self.end, self.flushed, self.written_from) = (start, start, start, start);
         self.derived.at = derived;
         self.epochs = EpochHistory::default();
-        self.producers = Producers::default();
+        if !producers.is_empty() {
+            // A start reads their snapshot only where a segment stands.
+            self.make_segment(start)?;
+        }
+        self.producers = producers;
         self.settle()?;
         self.poisoned = false;
         Ok(())
@@ -150,13 +164,17 @@ impl Log {
         let resumed = entries.and_then(|entries| self.resume_tail(entries.unwrap_or_default()));
         resumed.map_err(|e| Self::failure(&path, e))?;
         self.epochs.truncate_end(cut.end);
-        self.producers = self.producers_as_of(cut.end).map_err(|error| match error {
+        self.producers = self.producers_before(cut.end)?;
+        Ok(())
+    }
+
+    fn producers_before(&self, end: Offset) -> Result<Producers, LogError> {
+        self.producers_as_of(end).map_err(|error| match error {
             OpenError::Log(error) => error,
             OpenError::Corrupt(corruption) => {
                 Self::failure(&corruption.path, io::Error::new(io::ErrorKind::InvalidData, corruption.clone()))
             }
-        })?;
-        Ok(())
+        })
     }
 
     /// Writes what is derived as of the end and syncs everything at once.

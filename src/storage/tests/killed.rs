@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::*;
 use super::{batch_of, now, open, produced, small};
-use crate::model::{LeaderEpoch, Offset};
+use crate::model::{LeaderEpoch, Offset, ProducerId};
 use crate::records::Batch;
 use crate::testing::SimulatedFiles;
 
@@ -147,4 +147,27 @@ fn a_refused_batch_that_covers_the_start_moves_nothing() {
     let refused = log.append_fetched(&[Batch::parse(bytes.into()).unwrap()], now(0));
     assert!(matches!(refused, Err(AppendError::Control { .. })), "{refused:?}");
     assert_eq!((log.start(), log.end()), (at(15), at(15)));
+}
+
+#[test]
+fn a_cut_that_leaves_only_what_is_deleted_keeps_its_producers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    log.append(&produced(7, 0, 10), LeaderEpoch::new(1), now(0)).unwrap();
+    log.append(&produced(9, 0, 10), LeaderEpoch::new(1), now(0)).unwrap();
+    log.flush_now(now(0)).unwrap();
+    log.advance_start(at(15));
+    log.truncate(at(17)).unwrap();
+    let known = |log: &Log| [7, 9].map(|id| log.producers().get(ProducerId::new(id)).is_some());
+    assert_eq!((log.start(), log.end(), known(&log)), (at(15), at(15), [true, false]));
+    drop(log);
+    let (mut log, _) = open(dir.path(), small());
+    assert_eq!((log.start(), log.end(), known(&log)), (at(15), at(15), [true, false]));
+    // The leader's batch covers the start.
+    log.append_fetched(&[fetched(&batch_of(10, 10, 0), 10, 2)], now(0)).unwrap();
+    log.flush_now(now(0)).unwrap();
+    drop(log);
+    let (mut log, _) = open(dir.path(), small());
+    let again = log.append(&produced(7, 0, 10), LeaderEpoch::new(3), now(0)).unwrap();
+    assert!(matches!(again, Appended::Duplicate { .. }), "{again:?}");
 }
