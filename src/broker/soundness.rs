@@ -31,7 +31,13 @@ impl Soundness {
     /// Of the batches of a plan, as they were promised in that generation of the log.
     pub(super) fn new(shards: &Arc<Shards>, partition: PartitionId, generation: u64, plan: &ReadPlan) -> Self {
         let place = plan.place;
-        Self { check: IntactCheck::new(plan.expected), partition, generation, place, shards: Arc::clone(shards) }
+        Self {
+            check: IntactCheck::new(plan.expected.clone()),
+            partition,
+            generation,
+            place,
+            shards: Arc::clone(shards),
+        }
     }
 
     /// Has the shard look at it, which tells people what is really damaged. It looks from the batch before on, as either of two may be the damaged one.

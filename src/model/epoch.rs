@@ -135,6 +135,14 @@ impl EpochHistory {
         Some(EpochStart { epoch: found, start: self.entries[next].start })
     }
 
+    /// What it says of the offsets from `first` to `end`.
+    #[must_use]
+    pub fn within(&self, first: Offset, end: Offset) -> Self {
+        let before = self.entries.partition_point(|e| e.start <= first).saturating_sub(1);
+        let behind = self.entries.partition_point(|e| e.start < end).max(before);
+        Self { entries: self.entries[before..behind].to_vec() }
+    }
+
     /// The epoch of the record at `offset`, were it in the log.
     #[must_use]
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {

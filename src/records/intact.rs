@@ -3,7 +3,7 @@
 //! Called by `storage` (a look at one place) and `broker` (what is sent of logs). Invariant: when `feed` has returned
 //! `Ok`, every batch that ended in the bytes so far has its CRC and begins where the one before it ended.
 
-use crate::model::{LeaderEpoch, Offset};
+use crate::model::{EpochHistory, Offset};
 
 use super::header::Header;
 
@@ -23,14 +23,12 @@ pub struct Damage {
 }
 
 /// What the log knows of batches from elsewhere, which no CRC covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The base offset of the first.
     pub first: Offset,
-    /// The epoch of the first; none has a lower one than the batch before it.
-    pub epoch: LeaderEpoch,
-    /// The latest epoch of the log.
-    pub epoch_max: LeaderEpoch,
+    /// Which epochs they are of. Where it says nothing, as it has been lost, any will do.
+    pub epochs: EpochHistory,
     /// Whether offsets may be left out between them, as compaction does.
     pub may_gap: bool,
 }
@@ -45,8 +43,7 @@ pub struct IntactCheck {
     next: Offset,
     next_before: Offset,
     may_gap: bool,
-    epoch: LeaderEpoch,
-    epoch_max: LeaderEpoch,
+    epochs: EpochHistory,
     /// What has come of its header.
     front: [u8; Header::SIZE],
     front_len: usize,
@@ -67,11 +64,10 @@ impl IntactCheck {
     /// Begins where the first batch begins.
     #[must_use]
     pub fn new(expected: Expected) -> Self {
-        let Expected { first, epoch, epoch_max, may_gap } = expected;
+        let Expected { first, epochs, may_gap } = expected;
         Self {
             may_gap,
-            epoch,
-            epoch_max,
+            epochs,
             at: 0,
             before: 0,
             next: first,
@@ -121,7 +117,8 @@ impl IntactCheck {
         let header = Header::parse(&self.front).map_err(|_| self.here())?;
         // Where the first begins is known.
         let continues = header.continues(self.next, self.may_gap && self.at > 0);
-        if !continues || header.leader_epoch < self.epoch || header.leader_epoch > self.epoch_max {
+        let of_another = self.epochs.epoch_at(header.base_offset).is_some_and(|epoch| epoch != header.leader_epoch);
+        if !continues || of_another {
             return Err(self.here());
         }
         let crc = crc32c::crc32c(&self.front[Header::CRC_START..]);
@@ -147,7 +144,7 @@ impl IntactCheck {
         }
         (self.before, self.next_before) = (self.at, self.next);
         self.at += u64::try_from(body.header.size()).expect("a batch is smaller than 2^31");
-        (self.next, self.epoch) = (body.header.next_offset(), body.header.leader_epoch);
+        self.next = body.header.next_offset();
         self.front_len = 0;
         Ok(())
     }
@@ -156,21 +153,32 @@ impl IntactCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{EpochStart, LeaderEpoch};
     use crate::records::{Batch, Builder, Codec, Draft};
 
     fn batch(base: i64, values: &[&str]) -> Vec<u8> {
+        batch_of(3, base, values)
+    }
+
+    fn batch_of(epoch: i32, base: i64, values: &[&str]) -> Vec<u8> {
         let mut builder = Builder::new(Codec::None);
         for value in values {
             builder.push(Draft { value: Some(value.as_bytes()), ..Draft::default() }).unwrap();
         }
         let batch: Batch = builder.build().unwrap();
-        let stamped = batch.stamp(Offset::new(base), LeaderEpoch::new(3));
+        let stamped = batch.stamp(Offset::new(base), LeaderEpoch::new(epoch));
         [&stamped.header[..], &stamped.rest].concat()
     }
 
     fn expected(may_gap: bool) -> Expected {
-        let epoch = LeaderEpoch::new(3);
-        Expected { first: Offset::new(4), epoch, epoch_max: epoch, may_gap }
+        Expected { first: Offset::new(4), epochs: epochs(&[(3, 2)]), may_gap }
+    }
+
+    fn epochs(entries: &[(i32, i64)]) -> EpochHistory {
+        let entries = entries
+            .iter()
+            .map(|&(epoch, start)| EpochStart { epoch: LeaderEpoch::new(epoch), start: Offset::new(start) });
+        EpochHistory::from_entries(entries.collect()).expect("the test's entries rise")
     }
 
     fn three() -> Vec<u8> {
@@ -210,6 +218,20 @@ mod tests {
         let check = |may_gap| IntactCheck::new(expected(may_gap)).feed(&bytes);
         assert!(check(false).is_err());
         assert_eq!(check(true), Ok(()));
+    }
+
+    #[test]
+    fn each_batch_is_of_the_epoch_that_the_history_tells() {
+        let bytes = [batch_of(3, 4, &["a", "b"]), batch_of(5, 6, &["c"])].concat();
+        let check = |entries| {
+            let expected = Expected { epochs: epochs(entries), ..expected(false) };
+            IntactCheck::new(expected).feed(&bytes).map_err(|damage| damage.offset.get())
+        };
+        assert_eq!(check(&[(3, 2), (5, 6)]), Ok(()));
+        assert_eq!(check(&[(5, 6)]), Ok(()), "what is not known is believed");
+        assert_eq!(check(&[(3, 2), (4, 5), (5, 7)]), Err(6));
+        assert_eq!(check(&[(2, 2), (5, 6)]), Err(4));
+        assert_eq!(check(&[(3, 2)]), Err(6));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::env::{File, OpenMode, is_media_error};
-use crate::model::{LeaderEpoch, Offset};
+use crate::model::Offset;
 use crate::records::Expected;
 
 use super::append::as_u64;
@@ -38,7 +38,8 @@ impl Log {
         }
         let end = end.min(self.end);
         let place = Place { offset: from, ..Place::default() };
-        let nothing = ReadPlan { slice: None, place, next: from, expected: self.expected(from), is_recent: false };
+        let nothing =
+            ReadPlan { slice: None, place, next: from, expected: self.expected(from, from), is_recent: false };
         if from >= end {
             return Ok(nothing);
         }
@@ -73,7 +74,8 @@ impl Log {
         let len = usize::try_from(cut.0 - at.position).expect("a segment is smaller than the address space");
         let slice = Slice { file, position: at.position, len };
         let is_recent = at.base >= self.written_from && self.is_active(index) && self.recent_at(at.base).is_some();
-        let (next, expected) = (cut.1.min(limit.1), self.expected(at.base));
+        let next = cut.1.min(limit.1);
+        let expected = self.expected(at.base, next);
         Ok(ReadPlan { slice: Some(slice), place, next, expected, is_recent })
     }
 
@@ -95,12 +97,9 @@ impl Log {
         reaches.then(|| recent.get(recent.partition_point(|batch| batch.next <= offset)).copied())
     }
 
-    /// What batches from one with this base on must be like.
-    pub(super) fn expected(&self, first: Offset) -> Expected {
-        // Where the history has been lost, any epoch will do.
-        let epoch = self.epochs.epoch_at(first).unwrap_or(LeaderEpoch::NONE);
-        let epoch_max = self.epochs.latest().map_or(LeaderEpoch::new(i32::MAX), |latest| latest.epoch);
-        Expected { first, epoch, epoch_max, may_gap: self.may_gap() }
+    /// What batches from one with this base on, up to `end`, must be like.
+    pub(super) fn expected(&self, first: Offset, end: Offset) -> Expected {
+        Expected { first, epochs: self.epochs.within(first, end), may_gap: self.may_gap() }
     }
 
     /// The first batch of a segment that ends behind `offset`.
