@@ -232,6 +232,23 @@ fn held_max(reader: Reader, held: usize) -> usize {
     }
 }
 
+/// Whether what was read is what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// It is looked at.
+    Check,
+    /// It is believed.
+    Believe,
+}
+
+fn trust(reader: Reader, is_recent: bool) -> Trust {
+    match reader {
+        // It checks what it takes, and names the CRC of its last batch (rule R21).
+        Reader::Follower { .. } if is_recent => Trust::Believe,
+        Reader::Follower { .. } | Reader::Consumer { .. } => Trust::Check,
+    }
+}
+
 /// The bytes of one partition's answer, or where they are, for a plan that fits into the whole answer.
 async fn fill(
     inner: &Inner,
@@ -243,14 +260,14 @@ async fn fill(
     let ReadAnswer { high_watermark, last_stable, log_start, plan, diverging, aborted, generation } = answer;
     let mut records = Vec::new();
     if let Some(plan) = plan.filter(|plan| bounds.fits && !plan.is_empty()) {
-        let is_unchecked = plan.is_recent && matches!(reader, Reader::Follower { .. });
-        let check = (!is_unchecked).then(|| Soundness::new(&inner.shards, partition, generation, &plan));
+        let soundness = Soundness::new(&inner.shards, partition, generation, &plan);
+        let trust = trust(reader, plan.is_recent);
         let slice = plan.slice.expect("the plan is not empty");
         let chunk = if slice.len > bounds.held_max {
-            let check = check.map(|check| Box::new(check) as Box<dyn RangeCheck>);
+            let check = Some(Box::new(soundness) as Box<dyn RangeCheck>);
             Chunk::File(FileRange { file: slice.file, position: slice.position, size: slice.len, check })
         } else {
-            Chunk::Bytes(read_slice(slice, check).await.map_err(|cause| unreadable(partition, &cause))?)
+            Chunk::Bytes(read_slice(slice, soundness, trust).await.map_err(|cause| unreadable(partition, &cause))?)
         };
         records.push(chunk);
     }
@@ -268,15 +285,12 @@ fn unreadable(partition: PartitionId, cause: &io::Error) -> ReadRefusal {
 }
 
 /// The bytes of a slice, and nothing that its check refuses.
-async fn read_slice(slice: Slice, check: Option<Soundness>) -> io::Result<Bytes> {
-    let read = read_anywhere(slice).await;
-    if let Some(mut check) = check {
-        match &read {
-            Ok(bytes) => check.check(bytes, true)?,
-            Err(cause) => check.failed(cause),
-        }
+async fn read_slice(slice: Slice, mut soundness: Soundness, trust: Trust) -> io::Result<Bytes> {
+    let bytes = read_anywhere(slice).await.inspect_err(|cause| soundness.failed(cause))?;
+    if trust == Trust::Check {
+        soundness.check(&bytes, true)?;
     }
-    read
+    Ok(bytes)
 }
 
 /// From the page cache here, from the disk on a thread that may wait.
@@ -289,11 +303,16 @@ async fn read_anywhere(slice: Slice) -> io::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::model::{PartitionIndex, TopicId};
+    use crate::env::{Files as _, OpenMode};
+    use crate::model::{EpochHistory, LeaderEpoch, PartitionIndex, TopicId};
     use crate::partition::ConsumerIsolation;
+    use crate::records::{Builder, Codec, Draft, Expected};
+    use crate::storage::Place;
+    use crate::testing::SimulatedFiles;
 
     fn plan(partitions: i32) -> FetchPlan {
         let read = |index| ReadRequest {
@@ -355,5 +374,53 @@ mod tests {
         assert!(events.is_empty());
         inboxes[1].take(&mut events, Duration::ZERO);
         assert!(matches!(events[..], [Event::Unwatch(_)]));
+    }
+    /// A file of ten batches of a thousand bytes, the disk that it is on, and a plan to read all of it.
+    fn ten_batches() -> (SimulatedFiles, ReadPlan) {
+        let files = SimulatedFiles::default();
+        let file = files.open(Path::new("/a"), OpenMode::Create).unwrap();
+        let mut at = 0;
+        for base in 0..10 {
+            let mut builder = Builder::new(Codec::None);
+            builder.push(Draft { value: Some(&[7; 1000]), ..Draft::default() }).unwrap();
+            let stamped = builder.build().unwrap().stamp(Offset::new(base), LeaderEpoch::new(1));
+            file.write_at(at, &stamped.parts()).unwrap();
+            at += u64::try_from(stamped.size()).unwrap();
+        }
+        let slice = Slice { file, position: 0, len: usize::try_from(at).unwrap() };
+        let expected = Expected { first: Offset::ZERO, epochs: EpochHistory::default(), may_gap: false };
+        let (place, next) = (Place::default(), Offset::new(10));
+        (files, ReadPlan { slice: Some(slice), place, next, expected, is_recent: false })
+    }
+
+    /// The offset from which the shard is told to look when a plan cannot be read.
+    async fn told_of(plan: ReadPlan, trust: Trust) -> Offset {
+        let (shards, inboxes) = Shards::without_threads(1);
+        let partition = PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) };
+        let soundness = Soundness::new(&shards, partition, 3, &plan);
+        assert!(read_slice(plan.slice.unwrap(), soundness, trust).await.is_err());
+        let mut events = Vec::new();
+        inboxes[0].take(&mut events, Duration::from_secs(60));
+        let [Event::Inspect { place, generation: 3, .. }] = &events[..] else { panic!("{events:?}") };
+        place.offset
+    }
+
+    #[tokio::test]
+    async fn the_shard_is_told_which_batch_of_many_cannot_be_read() {
+        // Whoever reads: it looks at the batch and the one before it.
+        for trust in [Trust::Check, Trust::Believe] {
+            let (files, plan) = ten_batches();
+            files.fail_reads_at(Path::new("/a"), 5700);
+            assert_eq!(told_of(plan, trust).await, Offset::new(4));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_shard_is_told_where_a_file_has_lost_its_end() {
+        let (_files, plan) = ten_batches();
+        let slice = plan.slice.clone().unwrap();
+        // Between two batches.
+        slice.file.set_len(u64::try_from(slice.len / 2).unwrap()).unwrap();
+        assert_eq!(told_of(plan, Trust::Check).await, Offset::new(4));
     }
 }

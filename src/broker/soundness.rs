@@ -3,7 +3,8 @@
 //! is being read.
 //!
 //! Called by `reads`. Invariant: every byte for a consumer passes here before it is sent, and every byte for a follower
-//! but those that were written so recently that their places are still in memory.
+//! but those that were written so recently that their places are still in memory; what the system does not give is told
+//! of whoever asked for it.
 
 use std::io;
 use std::sync::Arc;
@@ -14,13 +15,16 @@ use super::shards::Shards;
 use crate::model::PartitionId;
 use crate::partition::Event;
 use crate::records::{Damage, IntactCheck};
-use crate::storage::{Place, ReadPlan};
+use crate::storage::{Place, ReadPlan, Slice};
 use crate::transport::RangeCheck;
 
 /// Watches over one range of a log while it is read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Soundness {
     check: IntactCheck,
+    slice: Slice,
+    /// How many bytes of it the check has taken.
+    taken: usize,
     partition: PartitionId,
     generation: u64,
     place: Place,
@@ -28,19 +32,23 @@ pub(super) struct Soundness {
 }
 
 impl Soundness {
-    /// Of the batches of a plan, as they were promised in that generation of the log.
+    /// Of the batches of a plan that is not empty, as they were promised in that generation of the log.
     pub(super) fn new(shards: &Arc<Shards>, partition: PartitionId, generation: u64, plan: &ReadPlan) -> Self {
-        let place = plan.place;
-        Self {
-            check: IntactCheck::new(plan.expected.clone()),
-            partition,
-            generation,
-            place,
-            shards: Arc::clone(shards),
-        }
+        let check = IntactCheck::new(plan.expected.clone());
+        let slice = plan.slice.clone().expect("the plan is not empty");
+        Self { check, slice, taken: 0, partition, generation, place: plan.place, shards: Arc::clone(shards) }
     }
 
-    /// Has the shard look at it, which tells people what is really damaged. It looks from the batch before on, as either of two may be the damaged one.
+    /// Reads what was not given once more, one batch after the other, to learn which of them it is. If none is this
+    /// time, the shard says that somebody was refused.
+    fn look_again(mut self) {
+        let taken = u64::try_from(self.taken).expect("a slice is smaller than a file");
+        let looked = self.slice.look(taken, &mut self.check);
+        self.tell(looked.err().unwrap_or(self.check.here()));
+    }
+
+    /// Has the shard look at it, which tells people what is really damaged. It looks from the batch before on, as either
+    /// of two may be the damaged one.
     fn tell(&self, damage: Damage) {
         let place = Place { position: self.place.position + damage.before, offset: damage.before_offset, ..self.place };
         let (partition, generation) = (self.partition, self.generation);
@@ -50,6 +58,7 @@ impl Soundness {
 
 impl RangeCheck for Soundness {
     fn check(&mut self, piece: &[u8], is_last: bool) -> io::Result<()> {
+        self.taken += piece.len();
         let fed = self.check.feed(piece);
         let judged = if is_last { fed.and_then(|()| self.check.finish()) } else { fed };
         judged.map_err(|damage| {
@@ -61,6 +70,8 @@ impl RangeCheck for Soundness {
 
     fn failed(&mut self, cause: &io::Error) {
         debug!(partition = %self.partition, segment = %self.place.segment, %cause, "records cannot be read");
-        self.tell(self.check.here());
+        let again = self.clone();
+        // It waits for a disk.
+        drop(tokio::task::spawn_blocking(move || again.look_again()));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
 use crate::model::Offset;
-use crate::storage::{Corruption, Log, LogError, Place, ReadError, ReadPlan};
+use crate::storage::{Corruption, Log, Place, ReadError, ReadPlan};
 
 use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
 use super::replica::{Replica, Role, Turn};
@@ -17,7 +17,7 @@ use super::replica::{Replica, Role, Turn};
 /// How many damaged places of one log are remembered; with more of them the copy is given up, whoever else has one.
 const PLACES_MAX: usize = 64;
 
-/// How often it is told of one partition that the system refuses to read it.
+/// How often it is told of one partition that readers are refused, though it is not known to be damaged.
 const UNREADABLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The places of a log that are known to be damaged.
@@ -56,9 +56,12 @@ impl Replica {
     pub(super) fn inspect(&mut self, generation: u64, place: Place, turn: &mut Turn<'_>) {
         // What was truncated or begun anew since is not what the reader had.
         let Some(log) = self.log.as_ref().filter(|_| generation == self.generation) else { return };
-        if let Err(error) = log.inspect(place) {
+        match log.inspect(place) {
+            Ok(()) => self.tell_unreadable(sound_now(place), turn),
             // A disk that does not answer is asked again by the next reader.
-            self.on_read_error(&error, turn);
+            Err(error) => {
+                self.on_read_error(&error, turn);
+            }
         }
     }
 
@@ -113,14 +116,14 @@ impl Replica {
         self.report_broken(message, out);
     }
 
-    pub(super) fn tell_unreadable(&mut self, cause: &LogError, turn: &mut Turn<'_>) {
+    pub(super) fn tell_unreadable(&mut self, message: String, turn: &mut Turn<'_>) {
         let now = turn.now.instant;
         if self.unreadable_told_at.is_some_and(|told| now.since(told) < UNREADABLE_TOLD_EVERY) {
             return;
         }
         self.unreadable_told_at = Some(now);
         let (partition, name) = (self.id, self.name.clone());
-        turn.effects.push(Effect::Unreadable(UnservedRecords { partition, name, message: cause.to_string() }));
+        turn.effects.push(Effect::Unreadable(UnservedRecords { partition, name, message }));
     }
 
     /// Compares a follower's last batch with what stands there (rule R21). If this copy is sound by its CRC, the
@@ -149,4 +152,11 @@ impl Replica {
             Err(error) => Err(self.on_read_error(&error, turn)),
         }
     }
+}
+
+/// What is said of a place at which a reader was refused.
+fn sound_now(Place { segment, position, offset }: Place) -> String {
+    format!(
+        "a reader was refused at byte {position} (offset {offset}) of segment {segment}, which is sound when read again"
+    )
 }

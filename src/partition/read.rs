@@ -242,7 +242,7 @@ impl Replica {
             ReadError::Corrupt(corruption) => self.on_suspicion(corruption, turn),
             // Nothing was written; it is asked again.
             ReadError::Log(cause) => {
-                self.tell_unreadable(cause, turn);
+                self.tell_unreadable(cause.to_string(), turn);
                 ReadRefusal::Offline
             }
         }

@@ -98,13 +98,25 @@ impl IntactCheck {
     /// # Errors
     /// A batch was begun and is not whole.
     pub fn finish(&self) -> Result<(), Damage> {
-        if self.front_len > 0 { Err(self.here()) } else { Ok(()) }
+        if self.is_between() { Ok(()) } else { Err(self.here()) }
     }
 
     /// The present batch, as if it were damaged: for a reader that gets no further.
     #[must_use]
     pub fn here(&self) -> Damage {
         Damage { at: self.at, offset: self.next, before: self.before, before_offset: self.next_before }
+    }
+
+    /// How many bytes the present batch still lacks, as far as is known: first those of its header.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.body.map_or(Header::SIZE - self.front_len, |body| body.left)
+    }
+
+    /// Whether the last byte fed was the last of a batch.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.front_len == 0
     }
 
     fn take_front(&mut self, piece: &[u8]) -> Result<usize, Damage> {

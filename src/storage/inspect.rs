@@ -1,16 +1,18 @@
 //! Looks at single batches: which one ends before an offset, and whether what stands at a place is what was written.
 //!
-//! Invariant: nothing here changes the log or its files.
+//! Called by `partition` (its own log) and `broker` (a slice that it could not read). Invariant: nothing here changes the
+//! log or its files.
 
 use std::io;
 
 use crate::env::{File, OpenMode, is_media_error};
 use crate::model::Offset;
-use crate::records::{Damage, Header, IntactCheck};
+use crate::records::{Damage, IntactCheck};
 
 use super::append::as_u64;
 use super::error::{Corruption, ReadError};
 use super::log::Log;
+use super::plan::Slice;
 use super::segment::{Place, Suffix};
 use super::tail::BatchAt;
 
@@ -56,7 +58,7 @@ impl Log {
         };
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|error| self.refused(index, error))?;
         let mut check = IntactCheck::new(self.expected(place.offset, self.end));
-        let looked = look(&*file, place.position, self.segments[index].size, &mut check);
+        let looked = look(&*file, place.position, self.segments[index].size, BATCHES, &mut check);
         let damage = match looked {
             Ok(outcome) => outcome,
             Err(error) if is_media_error(&error) => Err(check.here()),
@@ -73,35 +75,43 @@ impl Log {
     }
 }
 
-/// Reads batches from a position on, up to `BATCHES` of them, below `end`.
-fn look(file: &dyn File, position: u64, end: u64, check: &mut IntactCheck) -> io::Result<Result<(), Damage>> {
+impl Slice {
+    /// Reads on behind what a check has taken, for a reader to whom the system did not give it: says where, at the
+    /// latest, it cannot go on.
+    ///
+    /// # Errors
+    /// The batch that is not what was written, or that cannot be read.
+    pub fn look(&self, taken: u64, check: &mut IntactCheck) -> Result<(), Damage> {
+        let end = self.position + as_u64(self.len);
+        look(&*self.file, self.position + taken, end, usize::MAX, check).unwrap_or_else(|_| Err(check.here()))
+    }
+}
+
+/// Feeds a check from a position on with up to so many batches, below `end`. Nothing is read at once of two of them, so
+/// that where a read fails the check stands at the batch that cannot be read.
+fn look(
+    file: &dyn File,
+    position: u64,
+    end: u64,
+    batches_max: usize,
+    check: &mut IntactCheck,
+) -> io::Result<Result<(), Damage>> {
     let mut buffer = vec![0; PIECE_BYTES];
     let (mut at, mut batches) = (position, 0);
-    while at < end && batches < BATCHES {
-        let mut front = [0; Header::SIZE];
-        let count = file.read_at(at, &mut front)?;
-        // What is no header is found out by the check.
-        let header = Header::parse(&front[..count]).ok();
-        let size = header.map_or(Header::SIZE, |header| header.size());
-        if as_u64(size) > end - at {
+    while at < end && batches < batches_max {
+        let wanted = check.wanted();
+        if as_u64(wanted) > end - at {
             return Ok(Err(check.here()));
         }
-        let batch_end = at + as_u64(size);
-        while at < batch_end {
-            let wanted = usize::try_from(batch_end - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            let count = file.read_at(at, &mut buffer[..wanted])?;
-            if count == 0 {
-                return Ok(Err(check.here()));
-            }
-            if let Err(damage) = check.feed(&buffer[..count]) {
-                return Ok(Err(damage));
-            }
-            at += as_u64(count);
+        let piece = &mut buffer[..wanted.min(PIECE_BYTES)];
+        if file.read_at(at, piece)? < piece.len() {
+            return Ok(Err(check.here()));
         }
-        if let Err(damage) = check.finish() {
+        if let Err(damage) = check.feed(piece) {
             return Ok(Err(damage));
         }
-        batches += 1;
+        at += as_u64(piece.len());
+        batches += usize::from(check.is_between());
     }
     Ok(Ok(()))
 }

@@ -125,7 +125,7 @@ pub trait RangeCheck: Debug + Send {
     /// It must not be sent, nor anything after it: the connection closes.
     fn check(&mut self, piece: &[u8], is_last: bool) -> io::Result<()>;
 
-    /// The next piece cannot be read.
+    /// The next piece cannot be read, or not all of it. Nothing is sent after that.
     fn failed(&mut self, cause: &io::Error);
 }
 

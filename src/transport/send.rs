@@ -111,19 +111,17 @@ impl FrameWriter {
     /// Puts what was read of a file before the rest of its range, if it may be sent.
     fn replace_front(&mut self, at: usize, piece: io::Result<Bytes>, wanted: usize) -> io::Result<()> {
         let Some(Chunk::File(range)) = self.chunks.get_mut(at) else { unreachable!("a file was read there") };
+        // With fewer bytes the file ends: a truncation has overtaken the reader, or the file is not what it was.
+        let whole = |piece: &Bytes| piece.len() == wanted;
+        let piece = piece.and_then(|p| if whole(&p) { Ok(p) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
         let piece = piece.inspect_err(|cause| {
             if let Some(check) = &mut range.check {
                 check.failed(cause);
             }
         })?;
         range.size -= piece.len();
-        // With fewer bytes the file ends: a truncation has overtaken the reader, or the file is not what it was.
-        let ends_early = piece.len() < wanted;
         if let Some(check) = &mut range.check {
-            check.check(&piece, ends_early || range.size == 0)?;
-        }
-        if ends_early {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            check.check(&piece, range.size == 0)?;
         }
         range.position += u64::try_from(piece.len()).expect("a piece is small");
         if range.size == 0 {
