@@ -55,25 +55,31 @@ impl Replica {
     /// A reader found what stands here damaged, at a time of this generation: looks whether it is.
     pub(super) fn inspect(&mut self, generation: u64, place: Place, turn: &mut Turn<'_>) {
         // What was truncated or begun anew since is not what the reader had.
-        let Some(log) = self.log.as_ref().filter(|_| generation == self.generation) else { return };
-        match log.inspect(place) {
-            Ok(()) => self.tell_unreadable(sound_now(place), turn),
-            // A disk that does not answer is asked again by the next reader.
-            Err(error) => {
-                self.on_read_error(&error, turn);
-            }
+        if generation == self.generation {
+            self.look(place, turn);
         }
     }
 
     /// Something did not fit while it was looked for: finds out what exactly is damaged there.
     pub(super) fn on_suspicion(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
-        let looked = self.log.as_ref().map(|log| log.inspect(corruption.place));
-        match looked {
-            Some(Err(ReadError::Corrupt(exact))) => self.on_corruption(&exact, turn),
-            Some(Ok(()) | Err(ReadError::OutOfRange { .. } | ReadError::Log(_))) | None => {
-                self.on_corruption(corruption, turn)
-            }
+        // What is known is not read again: it may claim to be large, and its disk be slow.
+        if self.damaged.holds(corruption.place) {
+            return ReadRefusal::Damaged;
         }
+        self.look(corruption.place, turn)
+    }
+
+    /// Reads what stands at a place and behind it. Only what is found damaged then is blamed; whoever was refused for
+    /// anything else asks again.
+    fn look(&mut self, place: Place, turn: &mut Turn<'_>) -> ReadRefusal {
+        let Some(log) = &self.log else { return ReadRefusal::Offline };
+        let message = match log.inspect(place) {
+            Err(ReadError::Corrupt(exact)) => return self.on_corruption(&exact, turn),
+            Err(error @ (ReadError::OutOfRange { .. } | ReadError::Log(_))) => error.to_string(),
+            Ok(()) => sound_now(place),
+        };
+        self.tell_unreadable(message, turn);
+        ReadRefusal::Offline
     }
 
     /// Gives the copy up, or remembers the place if nobody else could serve the log.

@@ -147,13 +147,16 @@ pub(super) struct Headers<'a> {
     end: u64,
     chunk: Vec<u8>,
     chunk_position: u64,
+    /// How much is read at once.
+    chunk_bytes: usize,
 }
 
 impl<'a> Headers<'a> {
     pub(super) fn new(file: &'a dyn File, from: HeadersFrom, end: u64, may_gap: bool) -> Self {
         let HeadersFrom { position, base, last } = from;
         let before = Misplaced { position, offset: base };
-        Self { file, position, base, last, may_gap, before, end, chunk: Vec::new(), chunk_position: 0 }
+        let (chunk, chunk_position, chunk_bytes) = (Vec::new(), 0, HEADERS_BYTES);
+        Self { file, position, base, last, may_gap, before, end, chunk, chunk_position, chunk_bytes }
     }
 
     /// Where the next batch begins, and its base offset, if a batch was read before.
@@ -201,8 +204,14 @@ impl<'a> Headers<'a> {
 
     fn load(&mut self) -> io::Result<()> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
-        self.chunk.resize(HEADERS_BYTES.min(left), 0);
-        let read = self.file.read_at(self.position, &mut self.chunk);
+        self.chunk.resize(self.chunk_bytes.min(left), 0);
+        let mut read = self.file.read_at(self.position, &mut self.chunk);
+        if read.as_ref().is_err_and(is_media_error) {
+            // What the disk does not give may lie behind this header. From here on each is read alone.
+            self.chunk_bytes = Header::SIZE;
+            self.chunk.truncate(Header::SIZE);
+            read = self.file.read_at(self.position, &mut self.chunk);
+        }
         let count = read.map_err(|error| if is_media_error(&error) { self.misplaced() } else { error })?;
         self.chunk.truncate(count);
         self.chunk_position = self.position;

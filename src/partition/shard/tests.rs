@@ -3,6 +3,7 @@
 mod damage;
 mod disk;
 mod simulation;
+mod withheld;
 mod world;
 
 use crate::machines::replication::{Acks, IsrOutcome};

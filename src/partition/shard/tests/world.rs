@@ -225,7 +225,11 @@ impl World {
     /// The process of a node ends and another begins, which finds what was written and holds its flushes.
     pub(super) fn restart(&mut self, node: i32) {
         self.nodes.remove(&node);
-        let mut process = Node::open(Arc::new(SystemFiles::default()), &self.root.path().join(node.to_string()), node);
+        let files: Arc<dyn Files> = match self.disks.get(&node) {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(SystemFiles::default()),
+        };
+        let mut process = Node::open(files, &self.root.path().join(node.to_string()), node);
         process.held = Some(Vec::new());
         let found = process.directory.partitions().iter();
         process.inbox.extend(found.map(|p| Event::Open { partition: p.id, name: p.name.clone() }));

@@ -77,6 +77,11 @@ impl World {
         self.disks[&node].fail_reads(error);
     }
 
+    /// A sector of a node's segment on a simulated disk cannot be read.
+    pub(in crate::partition::shard::tests) fn lose_sector(&self, node: i32, position: u64) {
+        self.disks[&node].fail_reads_at(&self.segment(node), position);
+    }
+
     /// Every entry of a node's index names another place. Says how many there are.
     pub(in crate::partition::shard::tests) fn damage_index(&self, node: i32) -> usize {
         let path = self.segment(node).with_extension("index");
