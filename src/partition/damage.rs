@@ -14,7 +14,8 @@ use crate::storage::{Corruption, Log, Place, ReadError, ReadPlan};
 use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
 use super::replica::{Replica, Role, Turn};
 
-/// How many damaged places of one log are remembered; with more of them the copy is given up, whoever else has one.
+/// How many damaged places of one log are remembered. Each further one is found again by whoever reads it, and told now
+/// and then.
 const PLACES_MAX: usize = 64;
 
 /// How often it is told of one partition that readers are refused, though it is not known to be damaged.
@@ -86,16 +87,21 @@ impl Replica {
     fn on_corruption(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
         let start = self.log.as_ref().map_or(Offset::ZERO, Log::start);
         let place = corruption.place;
-        if !self.damaged.places.contains(&place) {
-            self.damaged.places.retain(|known| known.offset >= start);
-            if self.has_others() || self.damaged.places.len() >= PLACES_MAX {
-                self.report_broken(corruption.to_string(), turn.effects);
-                return ReadRefusal::Offline;
-            }
-            self.damaged.places.insert(place);
-            let (partition, name) = (self.id, self.name.clone());
-            turn.effects.push(Effect::Damaged(UnservedRecords { partition, name, message: corruption.to_string() }));
+        if self.damaged.holds(place) {
+            return ReadRefusal::Damaged;
         }
+        if self.has_others() {
+            self.report_broken(corruption.to_string(), turn.effects);
+            return ReadRefusal::Offline;
+        }
+        self.damaged.places.retain(|known| known.offset >= start);
+        if self.damaged.places.len() >= PLACES_MAX {
+            self.tell_unreadable(corruption.to_string(), turn);
+            return ReadRefusal::Damaged;
+        }
+        self.damaged.places.insert(place);
+        let (partition, name) = (self.id, self.name.clone());
+        turn.effects.push(Effect::Damaged(UnservedRecords { partition, name, message: corruption.to_string() }));
         ReadRefusal::Damaged
     }
 

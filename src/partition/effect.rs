@@ -38,8 +38,8 @@ pub enum Effect {
     Unusable(UnusableFetch),
     /// Some records cannot be served any more, though the partition goes on: nobody else in sync has them.
     Damaged(UnservedRecords),
-    /// Readers are refused, though nothing is known to be damaged: too many open files, no memory, or what failed once
-    /// is sound when it is read again. They ask again, and it is told now and then.
+    /// Readers are refused for what is not remembered: too many open files, no memory, what is sound when it is read
+    /// again, or damage in more places than are. They ask again, and it is told now and then.
     Unreadable(UnservedRecords),
     /// A follower's log holds another batch than this one (rule R21); it is told, and gives its copy up.
     Contradicted(ContradictedFollower),

@@ -135,6 +135,13 @@ impl SimulatedFiles {
         self.lock().reads_fail = Some(error);
     }
 
+    /// Some bits of a file's byte are not what was written.
+    pub fn flip_bits(&self, path: &Path, position: usize, bits: u8) {
+        let mut world = self.lock();
+        let node = world.find(path).expect("the file is there");
+        world.file(node)[position] ^= bits;
+    }
+
     /// From now on the sector of a file at this position cannot be read.
     pub fn fail_reads_at(&self, path: &Path, position: u64) {
         let mut world = self.lock();

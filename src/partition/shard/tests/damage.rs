@@ -359,19 +359,6 @@ fn offsets_of_timestamps_are_not_looked_up_in_a_damaged_batch() {
 }
 
 #[test]
-fn a_known_place_is_not_told_again_and_does_not_count_twice() {
-    let (mut world, size) = a_hundred_alone();
-    for batch in 0..64 {
-        world.flip_byte(1, size * batch + 65);
-        world.doubt_at(1, size * batch, i64::try_from(batch).expect("few"));
-    }
-    assert_eq!(world.alarms(1).len(), 64);
-    world.doubt_at(1, 0, 0);
-    assert_eq!(world.alarms(1), [""; 0]);
-    assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }));
-}
-
-#[test]
 fn the_only_copy_is_kept_though_it_is_damaged_and_nobody_leads() {
     let (mut world, size) = three_batches(&[1]);
     world.flip_byte(1, size + 65);

@@ -57,3 +57,32 @@ fn of_a_sector_that_is_lost_only_its_batches_are_blamed() {
     }
     assert!(leads(&mut world));
 }
+
+#[test]
+fn the_only_copy_is_kept_in_however_many_places_it_is_damaged() {
+    // Whether it is their bytes that are damaged, or only their epochs that are not those of the history.
+    for byte in [65, 15] {
+        check_kept_in_however_many_places(byte);
+    }
+}
+
+fn check_kept_in_however_many_places(byte: usize) {
+    let mut world = alone_with(100);
+    let damage = |world: &mut World, batches: std::ops::Range<i64>| {
+        for batch in batches {
+            let position = SIZE * usize::try_from(batch).unwrap();
+            world.flip_byte(1, position + byte);
+            world.doubt_at(1, position, batch);
+        }
+    };
+    damage(&mut world, 0..64);
+    assert_eq!(world.alarms(1).len(), 64);
+    world.doubt_at(1, 0, 0);
+    assert_eq!(world.alarms(1), [""; 0], "it is known");
+    damage(&mut world, 64..70);
+    let [alarm] = &world.alarms(1)[..] else { panic!("once a minute") };
+    assert!(alarm.starts_with("unreadable: ") && alarm.contains("(offset 64)"), "{alarm}");
+    assert!(leads(&mut world));
+    assert_eq!(world.read_on(1, 63, 1 << 20), Err(ReadRefusal::Damaged));
+    assert_eq!(world.read_on(1, 70, 1 << 20), Ok(100));
+}

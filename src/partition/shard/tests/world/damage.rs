@@ -16,6 +16,10 @@ impl World {
 
     pub(in crate::partition::shard::tests) fn flip_bits(&self, node: i32, position: usize, bits: u8) {
         let path = self.segment(node);
+        if let Some(disk) = self.disks.get(&node) {
+            disk.flip_bits(&path, position, bits);
+            return;
+        }
         let mut bytes = std::fs::read(&path).expect("it is there");
         bytes[position] ^= bits;
         std::fs::write(&path, bytes).expect("it can be written");
