@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
-use crate::model::Offset;
+use crate::model::{Instant, Offset};
 use crate::storage::{Corruption, Log, Place, ReadError, ReadPlan};
 
 use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
@@ -90,7 +90,7 @@ impl Replica {
         if self.damaged.holds(place) {
             return ReadRefusal::Damaged;
         }
-        if self.has_others() {
+        if self.has_others(turn.now.instant) {
             self.report_broken(corruption.to_string(), turn.effects);
             return ReadRefusal::Offline;
         }
@@ -106,17 +106,17 @@ impl Replica {
     }
 
     /// Whether somebody else in sync can serve the log.
-    fn has_others(&self) -> bool {
+    fn has_others(&self, now: Instant) -> bool {
         match &self.role {
-            Role::Leader(leader) => leader.is_replaceable(),
+            Role::Leader(leader) => leader.is_replaceable(now),
             Role::Follower(follower) => follower.is_replaceable(),
             Role::Idle => false,
         }
     }
 
     /// Gives a damaged copy up as soon as others can replace it.
-    pub(super) fn settle_damage(&mut self, out: &mut Vec<Effect>) {
-        if self.damaged.places.is_empty() || !self.has_others() {
+    pub(super) fn settle_damage(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.damaged.places.is_empty() || !self.has_others(now) {
             return;
         }
         let Some(start) = self.log.as_ref().map(Log::start) else { return };

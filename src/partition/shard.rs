@@ -110,7 +110,7 @@ impl Shard {
             self.on_event(event, now, outbox);
         }
         self.on_time(now, outbox);
-        self.finish(outbox);
+        self.finish(now.instant, outbox);
     }
 
     /// When it wants a turn at the latest, with a `Tick` or whatever is there.
@@ -439,14 +439,14 @@ impl Shard {
     }
 
     /// Positions, timers and the one flush of the turn.
-    fn finish(&mut self, out: &mut Vec<Effect>) {
+    fn finish(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut orders = std::mem::take(&mut self.orders);
         for partition in std::mem::take(&mut self.touched) {
             let (mut deadline, mut marks) = (None, None);
             if let Some(replica) = self.replicas.get_mut(&partition) {
                 let before = replica.marks();
                 orders.extend(replica.take_flush(FlushPace::Turn));
-                replica.settle_damage(out);
+                replica.settle_damage(now, out);
                 replica.hand_out_position(out);
                 deadline = replica.deadline();
                 marks = Some((before, replica.marks())).filter(|(before, after)| before != after);

@@ -18,6 +18,10 @@ use super::waiters::{Need, Waiters};
 /// How long a refused or unanswered proposal rests before the next.
 const PROPOSAL_REST: Duration = Duration::from_millis(50);
 
+/// Who is in sync and has not fetched for longer may be dead, and only not fenced yet: several times as long as a fetch
+/// waits at its leader, and a session lasts.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
 /// Leads one partition in one or more consecutive epochs.
 #[derive(Clone, Debug)]
 pub struct Leader {
@@ -305,10 +309,12 @@ impl Leader {
         self.isr.iter().copied().collect()
     }
 
-    /// Whether another member in sync can lead in this one's place. While another ISR is asked for, perhaps not.
+    /// Whether another member in sync can lead in this one's place, as its fetches of late show. While another ISR is
+    /// asked for, perhaps not.
     #[must_use]
-    pub fn is_replaceable(&self) -> bool {
-        self.isr.len() > 1 && self.pending.is_none()
+    pub fn is_replaceable(&self, now: Instant) -> bool {
+        let lives = |node| self.followers.get(node).is_some_and(|progress| progress.has_fetched(now, SILENCE_MAX));
+        self.pending.is_none() && self.isr.iter().any(lives)
     }
 
     /// Whether another ISR is asked for.

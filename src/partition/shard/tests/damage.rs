@@ -156,6 +156,23 @@ fn a_leader_with_a_damaged_batch_gives_its_copy_up_if_another_is_in_sync() {
 }
 
 #[test]
+fn a_copy_is_given_up_for_another_only_while_that_one_fetches() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.expect_damage(1);
+    world.cut(2);
+    world.wait_ms(4_900);
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    assert_eq!(world.alarms(1).len(), 1);
+    assert_eq!(world.consume(1, 1), Err(ReadRefusal::Damaged), "nobody may have it");
+    assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }));
+    world.heal(2);
+    world.run();
+    assert_eq!(world.describe(1).role, RoleDescription::Offline);
+    assert!(world.alarms(1)[0].ends_with("and others are in sync"));
+}
+
+#[test]
 fn a_leader_alone_in_sync_serves_all_but_what_is_damaged() {
     let (mut world, size) = three_batches(&[1]);
     world.flip_byte(1, size + 65);
