@@ -139,30 +139,37 @@ impl Replica {
     }
 
     /// Compares a follower's last batch with what stands there (rule R21). If this copy is sound by its CRC, the
-    /// follower's is the one to be given up: the leader's log is the log.
+    /// follower's is the one to be given up: the leader's log is the log. If it is damaged just there, and nobody else
+    /// could lead, there is nothing to compare with: the follower may hold what is lost here, and goes on.
     pub(super) fn check_last_batch(&mut self, fetch: &FollowerFetch, turn: &mut Turn<'_>) -> Result<(), ReadRefusal> {
         let Some(log) = &self.log else { return Err(ReadRefusal::Offline) };
         if fetch.last_crc.is_none() {
             return Ok(());
         }
-        let looked = match log.batch_before(fetch.offset) {
+        let refusal = match log.batch_before(fetch.offset) {
             Ok(Some(ours)) if !fetch.agrees_with(BatchMark { next: ours.next, crc: ours.crc }) => {
-                log.inspect(ours.place).map(|()| true)
+                self.contradict(ours.place, fetch, turn)
             }
             // What is deleted here contradicts nobody.
-            Ok(_) => Ok(false),
-            Err(error) => Err(error),
+            Ok(_) => return Ok(()),
+            Err(error) => self.on_read_error(&error, turn),
         };
+        if refusal == ReadRefusal::Damaged { Ok(()) } else { Err(refusal) }
+    }
+
+    /// A follower holds another batch than what stands here: which of them is the wrong one?
+    fn contradict(&mut self, ours: Place, fetch: &FollowerFetch, turn: &mut Turn<'_>) -> ReadRefusal {
+        let looked = self.log.as_ref().map_or(Ok(()), |log| log.inspect(ours));
         match looked {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                let (partition, name) = (self.id, self.name.clone());
-                let told = ContradictedFollower { partition, name, follower: fetch.node, offset: fetch.offset };
-                turn.effects.push(Effect::Contradicted(told));
-                Err(ReadRefusal::Contradicted)
-            }
-            Err(error) => Err(self.on_read_error(&error, turn)),
+            // What is damaged behind it says nothing of it.
+            Err(ReadError::Corrupt(found)) if found.place != ours => {}
+            Err(error) => return self.on_read_error(&error, turn),
+            Ok(()) => {}
         }
+        let (partition, name) = (self.id, self.name.clone());
+        let told = ContradictedFollower { partition, name, follower: fetch.node, offset: fetch.offset };
+        turn.effects.push(Effect::Contradicted(told));
+        ReadRefusal::Contradicted
     }
 }
 

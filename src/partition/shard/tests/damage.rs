@@ -283,18 +283,41 @@ fn heal(world: &mut World) {
 }
 
 #[test]
-fn a_follower_keeps_its_sound_copy_though_the_lone_leader_is_damaged_where_they_are_compared() {
-    // The CRC of the batch that both hold, and the magic of one behind it.
-    for damaged in [17, 5 * 69 + 16] {
-        let (mut world, size) = alone_with_a_lagging_follower();
-        assert_eq!(size, 69);
-        world.flip_byte(1, damaged);
-        heal(&mut world);
-        assert_eq!(world.alarms(2), [""; 0]);
-        assert!(matches!(world.describe(2).role, RoleDescription::Follower { .. }));
-        let [alarm] = &world.alarms(1)[..] else { panic!("the leader's is told, once") };
-        assert!(alarm.starts_with("damaged: "), "{alarm}");
-    }
+fn a_follower_keeps_its_sound_copy_though_the_lone_leader_is_damaged_behind_it() {
+    let (mut world, size) = alone_with_a_lagging_follower();
+    // The magic of a batch that it does not hold yet.
+    world.flip_byte(1, 5 * size + 16);
+    heal(&mut world);
+    assert_eq!(world.alarms(2), [""; 0]);
+    assert!(matches!(world.describe(2).role, RoleDescription::Follower { .. }));
+    let [alarm] = &world.alarms(1)[..] else { panic!("the leader's is told, once") };
+    assert!(alarm.starts_with("damaged: "), "{alarm}");
+}
+
+#[test]
+fn a_follower_that_holds_another_batch_is_found_though_the_leader_is_damaged_behind_it() {
+    let mut world = follower_of_one_batch();
+    world.expect_damage(2);
+    world.fetch_damaged(2, |_| another_batch("x"));
+    world.produce(1, "b", Acks::Leader);
+    world.run();
+    world.flip_byte(1, 69 + 65);
+    world.heal(2);
+    world.run();
+    assert_eq!(world.alarms(1), ["contradicted: 2 at 1"]);
+    assert_eq!(world.describe(2).role, RoleDescription::Offline);
+}
+
+#[test]
+fn a_follower_that_holds_what_the_lone_leader_lost_catches_up_and_replaces_it() {
+    let (mut world, _) = alone_with_a_lagging_follower();
+    world.expect_damage(1);
+    // The CRC of the batch that both hold.
+    world.flip_byte(1, 17);
+    heal(&mut world);
+    assert_eq!((world.describe(2).end, world.alarms(2)), (offset(BATCHES), vec![]));
+    let [damaged, broken] = &world.alarms(1)[..] else { panic!("damaged, then given up") };
+    assert!(damaged.starts_with("damaged: ") && broken.ends_with("and others are in sync"), "{damaged}, {broken}");
 }
 
 #[test]
