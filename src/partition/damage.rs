@@ -4,7 +4,7 @@
 //! told (rule S3). A leader that is alone in sync goes on with the rest of its log, as nobody else has it.
 //! Invariant: a place that was found damaged is never part of an answer to a consumer.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
@@ -24,24 +24,26 @@ const UNREADABLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// The places of a log that are known to be damaged.
 #[derive(Debug, Default)]
 pub(super) struct DamagedPlaces {
-    places: BTreeSet<Place>,
+    /// Where the batches begin, and the offsets at which they end.
+    places: BTreeMap<Place, Offset>,
 }
 
 impl DamagedPlaces {
     /// Whether the batch there is damaged.
     pub(super) fn holds(&self, place: Place) -> bool {
-        self.places.contains(&place)
+        self.places.contains_key(&place)
     }
 
     /// Whether a damaged batch begins at this offset.
     pub(super) fn begins_at(&self, offset: Offset) -> bool {
-        self.places.iter().any(|place| place.offset == offset)
+        self.places.keys().any(|place| place.offset == offset)
     }
 
     /// What of a plan may be sent: what stands before the first damaged place. Refused if it begins there.
     pub(super) fn keep_sound(&self, plan: &mut ReadPlan) -> Result<(), ReadRefusal> {
         let begin = Place { offset: Offset::ZERO, ..plan.place };
-        let Some(first) = self.places.range(begin..).next().filter(|first| first.segment == begin.segment) else {
+        let Some((first, _)) = self.places.range(begin..).next().filter(|(first, _)| first.segment == begin.segment)
+        else {
             return Ok(());
         };
         if first.position == begin.position && !plan.is_empty() {
@@ -49,6 +51,11 @@ impl DamagedPlaces {
         }
         plan.end_before(*first);
         Ok(())
+    }
+
+    /// What has been deleted was the repair. A log may start within a batch, which is sent as a whole.
+    fn forget_below(&mut self, start: Offset) {
+        self.places.retain(|_, end| *end > start);
     }
 }
 
@@ -85,7 +92,6 @@ impl Replica {
 
     /// Gives the copy up, or remembers the place if nobody else could serve the log.
     fn on_corruption(&mut self, corruption: &Corruption, turn: &mut Turn<'_>) -> ReadRefusal {
-        let start = self.log.as_ref().map_or(Offset::ZERO, Log::start);
         let place = corruption.place;
         if self.damaged.holds(place) {
             return ReadRefusal::Damaged;
@@ -94,12 +100,13 @@ impl Replica {
             self.report_broken(corruption.to_string(), turn.effects);
             return ReadRefusal::Offline;
         }
-        self.damaged.places.retain(|known| known.offset >= start);
+        let Some(log) = &self.log else { return ReadRefusal::Offline };
+        self.damaged.forget_below(log.start());
         if self.damaged.places.len() >= PLACES_MAX {
             self.tell_unreadable(corruption.to_string(), turn);
             return ReadRefusal::Damaged;
         }
-        self.damaged.places.insert(place);
+        self.damaged.places.insert(place, log.next_batch(place));
         let (partition, name) = (self.id, self.name.clone());
         turn.effects.push(Effect::Damaged(UnservedRecords { partition, name, message: corruption.to_string() }));
         ReadRefusal::Damaged
@@ -120,9 +127,8 @@ impl Replica {
             return;
         }
         let Some(start) = self.log.as_ref().map(Log::start) else { return };
-        // What has been deleted meanwhile was the repair.
-        self.damaged.places.retain(|known| known.offset >= start);
-        let Some(first) = self.damaged.places.first() else { return };
+        self.damaged.forget_below(start);
+        let Some((first, _)) = self.damaged.places.first_key_value() else { return };
         let message = format!("damaged at byte {} (offset {}), and others are in sync", first.position, first.offset);
         self.damaged.places.clear();
         self.report_broken(message, out);

@@ -13,6 +13,7 @@ use super::append::as_u64;
 use super::error::{Corruption, ReadError};
 use super::log::Log;
 use super::plan::Slice;
+use super::scan::{Headers, HeadersFrom};
 use super::segment::{Place, Suffix};
 use super::tail::BatchAt;
 
@@ -46,6 +47,22 @@ impl Log {
             let place = Place { segment: self.segments[index].base, position, offset: base };
             FoundBatch { place, next, crc }
         }))
+    }
+
+    /// Where the batch behind the one at a place begins, or, if that cannot be told, its segment's end.
+    #[must_use]
+    pub fn next_batch(&self, place: Place) -> Offset {
+        let Ok(index) = self.segments.binary_search_by_key(&place.segment, |segment| segment.base) else {
+            return place.offset;
+        };
+        let behind = || -> io::Result<Option<Offset>> {
+            let file = self.file(index, Suffix::Log, OpenMode::Write)?;
+            let from = HeadersFrom::batch(place.position, place.offset);
+            let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
+            headers.step()?;
+            Ok(headers.step()?.map(|(_, header)| header.base_offset))
+        };
+        behind().ok().flatten().unwrap_or(self.segment_end(index))
     }
 
     /// Reads the batch at a place where one begins, and the one behind it. A place that is in the log no more is well.

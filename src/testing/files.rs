@@ -135,6 +135,14 @@ impl SimulatedFiles {
         self.lock().reads_fail = Some(error);
     }
 
+    /// How many bytes a file has.
+    #[must_use]
+    pub fn size_of(&self, path: &Path) -> usize {
+        let mut world = self.lock();
+        let node = world.find(path).expect("the file is there");
+        world.file(node).len()
+    }
+
     /// Some bits of a file's byte are not what was written.
     pub fn flip_bits(&self, path: &Path, position: usize, bits: u8) {
         let mut world = self.lock();

@@ -86,3 +86,21 @@ fn check_kept_in_however_many_places(byte: usize) {
     assert_eq!(world.read_on(1, 63, 1 << 20), Err(ReadRefusal::Damaged));
     assert_eq!(world.read_on(1, 70, 1 << 20), Ok(100));
 }
+
+#[test]
+fn a_damaged_batch_in_which_the_log_starts_is_remembered() {
+    let mut world = World::on_simulated_disks(1);
+    world.elect(1, 1, 1, &[1]);
+    world.produce(1, "abc", Acks::All);
+    world.run();
+    let size = world.log_size(1);
+    world.produce(1, "d", Acks::All);
+    world.run();
+    world.flip_byte(1, 65);
+    world.doubt(1, 0);
+    assert_eq!(world.trim(1, Some(1)), Ok(1));
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 3);
+    assert_eq!(world.read_on(1, 1, 1 << 20), Err(ReadRefusal::Damaged));
+    assert_eq!(world.alarms(1).len(), 2);
+}

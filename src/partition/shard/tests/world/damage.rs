@@ -26,7 +26,11 @@ impl World {
     }
 
     pub(in crate::partition::shard::tests) fn log_size(&self, node: i32) -> usize {
-        std::fs::read(self.segment(node)).expect("it is there").len()
+        let path = self.segment(node);
+        match self.disks.get(&node) {
+            Some(disk) => disk.size_of(&path),
+            None => std::fs::read(path).expect("it is there").len(),
+        }
     }
 
     fn segment(&self, node: i32) -> PathBuf {
