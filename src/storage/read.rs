@@ -18,6 +18,9 @@ use super::scan::{Headers, HeadersFrom, Misplaced};
 use super::segment::{Place, Suffix, unless_unreadable};
 use super::tail::BatchAt;
 
+/// How many entries of an index are tried until one leads to the batch that it names.
+const ENTRIES_TRIED: usize = 4;
+
 /// What to do when the first batch alone is larger than the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstBatch {
@@ -198,8 +201,9 @@ impl Log {
     }
 
     /// Walks over the headers of a segment up to byte `end`, from the last index entry that is `left` or from `from`,
-    /// whichever is later. If the index led to what is not the batch that it names, the walk begins at `from`: then the
-    /// index is what is damaged, unless that fails as well.
+    /// whichever is later. If the index led to what is not the batch that it names, the entries before it are tried: the
+    /// batch may be what is damaged, and the whole segment is not to be read at each look behind it. With more entries
+    /// than a few the index is what is damaged, and the walk begins at `from`.
     pub(super) fn walk<T>(
         &self,
         index: usize,
@@ -210,11 +214,14 @@ impl Log {
     ) -> io::Result<Option<T>> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let may_gap = self.may_gap();
-        let entry = unless_unreadable(self.floor(index, left))?;
-        let entry = entry.filter(|entry| entry.position > from.position && entry.position < end);
-        if let Some(entry) = entry {
+        let mut below = end;
+        for _ in 0..ENTRIES_TRIED {
+            let floor = self.floor(index, |entry| left(entry) && entry.position < below);
+            let entry =
+                unless_unreadable(floor)?.filter(|entry| entry.position > from.position && entry.position < below);
+            let Some(entry) = entry else { break };
             match visit(&mut Headers::new(&*file, HeadersFrom::entry(entry), end, may_gap)) {
-                Err(error) if Misplaced::is_at_first(&error) => {}
+                Err(error) if Misplaced::is_at_first(&error) => below = entry.position,
                 outcome => return outcome,
             }
         }

@@ -46,6 +46,8 @@ struct World {
     writes_left: Option<usize>,
     /// How every read fails.
     reads_fail: Option<i32>,
+    /// How many bytes were read.
+    bytes_read: u64,
     /// Sectors that cannot be read.
     bad: Vec<BadSector>,
 }
@@ -133,6 +135,12 @@ impl SimulatedFiles {
     /// From now on every read fails with this error of the system.
     pub fn fail_reads(&self, error: i32) {
         self.lock().reads_fail = Some(error);
+    }
+
+    /// How many bytes were read so far, of all files.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.lock().bytes_read
     }
 
     /// How many bytes a file has.
@@ -458,6 +466,7 @@ impl File for SimulatedFile {
         let start = usize::try_from(position).expect("simulated files are small").min(content.len());
         let count = buffer.len().min(content.len() - start);
         buffer[..count].copy_from_slice(&content[start..start + count]);
+        world.bytes_read += as_u64(count);
         Ok(count)
     }
 

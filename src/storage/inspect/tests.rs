@@ -1,9 +1,13 @@
 //! Promises of reads and looks at a log in whose files something stands that was not written.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use crate::model::{LeaderEpoch, Offset};
 use crate::records::IntactCheck;
-use crate::storage::FirstBatch;
 use crate::storage::tests::{batch_of, now, open, small};
+use crate::storage::{FirstBatch, Home, Log, LogOptions, ReadError};
+use crate::testing::SimulatedFiles;
 
 #[test]
 fn a_flipped_epoch_is_seen_also_in_the_last_batch_of_a_read() {
@@ -24,4 +28,35 @@ fn a_flipped_epoch_is_seen_also_in_the_last_batch_of_a_read() {
     let read = plan.read().unwrap();
     assert_eq!(read.len(), size);
     assert!(IntactCheck::new(plan.expected).feed(&read).is_err());
+}
+
+/// How many bytes are read to learn that nothing can be read behind a damaged header that the index names, late in a
+/// segment of so many batches.
+fn read_behind_a_damaged_header(batches: i64) -> u64 {
+    let files = SimulatedFiles::default();
+    let opened = || {
+        let home = Home::alone(Arc::new(files.clone()), Path::new("/log")).unwrap();
+        Log::open_at(&home, LogOptions::default(), now(0)).unwrap().0
+    };
+    let mut log = opened();
+    for _ in 0..batches {
+        log.append(&batch_of(1, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+    }
+    log.rest_now(now(0)).unwrap();
+    drop(log);
+    let log = opened();
+    let entry = log.floor(0, |entry| entry.last < Offset::new(batches * 3 / 4)).unwrap().unwrap();
+    let magic = usize::try_from(entry.position).unwrap() + 16;
+    files.flip_bits(Path::new("/log/00000000000000000000.log"), magic, 1);
+    let before = files.bytes_read();
+    let found = log.read(entry.last.plus(2), log.end(), 100, FirstBatch::Whole);
+    let Err(ReadError::Corrupt(found)) = found else { panic!("{found:?}") };
+    assert!(found.place.offset >= entry.last.plus(-1), "the batch or the one before it: {found:?}");
+    files.bytes_read() - before
+}
+
+#[test]
+fn a_look_behind_a_damaged_header_reads_no_more_of_a_larger_segment() {
+    let (small, large) = (read_behind_a_damaged_header(2_000), read_behind_a_damaged_header(20_000));
+    assert!(large < 2 * small, "{small} bytes, and of a segment ten times as large {large}");
 }

@@ -104,3 +104,16 @@ fn a_damaged_batch_in_which_the_log_starts_is_remembered() {
     assert_eq!(world.read_on(1, 1, 1 << 20), Err(ReadRefusal::Damaged));
     assert_eq!(world.alarms(1).len(), 2);
 }
+
+#[test]
+fn what_a_known_damaged_batch_claims_to_hold_is_not_read_again() {
+    let mut world = alone_with(1500);
+    // The length of the eleventh batch grows by 64 KiB.
+    world.flip_bits(1, 10 * SIZE + 9, 1);
+    assert_eq!(world.read_on(1, 12, SIZE), Err(ReadRefusal::Damaged));
+    assert_eq!(world.alarms(1).len(), 1);
+    let before = world.bytes_read(1);
+    assert_eq!(world.read_on(1, 12, SIZE), Err(ReadRefusal::Damaged));
+    let read = world.bytes_read(1) - before;
+    assert!(read < 32 << 10, "{read} bytes");
+}

@@ -85,6 +85,11 @@ impl World {
         self.disks[&node].fail_reads(error);
     }
 
+    /// How many bytes a node has read of its simulated disk.
+    pub(in crate::partition::shard::tests) fn bytes_read(&self, node: i32) -> u64 {
+        self.disks[&node].bytes_read()
+    }
+
     /// A sector of a node's segment on a simulated disk cannot be read.
     pub(in crate::partition::shard::tests) fn lose_sector(&self, node: i32, position: u64) {
         self.disks[&node].fail_reads_at(&self.segment(node), position);
