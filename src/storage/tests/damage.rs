@@ -183,7 +183,7 @@ fn is_sound_after(damage: impl Fn(&Path)) -> bool {
     log.begin_epoch(LeaderEpoch::new(9));
     (0..40).all(|offset| {
         let plan = log.read(at(offset), log.end(), 1, FirstBatch::Whole).unwrap();
-        let is_sent = crate::records::IntactCheck::new(plan.expected).feed(&plan.read().unwrap()).is_ok();
+        let is_sent = crate::records::IntactCheck::new(plan.expected.clone()).feed(&plan.read().unwrap()).is_ok();
         is_sent && log.inspect(plan.place).is_ok()
     })
 }
