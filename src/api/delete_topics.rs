@@ -18,8 +18,6 @@ use crate::protocol::messages::delete_topics::{
 
 /// From this version on topics are given as states, by name or id.
 const STATES_FROM: i16 = 6;
-/// From this version on clients know TOPIC_DELETION_DISABLED.
-const DISABLED_FROM: i16 = 3;
 
 /// Serves the request.
 pub(super) async fn delete_topics(
@@ -29,11 +27,6 @@ pub(super) async fn delete_topics(
 ) -> DeleteTopicsResponse {
     let within = context.change_wait(request.timeout_ms, &caller);
     let states = states(request, caller.version);
-    if !context.options().delete_topics {
-        let is_known = caller.version >= DISABLED_FROM;
-        let code = if is_known { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
-        return all_refused(states, code, "delete.topic.enable is false");
-    }
     let (topics, mut responses) = references(states);
     responses.extend(delete(&context, topics, within).await);
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
@@ -53,11 +46,6 @@ fn references(states: Vec<DeleteTopicState>) -> (Vec<TopicReference>, Vec<Deleta
         }
     }
     (topics, refusals)
-}
-
-fn all_refused(states: Vec<DeleteTopicState>, code: ErrorCode, message: &str) -> DeleteTopicsResponse {
-    let responses = states.into_iter().map(|state| refused(state, code, message)).collect();
-    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }
 
 fn states(request: DeleteTopicsRequest, version: i16) -> Vec<DeleteTopicState> {

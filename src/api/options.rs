@@ -9,8 +9,6 @@ use std::time::Duration;
 pub struct ApiOptions {
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
-    /// `delete.topic.enable`
-    pub delete_topics: bool,
     /// `controller.listener.names`
     pub controller_listener: String,
     /// `fetch.max.bytes`
@@ -33,7 +31,6 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             auto_create_topics: true,
-            delete_topics: true,
             controller_listener: "CONTROLLER".to_owned(),
             fetch_bytes_max: 57_671_680,
             fetch_wait_max: Duration::from_secs(300),

@@ -241,7 +241,6 @@ fn is_accounted_for(registered: Option<BrokerEpoch>, directory: &DataDir) -> boo
 mod tests {
     use super::*;
     use crate::env::{SystemFiles, SystemSeed};
-    use crate::storage::FormatRule;
 
     #[tokio::test]
     async fn a_shard_that_does_not_answer_is_not_taken_as_closed() {
@@ -264,10 +263,7 @@ mod tests {
     fn an_unclean_stop_is_not_marked_away_by_a_life_that_never_registered() {
         let dir = tempfile::tempdir().unwrap();
         let node = NodeId::new(1);
-        let open = || {
-            DataDir::open(Arc::new(SystemFiles::default()), dir.path(), node, FormatRule::FormatEmpty, &SystemSeed)
-                .unwrap()
-        };
+        let open = || DataDir::open(Arc::new(SystemFiles::default()), dir.path(), node, &SystemSeed).unwrap();
         let epoch = BrokerEpoch::new(7);
         let crashed = open();
         crashed.set_broker_epoch(epoch).unwrap();

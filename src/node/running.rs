@@ -27,7 +27,7 @@ use crate::broker::{
 use crate::env::{Clock, Files, Seed, SystemClock, SystemFiles, SystemSeed};
 use crate::model::NodeId;
 use crate::quorum::{CallError as QuorumCallError, PeerCaller, Quorum, QuorumWorld};
-use crate::storage::{DataDir, FormatRule};
+use crate::storage::DataDir;
 use crate::telemetry::Metrics;
 use crate::transport::{
     Budget, CallError, HostPort, Listener, Liveness, PeerRoute, PeerService, Peers, PeersOptions, RequestHandler,
@@ -75,7 +75,7 @@ impl Node {
         };
         let bound = bind(&config)?;
         let files = Arc::clone(&world.files);
-        let directory = DataDir::open(files, &config.data_dir, config.node, FormatRule::FormatEmpty, &*world.seed)
+        let directory = DataDir::open(files, &config.data_dir, config.node, &*world.seed)
             .with_context(|| format!("cannot use the data directory {}", config.data_dir.display()))?;
         let directory = Arc::new(directory);
         let peers = Peers::new(PeersOptions::new(config.node), world.metrics.transport.clone());

@@ -17,7 +17,7 @@ use super::effect::{Effect, FetchFault, FetchPosition, UnusableFetch};
 use super::event::{FetchedOutcome, FetchedPartition, FlushMode};
 use super::replica::{Replica, Role, Turn};
 
-/// How long to rest after an answer that cannot be used (`replica.fetch.backoff.ms`).
+/// How long to rest after an answer that cannot be used: the leader's copy does not mend by itself.
 const UNUSABLE_REST: Duration = Duration::from_secs(1);
 /// How often it is told of one partition that its leader's answers cannot be used.
 const UNUSABLE_TOLD_EVERY: Duration = Duration::from_secs(60);

@@ -33,15 +33,6 @@ pub(super) const STRAY: &str = "-stray";
 /// The longest name that file systems take.
 const NAME_MAX: usize = 255;
 
-/// What to do with a directory that has no `meta.properties`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormatRule {
-    /// Format it if it is empty.
-    FormatEmpty,
-    /// Refuse it: an empty directory is more likely a disk that is not mounted.
-    MustBeFormatted,
-}
-
 /// A directory of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundPartition {
@@ -99,19 +90,13 @@ impl DataDir {
     ///
     /// # Errors
     /// See [`DataDirError`]; each says what to do.
-    pub fn open(
-        files: Arc<dyn Files>,
-        path: &Path,
-        node: NodeId,
-        format: FormatRule,
-        seed: &dyn Seed,
-    ) -> Result<Self, DataDirError> {
+    pub fn open(files: Arc<dyn Files>, path: &Path, node: NodeId, seed: &dyn Seed) -> Result<Self, DataDirError> {
         let failure = |source| DataDirError::Io { path: path.to_owned(), source };
         make_durable_directory(&*files, path).map_err(failure)?;
         let lock = lock(&*files, path)?;
         let meta = match read_meta(&*files, path)? {
             Some(meta) => meta,
-            None => format_empty(&*files, path, node, format, seed)?,
+            None => format_empty(&*files, path, node, seed)?,
         };
         if meta.node != node.to_string() {
             let (path, expected) = (path.to_owned(), node.to_string());
@@ -244,16 +229,6 @@ impl DataDir {
     #[must_use]
     pub fn attested(&self, partition: PartitionId) -> Option<Attested> {
         self.flush_log().attested(partition)
-    }
-
-    /// Sets a partition aside that does not belong here (its topic is gone, or is another): renamed, never served.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn set_partition_aside(&self, partition: &FoundPartition) -> io::Result<()> {
-        self.rename_aside(&partition.directory, STRAY)?;
-        self.flush_log().forget(partition.id);
-        Ok(())
     }
 
     /// Forgets what was attested of a partition that is not here any more and need not be.
@@ -418,22 +393,13 @@ fn lock(files: &dyn Files, path: &Path) -> Result<Box<dyn FileLock>, DataDirErro
     })
 }
 
-fn format_empty(
-    files: &dyn Files,
-    path: &Path,
-    node: NodeId,
-    format: FormatRule,
-    seed: &dyn Seed,
-) -> Result<Meta, DataDirError> {
+fn format_empty(files: &dyn Files, path: &Path, node: NodeId, seed: &dyn Seed) -> Result<Meta, DataDirError> {
     let failure = |source| DataDirError::Io { path: path.to_owned(), source };
     let entries = files.list(path).map_err(failure)?;
     // `lost+found` stands in the root of a fresh disk; a format that was cut short left its new file.
     let ours = |name: &str| name == LOCK || name == "lost+found" || name == "meta.properties.tmp";
     if entries.iter().any(|entry| !ours(&entry.name)) {
         return Err(DataDirError::Unformatted { path: path.to_owned() });
-    }
-    if format == FormatRule::MustBeFormatted {
-        return Err(DataDirError::Empty { path: path.to_owned() });
     }
     let directory_id = Some(DirectoryId::new(seed.uuid()));
     let meta = Meta { node: node.to_string(), directory_id, cluster_id: None };

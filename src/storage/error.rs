@@ -217,12 +217,6 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
-    /// It is empty, and the configuration forbids to format it.
-    #[error("{path} is not formatted: is the disk mounted? Format it with `ottla format`, or allow it to be formatted")]
-    Empty {
-        /// The directory.
-        path: PathBuf,
-    },
     /// A file of ours is not readable.
     #[error("{path} cannot be read as {what}: restore it, or empty the directory and let it be replicated anew")]
     Damaged {

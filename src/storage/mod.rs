@@ -48,7 +48,7 @@ mod error;
 
 pub use append::Appended;
 pub use attestation::Attested;
-pub use data_dir::{DataDir, FormatRule, FoundPartition};
+pub use data_dir::{DataDir, FoundPartition};
 pub use error::{AppendError, Corruption, DataDirError, FlushError, LogError, OpenError, ProducerRefusal, ReadError};
 pub use flush_log::{FlushLog, FlushOrder, Flushed};
 pub use home::Home;

@@ -29,8 +29,8 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    use super::super::Log;
     use super::super::tests::{batch_of, now, small};
-    use super::super::{FormatRule, Log};
     use super::*;
     use crate::env::{Files, SystemFiles, SystemSeed};
     use crate::model::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName};
@@ -41,7 +41,7 @@ mod tests {
 
     fn start(root: &Path) -> DataDir {
         let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
-        DataDir::open(files, root, NodeId::new(1), FormatRule::FormatEmpty, &SystemSeed).unwrap()
+        DataDir::open(files, root, NodeId::new(1), &SystemSeed).unwrap()
     }
 
     fn log_of(data: &DataDir, index: i32) -> Log {

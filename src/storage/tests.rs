@@ -356,10 +356,9 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     let dir = tempfile::tempdir().unwrap();
     let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
     let seed = crate::env::SystemSeed;
-    let open = |rule| DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), rule, &seed);
-    assert!(matches!(open(FormatRule::MustBeFormatted), Err(DataDirError::Empty { .. })));
-    let data = open(FormatRule::FormatEmpty).unwrap();
-    assert!(matches!(open(FormatRule::FormatEmpty), Err(DataDirError::Locked { .. })));
+    let open = || DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), &seed);
+    let data = open().unwrap();
+    assert!(matches!(open(), Err(DataDirError::Locked { .. })));
     let first = data.directory_id();
     let cluster = crate::model::ClusterId::new([5; 16]);
     data.set_cluster_id(cluster).unwrap();
@@ -375,7 +374,7 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     std::fs::create_dir(dir.path().join("full-0")).unwrap();
     std::fs::write(dir.path().join("full-0/00000000000000000000.log"), b"x").unwrap();
     drop((log, data));
-    let data = open(FormatRule::MustBeFormatted).unwrap();
+    let data = open().unwrap();
     assert_eq!((data.directory_id(), data.cluster_id(), data.boot().get()), (first, Some(cluster), 2));
     assert!(data.was_clean());
     assert_eq!(data.previous_broker_epoch(), Some(crate::model::BrokerEpoch::new(77)));
@@ -387,10 +386,10 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     remove_deleted(&data, 1);
     data.flush_log().attest().unwrap();
     drop(data);
-    let data = open(FormatRule::FormatEmpty).unwrap();
+    let data = open().unwrap();
     assert!(!data.was_clean() && data.partitions().is_empty() && data.attested(id).is_none());
     drop(data);
-    let other = DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(2), FormatRule::FormatEmpty, &seed);
+    let other = DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(2), &seed);
     assert!(matches!(other, Err(DataDirError::OtherNode { .. })));
 }
 
@@ -404,7 +403,7 @@ fn remove_deleted(data: &DataDir, count: usize) {
 fn a_later_topic_of_the_same_name_does_not_adopt_the_directory_nor_lose_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (files, node): (Arc<dyn Files>, _) = (Arc::new(SystemFiles::default()), crate::model::NodeId::new(1));
-    let data = DataDir::open(files, dir.path(), node, FormatRule::FormatEmpty, &crate::env::SystemSeed).unwrap();
+    let data = DataDir::open(files, dir.path(), node, &crate::env::SystemSeed).unwrap();
     let name = crate::model::TopicName::new("a-topic").unwrap();
     let open = |topic| {
         let id = PartitionId { topic: TopicId::new([topic; 16]), index: PartitionIndex::new(0) };

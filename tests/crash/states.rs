@@ -8,7 +8,7 @@ use ottla::model::{
     Instant, LeaderEpoch, NodeId, Now, Offset, PartitionId, PartitionIndex, Timestamp, TopicId, TopicName,
 };
 use ottla::records::{self, Batch};
-use ottla::storage::{DataDir, FirstBatch, FormatRule, Log, LogOptions};
+use ottla::storage::{DataDir, FirstBatch, Log, LogOptions};
 use ottla::testing::{CrashPoint, SimulatedFiles};
 
 use crate::model::{Phase, Seen};
@@ -50,7 +50,7 @@ pub(crate) fn options() -> LogOptions {
 
 pub(crate) fn open(files: &SimulatedFiles) -> (DataDir, Log) {
     let files: Arc<dyn Files> = Arc::new(files.clone());
-    let data = DataDir::open(files, Path::new("/data"), NodeId::new(1), FormatRule::FormatEmpty, &FixedSeed)
+    let data = DataDir::open(files, Path::new("/data"), NodeId::new(1), &FixedSeed)
         .unwrap_or_else(|e| panic!("the directory opens: {e}"));
     let id = PartitionId { topic: TopicId::new([9; 16]), index: PartitionIndex::new(0) };
     let (log, _) = Log::open(&data, &TopicName::new("topic").unwrap(), id, options(), now())

@@ -24,7 +24,7 @@ use crate::partition::{
     ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
 };
 use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
-use crate::storage::{DataDir, FlushOrder, FormatRule, LogOptions};
+use crate::storage::{DataDir, FlushOrder, LogOptions};
 use crate::testing::SimulatedFiles;
 
 const BYTES_MAX: usize = 1 << 20;
@@ -595,8 +595,7 @@ impl World {
 impl Node {
     fn open(files: Arc<dyn Files>, path: &Path, node: i32) -> Self {
         let node = NodeId::new(node);
-        let directory = DataDir::open(files, path, node, FormatRule::FormatEmpty, &SystemSeed)
-            .expect("an empty directory formats itself");
+        let directory = DataDir::open(files, path, node, &SystemSeed).expect("an empty directory formats itself");
         let directory = Arc::new(directory);
         let shard = Shard::new(directory.clone(), ShardOptions::new(node));
         Self {

@@ -17,7 +17,7 @@ use crate::partition::{
     ShardOptions,
 };
 use crate::records::{Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
-use crate::storage::{DataDir, FlushOrder, FormatRule};
+use crate::storage::{DataDir, FlushOrder};
 use crate::testing::SimulatedFiles;
 
 use super::super::world::id;
@@ -459,7 +459,7 @@ struct Facts {
 impl Process {
     fn start(files: &SimulatedFiles, node: NodeId, life: BrokerEpoch) -> Self {
         let files = Arc::new(files.clone());
-        let directory = DataDir::open(files, Path::new("/data"), node, FormatRule::FormatEmpty, &FixedSeed)
+        let directory = DataDir::open(files, Path::new("/data"), node, &FixedSeed)
             .expect("a directory of ours opens after any crash");
         let directory = Arc::new(directory);
         let shard = Shard::new(directory.clone(), ShardOptions::new(node));
