@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -163,6 +163,16 @@ pub(crate) struct World {
 
 pub(crate) fn n(id: i32) -> NodeId {
     NodeId::new(id)
+}
+
+/// The nodes hold the wires and the wires the nodes: who goes without this leaves them running beside all later tests.
+impl Drop for World {
+    fn drop(&mut self) {
+        let mut wires = self.net.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = std::mem::take(&mut wires.running);
+        drop(wires);
+        drop(running);
+    }
 }
 
 impl World {
