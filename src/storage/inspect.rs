@@ -75,10 +75,15 @@ impl Log {
         };
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|error| self.refused(index, error))?;
         let mut check = IntactCheck::new(self.expected(place.offset, self.end));
-        let looked = look(&*file, place.position, self.segments[index].size, BATCHES, &mut check);
+        let size = self.segments[index].size;
+        let looked = look(&*file, place.position, size, BATCHES, &mut check);
+        let here = check.here();
+        let lacks_batches = place.position + here.at == size && here.offset < self.segment_end(index);
         let damage = match looked {
+            // Behind its last batch the next segment ought to begin.
+            Ok(Ok(())) if lacks_batches && !self.may_gap() => Err(here),
             Ok(outcome) => outcome,
-            Err(error) if is_media_error(&error) => Err(check.here()),
+            Err(error) if is_media_error(&error) => Err(here),
             Err(error) => return Err(self.refused(index, error)),
         };
         damage.map_err(|Damage { at, offset, .. }| {
