@@ -217,3 +217,38 @@ fn a_flipped_epoch_of_a_batch_at_the_end_is_not_believed_for_that() {
     let plan = log.read(at(3), at(4), 1, FirstBatch::Whole).unwrap();
     assert!(log.inspect(plan.place).is_err());
 }
+
+#[test]
+fn a_log_whose_start_is_its_end_is_read_at_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 10, 5);
+    log.rest_now(now(0)).unwrap();
+    log.advance_start(at(10));
+    for _ in 0..3 {
+        log.rest_now(now(0)).unwrap();
+        drop(log);
+        let (again, recovery) = open(dir.path(), small());
+        assert_eq!((again.start(), again.end(), recovery.scanned_bytes), (at(10), at(10), 0));
+        log = again;
+    }
+}
+
+#[test]
+fn a_closed_segment_that_lost_its_last_batches_is_told_as_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 40, 1);
+    log.rest_now(now(0)).unwrap();
+    let size = log.segments[0].size;
+    let batches = log.segment_end(0).since(at(0));
+    drop(log);
+    let file = std::fs::File::options().write(true).open(dir.path().join(LOG)).unwrap();
+    file.set_len(size / u64::try_from(batches).unwrap() * u64::try_from(batches - 2).unwrap()).unwrap();
+    let (log, _) = open(dir.path(), small());
+    let Err(ReadError::Corrupt(found)) = log.read(at(batches - 1), log.end(), 1000, FirstBatch::Whole) else {
+        panic!("it is not there")
+    };
+    let Err(ReadError::Corrupt(exact)) = log.inspect(found.place) else { panic!("nor when it is looked for") };
+    assert_eq!(exact.place.offset, at(batches - 2));
+}
