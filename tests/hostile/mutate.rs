@@ -202,7 +202,8 @@ fn element_repeated(draft: &mut Draft, _: &Draft, random: &mut Random) {
     let copy = draft.bytes[element.start..element.end].repeat(copies);
     let count = draft.spans.iter().copied().rfind(|span| span.role == Role::Length && span.end == element.start);
     draft.replace(element.end..element.end, &copy);
-    let Some(count) = count else { return };
+    // An earlier mutation may have taken its bytes.
+    let Some(count) = count.filter(|span| span.start < span.end) else { return };
     let width = count.end - count.start;
     if width == 4 {
         let old = u32::from_be_bytes(draft.bytes[count.start..count.end].try_into().expect("four bytes"));
