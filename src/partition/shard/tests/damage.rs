@@ -336,16 +336,22 @@ fn leader_of(isr: &[i32]) -> RoleDescription {
     RoleDescription::Leader { isr, proposing: false, waiting: 0, followers }
 }
 
-#[test]
-fn a_leader_with_damage_gives_its_copy_up_once_others_are_in_sync_again() {
+/// The second of three batches is damaged, and known to be, after the follower has left the ISR.
+fn lone_leader_with_damage() -> World {
     let (mut world, size) = three_batches(&[1, 2]);
-    world.expect_damage(1);
     world.set_isr_min(1);
     world.cut(2);
     world.elect(1, 2, 2, &[1]);
     world.run();
     world.flip_byte(1, size + 65);
     world.doubt(1, 0);
+    world
+}
+
+#[test]
+fn a_leader_with_damage_gives_its_copy_up_once_others_are_in_sync_again() {
+    let mut world = lone_leader_with_damage();
+    world.expect_damage(1);
     assert_eq!(world.consume(1, 1), Err(ReadRefusal::Damaged));
     heal(&mut world);
     assert_eq!(world.describe(1).role, RoleDescription::Offline);
@@ -415,13 +421,7 @@ fn the_only_copy_is_kept_though_it_is_damaged_and_nobody_leads() {
 
 #[test]
 fn damage_that_was_deleted_is_forgotten_once_others_are_in_sync() {
-    let (mut world, size) = three_batches(&[1, 2]);
-    world.set_isr_min(1);
-    world.cut(2);
-    world.elect(1, 2, 2, &[1]);
-    world.run();
-    world.flip_byte(1, size + 65);
-    world.doubt(1, 0);
+    let mut world = lone_leader_with_damage();
     assert_eq!(world.alarms(1).len(), 1);
     assert_eq!(world.trim(1, Some(2)), Ok(2));
     heal(&mut world);
