@@ -375,6 +375,7 @@ mod tests {
         inboxes[1].take(&mut events, Duration::ZERO);
         assert!(matches!(events[..], [Event::Unwatch(_)]));
     }
+
     /// A file of ten batches of a thousand bytes, the disk that it is on, and a plan to read all of it.
     fn ten_batches() -> (SimulatedFiles, ReadPlan) {
         let files = SimulatedFiles::default();
