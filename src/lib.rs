@@ -4,6 +4,7 @@
 //! (ARCHITECTURE.md; `tests/architecture` holds the exact list and enforces it).
 
 // Pure: no I/O, no clock, no async, no lock.
+pub mod probe;
 pub mod codec;
 pub mod model;
 pub mod records;
@@ -29,6 +30,8 @@ pub mod admin;
 pub mod node;
 pub mod cli;
 
-// Beside: a simulated world for tests.
+// Beside: the judge of a run, and a simulated world for tests.
+#[cfg(any(test, feature = "testing"))]
+pub mod verify;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

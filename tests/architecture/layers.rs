@@ -4,20 +4,22 @@ use crate::source;
 
 /// Room, and the rooms that it may import. `machines` has a rule of its own below.
 const RULES: &[(&str, &[&str])] = &[
+    ("probe", &[]),
     ("codec", &[]),
     ("telemetry", &[]),
     ("model", &["codec"]),
     ("records", &["codec", "model"]),
-    ("machines", &["codec", "model"]),
+    ("machines", &["probe", "codec", "model"]),
     ("env", &["model"]),
     ("protocol", &["codec", "model", "records"]),
-    ("storage", &["codec", "model", "records", "env"]),
-    ("partition", &["codec", "model", "records", "machines", "storage", "env"]),
+    ("storage", &["probe", "codec", "model", "records", "env"]),
+    ("partition", &["probe", "codec", "model", "records", "machines", "storage", "env"]),
     ("transport", &["model", "protocol", "env", "telemetry"]),
-    ("quorum", &["codec", "model", "records", "machines", "storage", "transport", "env", "telemetry"]),
+    ("quorum", &["probe", "codec", "model", "records", "machines", "storage", "transport", "env", "telemetry"]),
     (
         "broker",
         &[
+            "probe",
             "model",
             "records",
             "protocol",
@@ -32,7 +34,11 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("api", &["codec", "model", "records", "protocol", "machines", "partition", "broker", "transport", "telemetry"]),
     ("admin", &["model", "records", "machines", "partition", "broker", "telemetry"]),
-    ("testing", &["model", "records", "machines", "storage", "partition", "env"]),
+    ("verify", &["model"]),
+    (
+        "testing",
+        &["probe", "model", "records", "machines", "storage", "partition", "env", "verify", "quorum", "broker"],
+    ),
     ("node", ALL),
     ("cli", ALL),
     ("lib", ALL),
@@ -40,6 +46,8 @@ const RULES: &[(&str, &[&str])] = &[
 ];
 
 const ALL: &[&str] = &[
+    "probe",
+    "verify",
     "codec",
     "telemetry",
     "model",

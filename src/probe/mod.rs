@@ -1,0 +1,62 @@
+//! Rare branches that say they were taken, and guards that a test takes out.
+//!
+//! Named where the branch or the guard stands; read by the simulation. Invariant: without the feature `mutants` a mark
+//! is nothing and no guard is ever out, so a release build holds neither. What is planted or counted belongs to a
+//! thread: simulations side by side do not see each other.
+
+mod mark;
+mod mutant;
+
+pub use mark::Mark;
+pub use mutant::Mutant;
+
+#[cfg(any(test, feature = "mutants"))]
+mod state {
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
+
+    use super::{Mark, Mutant};
+
+    thread_local! {
+        static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
+        static MARKS: RefCell<BTreeMap<Mark, u64>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    /// Takes one guard out of this thread's world, or puts all back.
+    pub fn plant(mutant: Option<Mutant>) {
+        PLANTED.set(mutant);
+    }
+
+    /// How often each branch was taken on this thread since it was last asked.
+    #[must_use]
+    pub fn take_marks() -> BTreeMap<Mark, u64> {
+        MARKS.take()
+    }
+
+    /// A branch was taken.
+    pub fn mark(mark: Mark) {
+        MARKS.with_borrow_mut(|marks| *marks.entry(mark).or_default() += 1);
+    }
+
+    /// Whether this guard is out.
+    #[must_use]
+    pub fn planted(mutant: Mutant) -> bool {
+        PLANTED.get() == Some(mutant)
+    }
+}
+
+#[cfg(any(test, feature = "mutants"))]
+pub use state::{mark, plant, planted, take_marks};
+
+/// A branch was taken.
+#[cfg(not(any(test, feature = "mutants")))]
+#[inline(always)]
+pub const fn mark(_: Mark) {}
+
+/// Whether this guard is out: never.
+#[cfg(not(any(test, feature = "mutants")))]
+#[inline(always)]
+#[must_use]
+pub const fn planted(_: Mutant) -> bool {
+    false
+}
