@@ -7,7 +7,7 @@
 
 mod connections;
 mod effects;
-mod round;
+pub(crate) mod round;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::connections::Connections;
-use self::round::{Round, Unsettled};
+use self::round::{Progress, Unsettled};
 use super::calls;
 use super::vital::spawn_vital;
 use crate::env::Clock;
-use crate::machines::controller::{DialOutcome, Event, Options, Reply, Soft};
+use crate::machines::controller::{Asked, DialOutcome, EVENTS_PER_ROUND_MAX, Event, Options, Reply, Soft};
 use crate::machines::metadata::Image;
 use crate::model::{BootNumber, Instant as Moment, NodeId, Now};
 use crate::quorum::{Leadership, Quorum};
@@ -33,8 +33,6 @@ use crate::transport::{LivenessEvent, VoterEvents};
 
 /// Events that may wait for the host. At the bound the asker is told to try again.
 const EVENTS_WAITING_MAX: usize = 4_096;
-/// Events decided for one proposal.
-const EVENTS_PER_ROUND_MAX: usize = 512;
 
 /// This node is not the active controller, or cannot say what became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +45,10 @@ pub struct ControllerHandle {
     asks: mpsc::Sender<Ask>,
 }
 
+/// Who waits for a reply.
+type Asker = oneshot::Sender<Result<Reply, NotController>>;
 /// An event and who waits for its reply.
-#[derive(Debug)]
-struct Ask {
-    event: Event,
-    reply: oneshot::Sender<Result<Reply, NotController>>,
-}
+type Ask = Asked<Asker>;
 
 /// What the host learns from what it has started.
 #[derive(Debug)]
@@ -121,7 +117,7 @@ impl ControllerHandle {
     /// When this node is not the active controller, or stops being it before the outcome is known.
     pub async fn ask(&self, event: Event) -> Result<Reply, NotController> {
         let (reply, receiver) = oneshot::channel();
-        self.asks.try_send(Ask { event, reply }).map_err(|_| NotController)?;
+        self.asks.try_send(Ask { event, to: reply }).map_err(|_| NotController)?;
         receiver.await.map_err(|_| NotController)?
     }
 }
@@ -144,7 +140,7 @@ impl Host {
                 Some(_) = self.findings.recv() => {}
                 ask = self.asks.recv() => match ask {
                     // The asker may have given up.
-                    Some(ask) => _ = ask.reply.send(Err(NotController)),
+                    Some(ask) => _ = ask.to.send(Err(NotController)),
                     None => return,
                 },
             }
@@ -153,7 +149,7 @@ impl Host {
 
     fn refuse_all(&mut self) {
         for ask in self.waiting.drain(..) {
-            let _ = ask.reply.send(Err(NotController));
+            let _ = ask.to.send(Err(NotController));
         }
     }
 
@@ -199,7 +195,7 @@ impl Host {
             self.gather();
             let is_done = match self.round(leadership).await {
                 // What was accepted may make something else due.
-                Ok(round) => round == Round::Nothing && self.waiting.is_empty(),
+                Ok(progress) => progress == Progress::Nothing && self.waiting.is_empty(),
                 Err(Unsettled) => {
                     warn!(term = %leadership.term, "the outcome of a proposal is not known");
                     // Whatever became of it is in the image once this node, or another, is made active anew.

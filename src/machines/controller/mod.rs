@@ -33,6 +33,7 @@ mod unregister;
 mod place;
 mod allocate_producers;
 mod min_isr;
+mod round;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,7 @@ pub use liveness::DialOutcome;
 pub use min_isr::effective_min_isr;
 pub use options::{Defaults, Options};
 pub use register::{DirectoryClaim, RegisterRefusal, Registered, Registration};
+pub use round::{Asked, EVENTS_PER_ROUND_MAX, Round};
 pub use soft::Soft;
 pub use unregister::UnregisterRefusal;
 
