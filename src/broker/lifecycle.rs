@@ -13,12 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use super::Inner;
-use super::suspects::Suspects;
-use crate::machines::controller::{
-    DirectoryClaim, Event, Heartbeat, HeartbeatAnswer, Progress, RegisterRefusal, Registration, Reply, Wish,
-};
+use super::standing::{Stage, Standing};
+use super::suspects::{Recovered, Suspects};
+use crate::machines::controller::{Event, HeartbeatAnswer, Progress, RegisterRefusal, Reply, Wish};
 use crate::model::{BrokerEpoch, Instant as Moment, PartitionId};
-use crate::partition::{BrokenPartition, OpenedPartition};
 use crate::transport::Hello;
 
 /// How long one registration or heartbeat may look for a controller.
@@ -33,13 +31,6 @@ const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(30);
 const HURRY_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a controlled shutdown may take before the broker goes anyway.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What the shards report of the logs on disk.
-#[derive(Debug)]
-pub(super) enum Recovered {
-    Opened(OpenedPartition),
-    Broken(BrokenPartition),
-}
 
 /// What stands on the façade about this broker's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -63,16 +54,7 @@ impl Lifecycle {
         recovered: mpsc::UnboundedReceiver<Recovered>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let mut suspects = Suspects::default();
-        for partition in inner.directory.missing() {
-            // Also what a crash left of a deletion: then the image does not list it, and nobody misses it.
-            warn!(%partition, "a log that was flushed has no directory any more");
-            suspects.lost(partition);
-        }
-        for partition in inner.directory.volatile() {
-            warn!(%partition, "a log was acknowledged out of the page cache, and not flushed since");
-            suspects.lost(partition);
-        }
+        let suspects = Suspects::of(&inner.directory);
         Self { inner, recovered, stop, suspects }
     }
 
@@ -102,31 +84,14 @@ impl Lifecycle {
         let count = outstanding.len();
         while !outstanding.is_empty() {
             let Some(report) = self.recovered.recv().await else { return };
-            outstanding.remove(&self.note(report));
+            outstanding.remove(&self.suspects.note(report));
         }
         info!(logs = count, suspects = self.suspects.named().len(), "recovered");
     }
 
-    fn note(&mut self, report: Recovered) -> PartitionId {
-        match report {
-            Recovered::Opened(log) => {
-                if log.end < log.attested_end {
-                    error!(partition = %log.partition, end = %log.end, attested = %log.attested_end, "a log has lost what it vouched for");
-                    self.suspects.lost(log.partition);
-                }
-                log.partition
-            }
-            Recovered::Broken(log) => {
-                error!(partition = %log.partition, topic = %log.name, cause = %log.message, "a log cannot be served");
-                self.suspects.broken(log.partition);
-                log.partition
-            }
-        }
-    }
-
     fn note_arrived(&mut self) {
         while let Ok(report) = self.recovered.try_recv() {
-            self.note(report);
+            self.suspects.note(report);
         }
     }
 
@@ -138,7 +103,8 @@ impl Lifecycle {
                 self.inner.life.send_replace(BrokerLife { unfenced: false, may_stop: true });
                 return None;
             }
-            let registration = self.registration();
+            let options = &self.inner.options;
+            let registration = self.standing().registration(options.advertised.clone(), options.rack.clone());
             match self.inner.controllers.ask(Event::Register(registration), ASK_TIMEOUT).await {
                 Ok(Reply::Register(Ok(registered))) => {
                     if let Some(epoch) = registered.broker_epoch {
@@ -160,21 +126,8 @@ impl Lifecycle {
         }
     }
 
-    fn registration(&self) -> Registration {
-        let inner = &self.inner;
-        Registration {
-            node: inner.node,
-            boot: inner.directory.boot(),
-            cluster: inner.directory.cluster_id(),
-            directories: vec![DirectoryClaim {
-                id: inner.directory.directory_id(),
-                previous_epoch: inner.directory.previous_broker_epoch(),
-            }],
-            clean: inner.directory.was_clean(),
-            listeners: inner.options.advertised.clone(),
-            rack: inner.options.rack.clone(),
-            suspects: self.suspects.named(),
-        }
+    fn standing(&self) -> Standing<'_> {
+        Standing { node: self.inner.node, directory: &self.inner.directory, suspects: &self.suspects }
     }
 
     /// Heartbeats until the controller says that this life is over, or the node stops.
@@ -187,15 +140,9 @@ impl Lifecycle {
                 info!("asking the controller to move the leaderships away (rule R16)");
                 stopping_since = Some(Instant::now());
             }
-            if !epoch_is_stored && self.has_applied(epoch) {
-                epoch_is_stored = self.store(epoch);
-            }
-            let wish = match (stopping_since, epoch_is_stored) {
-                (Some(_), _) => Wish::ShutDown,
-                (None, true) => Wish::Serve,
-                (None, false) => Wish::StayFenced,
-            };
-            let answer = match self.beat(epoch, wish).await {
+            epoch_is_stored = epoch_is_stored || self.store(epoch);
+            let stage = Stage { is_stopping: stopping_since.is_some(), epoch_is_stored };
+            let answer = match self.beat(epoch, stage.wish()).await {
                 Beat::Answer(answer) => Some(answer),
                 Beat::Stale => return Ended::Stale,
                 Beat::None => None,
@@ -229,40 +176,23 @@ impl Lifecycle {
         }
     }
 
-    fn has_applied(&self, epoch: BrokerEpoch) -> bool {
-        self.inner.image().broker(self.inner.node).is_some_and(|broker| broker.broker_epoch == epoch)
-    }
-
-    /// Writes down under which registration this broker is about to serve, and to which cluster its disk belongs.
+    /// Whether the registration is on disk, so that this broker may serve under it.
     fn store(&self, epoch: BrokerEpoch) -> bool {
-        let directory = &self.inner.directory;
-        let cluster = self.inner.image().cluster();
-        let stored = match cluster {
-            Some(cluster) => directory.set_cluster_id(cluster).and_then(|()| directory.set_broker_epoch(epoch)),
-            None => return false,
-        };
-        if let Err(cause) = stored {
-            super::abort(&format!("the registration cannot be written to {}: {cause}", directory.path().display()));
-        }
-        true
+        self.standing().store(&self.inner.image(), epoch).unwrap_or_else(|cause| {
+            let path = self.inner.directory.path().display();
+            super::abort(&format!("the registration cannot be written to {path}: {cause}"))
+        })
     }
 
     async fn beat(&self, epoch: BrokerEpoch, wish: Wish) -> Beat {
         let inner = &self.inner;
         let now = inner.clock.now().instant;
-        let heartbeat = Heartbeat {
-            node: inner.node,
-            boot: inner.directory.boot(),
-            broker_epoch: epoch,
-            wish,
-            progress: Progress {
-                applied: inner.reconciled.borrow().last_applied(),
-                oldest_flush: inner.progress.flush_age(now),
-                oldest_turn: inner.progress.turn_age(now),
-            },
-            suspects: self.suspects.named(),
-            unfetchable: inner.reach.unfetchable(now),
+        let progress = Progress {
+            applied: inner.reconciled.borrow().last_applied(),
+            oldest_flush: inner.progress.flush_age(now),
+            oldest_turn: inner.progress.turn_age(now),
         };
+        let heartbeat = self.standing().heartbeat(epoch, wish, progress, inner.reach.unfetchable(now));
         let answer = inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await.map_or(Beat::None, heard);
         if let Some(end) = session_end(&answer, now, inner.options.session_timeout) {
             inner.progress.session_until(end);
@@ -277,7 +207,7 @@ impl Lifecycle {
             // A request to stop is heard at once, and so is that a partition can be served no more.
             tokio::select! {
                 _ = self.stop.changed() => {}
-                Some(report) = self.recovered.recv() => { self.note(report); }
+                Some(report) = self.recovered.recv() => { self.suspects.note(report); }
                 () = sleep_until(Instant::now() + span) => {}
             }
         }

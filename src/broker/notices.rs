@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::Inner;
 use super::fetcher::Fetchers;
-use super::lifecycle::Recovered;
 use super::shards::Notice;
+use super::suspects::Recovered;
 use crate::partition::PartitionProposal;
 
 /// Routes until the shards are gone.

@@ -13,10 +13,10 @@ use crate::storage::{Cleanup, LogOptions};
 
 /// What a shard needs to know of a partition's configuration.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PartitionSettings {
-    pub(super) log: LogOptions,
-    pub(super) flush: FlushMode,
-    pub(super) isr_min: usize,
+pub(crate) struct PartitionSettings {
+    pub(crate) log: LogOptions,
+    pub(crate) flush: FlushMode,
+    pub(crate) isr_min: usize,
 }
 
 /// The configuration in force for a topic.
@@ -25,7 +25,7 @@ pub fn topic_settings(image: &Image, defaults: &Defaults, topic: TopicId) -> Top
     image.configs().topic_settings(topic, &defaults.topic)
 }
 
-pub(super) fn partition_settings(
+pub(crate) fn partition_settings(
     image: &Image,
     defaults: &Defaults,
     producer_expiration: Duration,
@@ -44,7 +44,7 @@ pub(super) fn partition_settings(
 
 /// How long the files of a deleted partition wait. Its topic is gone and says no more: the broker's default counts, as
 /// in Kafka.
-pub(super) fn file_delete_delay(defaults: &Defaults) -> Duration {
+pub(crate) fn file_delete_delay(defaults: &Defaults) -> Duration {
     span(TopicConfigs::new().resolve(&defaults.topic).file_delete_delay_ms)
 }
 

@@ -60,11 +60,14 @@ impl<T> Round<T> {
         round.decide_due(soft, now);
         for _ in 0..EVENTS_PER_ROUND_MAX {
             let Some(asked) = waiting.pop_front() else { break };
-            if let Err(asked) = round.decide_asked(soft, now, asked) {
+            let Decision { records, reply, rest, effects } = decide(&round.image, soft, now, asked.event.clone());
+            if round.take(records).is_err() {
                 // It goes first in the next round, decided anew.
                 waiting.push_front(asked);
                 break;
             }
+            round.effects.extend(effects);
+            round.owed.push(Owed { to: asked.to, reply, rest });
         }
         round
     }
@@ -92,16 +95,6 @@ impl<T> Round<T> {
         let decision = tick(&self.image, soft, now, self.bytes_max);
         self.effects.extend(decision.effects);
         self.take(decision.records).expect("the first decision of a round fits");
-    }
-
-    fn decide_asked(&mut self, soft: &mut Soft, now: Now, asked: Asked<T>) -> Result<(), Asked<T>> {
-        let Decision { records, reply, rest, effects } = decide(&self.image, soft, now, asked.event.clone());
-        if self.take(records).is_err() {
-            return Err(asked);
-        }
-        self.effects.extend(effects);
-        self.owed.push(Owed { to: asked.to, reply, rest });
-        Ok(())
     }
 
     /// Takes a decision in; gives it back when the proposal would become too large.

@@ -1,0 +1,135 @@
+//! From images to orders: what this broker should be for each partition.
+//!
+//! Called by `reconcile`, which tells the shards, and by the simulation. Invariant: orders are levels; after any gap,
+//! what is told again is only repeated.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::settings::partition_settings;
+use crate::machines::controller::Defaults;
+use crate::machines::metadata::{BrokerState, ConfigResource, Image, Partition, Recovery};
+use crate::machines::replication::ReplicaState;
+use crate::model::{BrokerEpoch, NodeId, PartitionId, TopicName};
+use crate::partition::{Event, FollowOrder, LeadOrder};
+use crate::storage::DataDir;
+
+/// For whom orders are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Orders<'a> {
+    pub(crate) node: NodeId,
+    pub(crate) defaults: &'a Defaults,
+    pub(crate) producer_expiration: Duration,
+}
+
+/// What the shards are to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Replicas that go, with their files.
+    pub(crate) stops: Vec<(TopicName, PartitionId)>,
+    /// What is to be led or followed. A topic's orders leave after the shards have let go of an earlier topic of its
+    /// name.
+    pub(crate) orders: Vec<(TopicName, PartitionId, Event)>,
+}
+
+/// Whether orders may leave: the registration of *this* process has applied. A broker that acted on an image from
+/// before its restart could append to a log whose unsynced tail is gone.
+pub(crate) fn may_leave(image: &Image, node: NodeId, registered: Option<BrokerEpoch>) -> bool {
+    let applied = image.broker(node).map(|broker| broker.broker_epoch);
+    registered.is_some() && applied == registered
+}
+
+impl Orders<'_> {
+    /// The first plan of this process: everything on disk that the image does not place here goes.
+    pub(crate) fn first(&self, directory: &DataDir, image: &Image) -> Plan {
+        let wanted: BTreeSet<PartitionId> = image.topics().replicas_of(self.node).map(|(id, _)| id).collect();
+        let strays = directory.partitions().iter().filter(|found| !wanted.contains(&found.id));
+        let stops = strays.map(|found| (found.name.clone(), found.id)).collect();
+        // The registration, which has applied, named them, and no ISR counts on them any more (rule S3): a copy that
+        // is wanted is made anew from nothing, and the others are not named again.
+        for missing in directory.missing() {
+            directory.forget(missing);
+        }
+        Plan { stops, orders: self.orders_of(image, wanted) }
+    }
+
+    /// What has changed between two images.
+    pub(crate) fn next(&self, before: &Image, image: &Image) -> Plan {
+        let delta = image.since(before);
+        let mut stops = Vec::new();
+        let mut concerned: BTreeSet<PartitionId> = BTreeSet::new();
+        for (id, change) in delta.partitions_of(self.node) {
+            let stays = change.after.as_ref().is_some_and(|p| p.replicas.contains(&self.node));
+            if stays {
+                concerned.insert(*id);
+            } else {
+                let topic = before.topic(id.topic).expect("a replica that goes was of a topic");
+                stops.push((topic.name.clone(), *id));
+            }
+        }
+        for resource in &delta.configs {
+            concerned.extend(self.concerned_by(image, *resource));
+        }
+        // Whether a follower may join the ISR, and under which registration, stands in the leader's order.
+        let brokers: BTreeSet<NodeId> = delta.brokers.iter().map(|(node, _)| *node).collect();
+        if !brokers.is_empty() {
+            let led = image.topics().led_by(self.node);
+            concerned.extend(led.filter(|(_, p)| p.replicas.iter().any(|n| brokers.contains(n))).map(|(id, _)| id));
+        }
+        Plan { stops, orders: self.orders_of(image, concerned) }
+    }
+
+    fn concerned_by(&self, image: &Image, resource: ConfigResource) -> Vec<PartitionId> {
+        let mine = image.topics().replicas_of(self.node).map(|(id, _)| id);
+        match resource {
+            ConfigResource::Topic(topic) => mine.filter(|id| id.topic == topic).collect(),
+            ConfigResource::Cluster => mine.collect(),
+            ConfigResource::Broker(node) if node == self.node => mine.collect(),
+            ConfigResource::Broker(_) => Vec::new(),
+        }
+    }
+
+    fn orders_of(&self, image: &Image, partitions: BTreeSet<PartitionId>) -> Vec<(TopicName, PartitionId, Event)> {
+        let order = |id: PartitionId| {
+            let (topic, partition) = (image.topic(id.topic)?, image.partition(id)?);
+            Some((topic.name.clone(), id, self.order(image, id, &topic.name, partition)))
+        };
+        partitions.into_iter().filter_map(order).collect()
+    }
+
+    fn order(&self, image: &Image, id: PartitionId, name: &TopicName, partition: &Partition) -> Event {
+        let settings = partition_settings(image, self.defaults, self.producer_expiration, id.topic);
+        if partition.leader != Some(self.node) {
+            return Event::Follow(FollowOrder {
+                partition: id,
+                name: name.clone(),
+                leader: partition.leader,
+                leader_epoch: partition.leader_epoch,
+                partition_epoch: partition.partition_epoch,
+                options: settings.log,
+                flush: settings.flush,
+            });
+        }
+        Event::Lead(LeadOrder {
+            partition: id,
+            name: name.clone(),
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.partition_epoch,
+            isr: partition.isr.clone(),
+            replicas: partition.replicas.iter().map(|node| replica_state(image, *node)).collect(),
+            isr_min: settings.isr_min,
+            recovering: partition.recovery == Recovery::Recovering,
+            options: settings.log,
+            flush: settings.flush,
+        })
+    }
+}
+
+fn replica_state(image: &Image, node: NodeId) -> ReplicaState {
+    let broker = image.broker(node);
+    ReplicaState {
+        node,
+        broker_epoch: broker.map(|b| b.broker_epoch),
+        may_join: broker.is_some_and(|b| b.state == BrokerState::Active),
+    }
+}
