@@ -4,5 +4,34 @@
 //! works; what it judges are facts that anybody outside could have noted.
 
 pub mod history;
+mod expectations;
+mod invariant;
+mod report;
+mod index;
+mod log;
+mod reads;
+mod cluster;
+mod health;
 
+pub use expectations::{Activity, Bounds, Expectations, FlushPromise, ReadProfile, Retention, UncleanElection};
 pub use history::History;
+pub use invariant::Invariant;
+pub use report::{KEPT_MAX, Report, Statistics, Validity, Violation};
+
+use index::Index;
+use report::Findings;
+
+/// One invariant's judgement of a whole run.
+type Check = fn(&Index<'_>, &mut Findings);
+
+/// Judges a run.
+#[must_use]
+pub fn check(history: &History, expectations: &Expectations) -> Report {
+    let index = Index::new(history, expectations);
+    let mut findings = Findings::default();
+    for check in [log::CHECKS, reads::CHECKS, cluster::CHECKS, health::CHECKS].into_iter().flatten() {
+        check(&index, &mut findings);
+    }
+    let validity = health::judge_validity(&index, &mut findings);
+    findings.into_report(validity)
+}

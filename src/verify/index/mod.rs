@@ -1,0 +1,124 @@
+//! A history by partition, offset and value: made once, read by every invariant.
+//!
+//! Invariant: holds what the history says and nothing that it does not; everything in it is sorted, so that each
+//! invariant is a sweep or a binary search.
+
+mod facts;
+mod floor;
+mod scan;
+mod told;
+
+pub(crate) use facts::{Fate, PartitionFacts, Reader, Reading};
+pub(crate) use floor::{EpochFloor, Evidence};
+pub(crate) use scan::Scan;
+pub(crate) use told::{at_offset, read_by, sent};
+
+use super::history::{History, NodeEventKind, PollOutcome, Send, ValueId};
+use super::{Expectations, FlushPromise, UncleanElection};
+use crate::model::{Instant, Offset, PartitionId};
+
+/// A history, sorted.
+pub(crate) struct Index<'h> {
+    /// As it was recorded.
+    pub(crate) history: &'h History,
+    /// What it was promised.
+    pub(crate) expectations: &'h Expectations,
+    /// What is known of each partition, in the order of their ids.
+    pub(crate) partitions: Vec<PartitionFacts<'h>>,
+    /// Each value's place in `history.sends`.
+    values: Vec<(ValueId, usize)>,
+    /// What became of each of `history.sends`.
+    fates: Vec<Fate>,
+    loss_is_allowed: bool,
+}
+
+impl<'h> Index<'h> {
+    /// Sorts a history.
+    pub(crate) fn new(history: &'h History, expectations: &'h Expectations) -> Self {
+        let mut values: Vec<(ValueId, usize)> = history.sends.iter().enumerate().map(|(i, s)| (s.value, i)).collect();
+        values.sort_unstable();
+        let mut index = Self {
+            history,
+            expectations,
+            partitions: facts::by_partition(history, expectations.retention),
+            values,
+            fates: vec![Fate::default(); history.sends.len()],
+            loss_is_allowed: loss_is_allowed(history, expectations),
+        };
+        index.find_fates();
+        index
+    }
+
+    /// The write of a value.
+    pub(crate) fn send_of(&self, value: ValueId) -> Option<(usize, &'h Send)> {
+        let at = self.values.partition_point(|(other, _)| *other < value);
+        let (found, place) = *self.values.get(at)?;
+        (found == value).then(|| (place, &self.history.sends[place]))
+    }
+
+    /// What became of a write, by its place in the history.
+    pub(crate) fn fate(&self, place: usize) -> &Fate {
+        &self.fates[place]
+    }
+
+    /// What is known of a partition.
+    pub(crate) fn partition(&self, id: PartitionId) -> Option<&PartitionFacts<'h>> {
+        let at = self.partitions.binary_search_by_key(&id, |facts| facts.id).ok()?;
+        Some(&self.partitions[at])
+    }
+
+    /// Whether the run allowed that acknowledged records go: by an unclean election, or by a power failure over a
+    /// page cache that nobody had promised to sync.
+    pub(crate) const fn loss_is_allowed(&self) -> bool {
+        self.loss_is_allowed
+    }
+
+    /// Whether a write is known to be in the log: it was promised, or somebody has seen it.
+    pub(crate) fn is_proven(&self, place: usize) -> bool {
+        let fate = &self.fates[place];
+        self.history.sends[place].class == super::history::Class::Ok || fate.lowest.is_some()
+    }
+
+    /// Where a write stands: where a promise says, or where it was seen. In a run that may lose records only the end
+    /// counts.
+    pub(crate) fn place_of(&self, place: usize) -> Option<Offset> {
+        let (send, fate) = (&self.history.sends[place], &self.fates[place]);
+        if self.loss_is_allowed {
+            return fate.scanned;
+        }
+        send.offset.filter(|_| send.class == super::history::Class::Ok).or(fate.lowest)
+    }
+
+    /// When everything should be well again; `None` when the run ended before.
+    pub(crate) fn settled_at(&self) -> Option<Instant> {
+        let settled = self.history.healed_at?.plus(self.expectations.bounds.recovery);
+        (settled <= self.history.ended_at).then_some(settled)
+    }
+
+    fn find_fates(&mut self) {
+        for at in 0..self.partitions.len() {
+            let id = self.partitions[at].id;
+            for reading in 0..self.partitions[at].readings.len() {
+                let Reading { seen, by } = self.partitions[at].readings[reading];
+                let Some((place, send)) = seen.value.and_then(|value| self.send_of(value)) else { continue };
+                if send.partition == id {
+                    self.fates[place].note(seen.offset, by);
+                }
+            }
+        }
+    }
+}
+
+fn loss_is_allowed(history: &History, expectations: &Expectations) -> bool {
+    let lost_power = || history.node_events.iter().any(|event| event.what == NodeEventKind::PowerLost);
+    expectations.unclean_election == UncleanElection::Allowed
+        || (expectations.flush == FlushPromise::PageCache && lost_power())
+}
+
+/// The records of a poll's answer; none when it brought an error.
+pub(crate) fn records_of(outcome: &PollOutcome) -> &[super::history::Seen] {
+    match outcome {
+        PollOutcome::Records { records, .. } => records,
+        PollOutcome::OutOfRange | PollOutcome::Corrupt => &[],
+    }
+}

@@ -1,0 +1,73 @@
+//! B8, stale read: broken by a fetch or a ListOffsets whose end is below what had been acknowledged or read before it
+//! was asked. In the profile `Strict` always, for a leader's answer; in the profile `Kafka`, and for a follower's, only
+//! if it was asked once the faults had ended for the bound, and what it lacks was known for the bound.
+//!
+//! Source: §5.3 of the reliability research; Kafka's leaders have no lease. Ages are counted in the statistics. Not
+//! judged in a run that allowed loss.
+
+use std::time::Duration;
+
+use crate::model::{Instant, Offset};
+use crate::verify::history::{OffsetLookup, OffsetQuery, Poll, PollOutcome};
+use crate::verify::index::{Evidence, Index, PartitionFacts, read_by};
+use crate::verify::report::Findings;
+use crate::verify::{Invariant, ReadProfile};
+
+/// Judges every partition.
+pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    if index.loss_is_allowed() {
+        return;
+    }
+    for facts in &index.partitions {
+        for poll in &facts.polls {
+            check_poll(index, facts, poll, findings);
+        }
+        for lookup in &facts.lookups {
+            check_lookup(index, facts, lookup, findings);
+        }
+    }
+}
+
+fn check_poll(index: &Index<'_>, facts: &PartitionFacts<'_>, poll: &Poll, findings: &mut Findings) {
+    let PollOutcome::Records { high_watermark: end, .. } = poll.outcome else { return };
+    let Some(missed) = missed(facts, end, poll.invoked) else { return };
+    note(missed, poll.invoked, findings);
+    if is_too_old(index, missed, poll.invoked, poll.as_leader) {
+        findings.add(Invariant::B8, || format!("a high watermark of {end} for {}; but {missed}", read_by(poll)));
+    }
+}
+
+fn check_lookup(index: &Index<'_>, facts: &PartitionFacts<'_>, lookup: &OffsetLookup, findings: &mut Findings) {
+    let (OffsetQuery::Latest, Some(end)) = (lookup.query, lookup.answer) else { return };
+    let Some(missed) = missed(facts, end, lookup.invoked) else { return };
+    note(missed, lookup.invoked, findings);
+    if is_too_old(index, missed, lookup.invoked, true) {
+        findings.add(Invariant::B8, || {
+            let OffsetLookup { partition, node, leader_epoch, invoked, .. } = lookup;
+            format!(
+                "{partition}: node {node} in epoch {leader_epoch} told {end} as the latest offset, asked at {invoked}; \
+                 but {missed}"
+            )
+        });
+    }
+}
+
+/// The first that was known, before a moment, to reach beyond an end.
+fn missed<'a, 'h>(facts: &'a PartitionFacts<'h>, end: Offset, asked: Instant) -> Option<&'a Evidence<'h>> {
+    facts.floor.first_beyond(end).filter(|fact| fact.at < asked)
+}
+
+fn note(missed: &Evidence<'_>, asked: Instant, findings: &mut Findings) {
+    findings.statistics.stale += 1;
+    let longest = &mut findings.statistics.stale_longest;
+    *longest = asked.since(missed.at).max(*longest);
+}
+
+fn is_too_old(index: &Index<'_>, missed: &Evidence<'_>, asked: Instant, as_leader: bool) -> bool {
+    if index.expectations.reads == ReadProfile::Strict && as_leader {
+        return true;
+    }
+    let bound: Duration = index.expectations.bounds.stale;
+    let Some(healed) = index.history.healed_at else { return false };
+    asked > healed.plus(bound) && asked.since(missed.at) > bound
+}
