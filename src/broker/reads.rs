@@ -234,14 +234,14 @@ fn held_max(reader: Reader, held: usize) -> usize {
 
 /// Whether what was read is what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+pub(crate) enum Trust {
     /// It is looked at.
     Check,
     /// It is believed.
     Believe,
 }
 
-fn trust(reader: Reader, is_recent: bool) -> Trust {
+pub(crate) fn trust(reader: Reader, is_recent: bool) -> Trust {
     match reader {
         // It checks what it takes, and names the CRC of its last batch (rule R21).
         Reader::Follower { .. } if is_recent => Trust::Believe,

@@ -50,10 +50,14 @@ impl Soundness {
     /// Has the shard look at it, which tells people what is really damaged. It looks from the batch before on, as either
     /// of two may be the damaged one.
     fn tell(&self, damage: Damage) {
-        let place = Place { position: self.place.position + damage.before, offset: damage.before_offset, ..self.place };
-        let (partition, generation) = (self.partition, self.generation);
-        self.shards.tell(partition, Event::Inspect { partition, generation, place });
+        self.shards.tell(self.partition, inspection(self.partition, self.generation, self.place, damage));
     }
+}
+
+/// What a shard is told of damage in a plan of its own that began at `place`.
+pub(crate) fn inspection(partition: PartitionId, generation: u64, place: Place, damage: Damage) -> Event {
+    let place = Place { position: place.position + damage.before, offset: damage.before_offset, ..place };
+    Event::Inspect { partition, generation, place }
 }
 
 impl RangeCheck for Soundness {

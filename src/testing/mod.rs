@@ -2,6 +2,9 @@
 //!
 //! Invariant: what a simulated part allows, some real one may do; it forgets and tears as much as is legal.
 
+mod chance;
 mod files;
+pub mod world;
 
+pub use chance::{Chance, FixedSeed};
 pub use files::{CrashPoint, SimulatedFiles};

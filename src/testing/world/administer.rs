@@ -1,0 +1,169 @@
+//! The administrator: makes the run's topics; in some runs deletes and makes topics again, and deletes records.
+
+use std::time::Duration;
+
+use super::message::{Answer, Endpoint, Request, RequestId};
+use super::{Happening, Knobs, World};
+use crate::machines::controller::{
+    CreateTopics, DeleteTopics, Event as Ask, NewTopic, ReplicationFactor, Reply, TopicReference,
+};
+use crate::model::{Offset, PartitionId, TopicId};
+use crate::verify::history::{Administration, AdministrationKind, Class, ClientId};
+
+/// Who the administrator is on the network.
+pub(super) const ADMINISTRATOR: Endpoint = Endpoint::Client(ClientId(9_999));
+
+/// See the file's comment.
+#[derive(Debug)]
+pub(super) struct Administrator {
+    /// Topics that are to be made, with their partitions and replicas.
+    wanted: Vec<(String, i32, i16)>,
+    pending: Option<(RequestId, usize)>,
+    /// Whether a topic is to be deleted and made again now.
+    recreates: bool,
+}
+
+impl Administrator {
+    pub(super) fn new(knobs: &Knobs) -> Self {
+        Self { wanted: knobs.topics.clone(), pending: None, recreates: false }
+    }
+
+    pub(super) fn wants_recreation(&mut self) {
+        self.recreates = true;
+    }
+
+    /// Whether every topic that is wanted is there.
+    pub(super) fn is_done(&self) -> bool {
+        self.wanted.is_empty() && self.pending.is_none()
+    }
+}
+
+impl World {
+    /// The administrator's next act.
+    pub(super) fn administer(&mut self) {
+        let calm = self.chance.millis(40, 400);
+        if self.administrator.pending.is_some() {
+            self.after(calm, Happening::Administer);
+            return;
+        }
+        if let Some((name, partitions, replicas)) = self.administrator.wanted.first().cloned() {
+            self.create(name, partitions, replicas);
+            self.after(calm, Happening::Administer);
+            return;
+        }
+        let is_idle = self.is_healed || !self.knobs.administers;
+        if std::mem::take(&mut self.administrator.recreates) || (!is_idle && self.chance.one_in(30)) {
+            self.delete_some();
+        } else if !is_idle && self.chance.one_in(15) {
+            self.trim_some();
+        }
+        self.after(calm, Happening::Administer);
+    }
+
+    fn create(&mut self, name: String, partitions: i32, replicas: i16) {
+        let id = TopicId::new(self.chance.uuid());
+        let topic = NewTopic {
+            id,
+            name: name.clone(),
+            partitions: Some(partitions),
+            replication_factor: ReplicationFactor::Asked(replicas),
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let seed = self.chance.number();
+        let request = CreateTopics { topics: vec![topic], validate_only: false, seed, settled: Vec::new() };
+        self.order(Ask::CreateTopics(request), AdministrationKind::CreateTopic { name, topic: Some(id) });
+    }
+
+    /// Deletes a topic; one of the run's own is wanted again.
+    fn delete_some(&mut self) {
+        let image = self.quorum.image();
+        let topics: Vec<(TopicId, String)> =
+            image.topics().topics().map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
+        if topics.is_empty() {
+            return;
+        }
+        let (topic, name) = self.chance.pick(&topics).clone();
+        let again = self.knobs.topics.iter().find(|(wanted, ..)| *wanted == name).cloned();
+        let request = DeleteTopics { topics: vec![TopicReference::Id(topic)], settled: Vec::new() };
+        self.administrator.wanted.extend(again);
+        self.order(Ask::DeleteTopics(request), AdministrationKind::DeleteTopic { topic });
+    }
+
+    /// Deletes the older records of a partition.
+    fn trim_some(&mut self) {
+        let image = self.quorum.image();
+        let all: Vec<(PartitionId, _)> =
+            image.topics().partitions().filter_map(|(id, state)| Some((id, state.leader?))).collect();
+        if all.is_empty() {
+            return;
+        }
+        let (partition, leader) = *self.chance.pick(&all);
+        let end = self.observer.committed_end(partition).get();
+        let before = Offset::new(self.chance.below(usize::try_from(end).unwrap_or(0) + 1) as i64);
+        let what = AdministrationKind::DeleteRecords { partition, before };
+        self.note(what);
+        let id = self.ask_endpoint(ADMINISTRATOR, Endpoint::Node(leader), Request::Trim { partition, before });
+        self.await_answer(id);
+    }
+
+    fn order(&mut self, event: Ask, what: AdministrationKind) {
+        let node = self.any_node();
+        self.note(what);
+        let body = Request::Control(Box::new(event));
+        let id = self.ask_endpoint(ADMINISTRATOR, Endpoint::Node(node), body);
+        self.await_answer(id);
+    }
+
+    fn note(&mut self, what: AdministrationKind) {
+        let (invoked, returned, class) = (self.now, None, Class::Info);
+        self.record.history.administrations.push(Administration { what, invoked, returned, class });
+    }
+
+    fn await_answer(&mut self, id: RequestId) {
+        let entry = self.record.history.administrations.len() - 1;
+        self.administrator.pending = Some((id, entry));
+        self.after(Duration::from_secs(6), Happening::ClientTimeout(ADMINISTRATOR, id));
+    }
+
+    pub(super) fn administer_answer(&mut self, id: RequestId, body: Option<(Endpoint, Answer)>) {
+        let Some((_, entry)) = self.administrator.pending.take_if(|(own, _)| *own == id) else { return };
+        let class = match body.map(|(_, body)| body) {
+            Some(Answer::Controlled(reply)) => self.ordered(*reply),
+            Some(Answer::Trimmed(result)) => {
+                if result.is_ok() {
+                    Class::Ok
+                } else {
+                    Class::Fail
+                }
+            }
+            Some(_) | None => Class::Info,
+        };
+        let entry = &mut self.record.history.administrations[entry];
+        (entry.returned, entry.class) = (Some(self.now), class);
+    }
+
+    /// What the controller said; a topic that exists by now is wanted no more.
+    fn ordered(&mut self, reply: Reply) -> Class {
+        match reply {
+            Reply::CreateTopics(answers) => {
+                let is_made = answers.iter().all(|(_, answer)| answer.is_ok());
+                let exists = answers.iter().any(|(_, answer)| {
+                    matches!(answer, Err(crate::machines::controller::TopicRefusal::AlreadyExists { .. }))
+                });
+                if (is_made || exists) && !self.administrator.wanted.is_empty() {
+                    self.administrator.wanted.remove(0);
+                }
+                if is_made { Class::Ok } else { Class::Fail }
+            }
+            Reply::DeleteTopics(answers) => {
+                if answers.iter().all(|(_, answer)| answer.is_ok()) {
+                    Class::Ok
+                } else {
+                    Class::Fail
+                }
+            }
+            _ => Class::Info,
+        }
+    }
+}

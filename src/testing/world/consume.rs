@@ -1,0 +1,257 @@
+//! Consumers: polls from leaders and followers, offsets by position and time, and what they make of answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::client::{decode, digest, wall};
+use super::message::{Answer, Endpoint, Piece, Request, RequestId};
+use super::{Happening, Knobs, World};
+use crate::machines::metadata::Image;
+use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionId, Timestamp};
+use crate::partition::{ConsumerIsolation, OffsetQuery, ReadRefusal};
+use crate::records::{Batch, OUTPUT_BYTES_MAX, split};
+use crate::testing::Chance;
+use crate::verify::history::{
+    ClientId, EpochLookup, Isolation, OffsetLookup, OffsetQuery as Asked, Poll, PollOutcome, Seen,
+};
+
+/// How long a consumer waits for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// One consuming client.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    id: ClientId,
+    image: Option<Arc<Image>>,
+    positions: BTreeMap<PartitionId, Position>,
+    pending: BTreeMap<RequestId, Pending>,
+    chance: Chance,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    offset: Offset,
+    incarnation: u32,
+    is_busy: bool,
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+enum Pending {
+    Metadata,
+    Poll { partition: PartitionId, invoked: Instant, position: Position },
+    List { partition: PartitionId, invoked: Instant, query: OffsetQuery, resets: bool },
+    Epoch { partition: PartitionId, epoch: LeaderEpoch },
+}
+
+impl Consumer {
+    pub(super) fn all(knobs: &Knobs, chance: &mut Chance) -> BTreeMap<Endpoint, Self> {
+        let consumer = |number: usize| {
+            let id = ClientId(u32::try_from(1000 + number).expect("a few clients"));
+            let (positions, pending) = (BTreeMap::new(), BTreeMap::new());
+            (Endpoint::Client(id), Self { id, image: None, positions, pending, chance: chance.fork() })
+        };
+        (0..knobs.consumers).map(consumer).collect()
+    }
+
+    /// Whether it has read a partition up to there.
+    pub(super) fn has_read(&self, partition: PartitionId, end: Offset) -> bool {
+        self.positions.get(&partition).is_some_and(|position| position.offset >= end)
+    }
+}
+
+impl World {
+    pub(super) fn consume(&mut self, client: Endpoint) {
+        let (now, follows) = (self.now, self.knobs.reads_followers);
+        let any = self.any_node();
+        let consumer = self.consumers.get_mut(&client).expect("a consumer");
+        let image = consumer.image.clone().filter(|image| image.topics().partitions().next().is_some());
+        let Some(image) = image.filter(|_| !consumer.chance.one_in(40)) else {
+            self.want(client, any, Request::Metadata, Pending::Metadata);
+            return;
+        };
+        let partitions: Vec<PartitionId> = image.topics().partitions().map(|(id, _)| id).collect();
+        let partition = *consumer.chance.pick(&partitions);
+        let state = image.partition(partition).expect("just listed");
+        let position = consumer.positions.entry(partition).or_default();
+        if position.is_busy {
+            return;
+        }
+        let position = *position;
+        let Some(leader) = state.leader else {
+            self.want(client, any, Request::Metadata, Pending::Metadata);
+            return;
+        };
+        let follower = *consumer.chance.pick(&state.replicas);
+        match consumer.chance.below(100) {
+            0..=83 => {
+                let at_follower = follows && consumer.chance.percent(30);
+                let (node, epoch) = if at_follower { (follower, None) } else { (leader, Some(state.leader_epoch)) };
+                let isolation = ConsumerIsolation::ReadUncommitted;
+                let body = Request::Poll { partition, offset: position.offset, epoch, isolation };
+                let consumer = self.consumers.get_mut(&client).expect("a consumer");
+                consumer.positions.get_mut(&partition).expect("just made").is_busy = true;
+                self.want(client, node, body, Pending::Poll { partition, invoked: now, position });
+            }
+            84..=91 => self.want_offset(client, leader, partition, OffsetQuery::Latest, false),
+            92..=94 => self.want_offset(client, leader, partition, OffsetQuery::Earliest, false),
+            95..=97 => {
+                let back = i64::try_from(consumer.chance.below(20_000)).expect("a small number");
+                let time = Timestamp::new(wall(now).get() - back);
+                self.want_offset(client, leader, partition, OffsetQuery::Timestamp(time), false);
+            }
+            _ => {
+                let epochs = usize::try_from(state.leader_epoch.get() + 1).expect("an epoch");
+                let epoch = LeaderEpoch::new(i32::try_from(consumer.chance.below(epochs)).expect("an epoch"));
+                let body = Request::EpochEnd { partition, epoch };
+                self.want(client, leader, body, Pending::Epoch { partition, epoch });
+            }
+        }
+    }
+
+    fn want_offset(
+        &mut self,
+        client: Endpoint,
+        node: NodeId,
+        partition: PartitionId,
+        query: OffsetQuery,
+        resets: bool,
+    ) {
+        let pending = Pending::List { partition, invoked: self.now, query, resets };
+        self.want(client, node, Request::List { partition, query }, pending);
+    }
+
+    fn want(&mut self, client: Endpoint, node: NodeId, body: Request, pending: Pending) {
+        let id = self.ask_endpoint(client, Endpoint::Node(node), body);
+        self.consumers.get_mut(&client).expect("a consumer").pending.insert(id, pending);
+        self.after(ANSWER_WITHIN, Happening::ClientTimeout(client, id));
+    }
+
+    pub(super) fn consume_answer(&mut self, client: Endpoint, id: RequestId, body: Option<(Endpoint, Answer)>) {
+        let consumer = self.consumers.get_mut(&client).expect("a consumer");
+        let Some(pending) = consumer.pending.remove(&id) else { return };
+        if let Pending::Poll { partition, .. } = pending {
+            consumer.positions.entry(partition).or_default().is_busy = false;
+        }
+        let node = match &body {
+            Some((Endpoint::Node(node), _)) => *node,
+            Some((Endpoint::Client(_), _)) | None => {
+                consumer.image = None;
+                return;
+            }
+        };
+        match (pending, body.map(|(_, body)| body)) {
+            (Pending::Metadata, Some(Answer::Metadata(image))) => self.take_image(client, image),
+            (Pending::Poll { partition, invoked, position }, Some(Answer::Polled { result, epoch, as_leader })) => {
+                let poll = Poll {
+                    client: consumer.id,
+                    incarnation: position.incarnation,
+                    partition,
+                    isolation: Isolation::ReadUncommitted,
+                    node,
+                    as_leader,
+                    leader_epoch: epoch,
+                    invoked,
+                    returned: self.now,
+                    position: position.offset,
+                    outcome: PollOutcome::OutOfRange,
+                };
+                self.polled(client, poll, result);
+            }
+            (
+                Pending::List { partition, invoked, query, resets },
+                Some(Answer::Listed { result: Ok(answer), epoch: leader_epoch }),
+            ) => {
+                if resets && let Some(offset) = answer {
+                    let position = consumer.positions.entry(partition).or_default();
+                    (position.offset, position.incarnation) = (offset, position.incarnation + 1);
+                }
+                let query = match query {
+                    OffsetQuery::Earliest => Asked::Earliest,
+                    OffsetQuery::Latest | OffsetQuery::MaxTimestamp => Asked::Latest,
+                    OffsetQuery::Timestamp(time) => Asked::Timestamp(time),
+                };
+                let returned = self.now;
+                let lookup = OffsetLookup { partition, node, leader_epoch, invoked, returned, query, answer };
+                self.record.history.offset_lookups.push(lookup);
+            }
+            (Pending::Epoch { partition, epoch }, Some(Answer::EpochEnd(answer))) => {
+                let answer = answer.map(|found| (found.epoch, found.end));
+                let lookup = EpochLookup { partition, node, returned: self.now, epoch, answer };
+                self.record.history.epoch_lookups.push(lookup);
+            }
+            (_, _) => consumer.image = None,
+        }
+    }
+
+    fn take_image(&mut self, client: Endpoint, image: Arc<Image>) {
+        let consumer = self.consumers.get_mut(&client).expect("a consumer");
+        consumer.positions.retain(|partition, _| image.partition(*partition).is_some());
+        consumer.image = Some(image);
+    }
+
+    fn polled(&mut self, client: Endpoint, mut poll: Poll, result: Result<Piece, ReadRefusal>) {
+        let consumer = self.consumers.get_mut(&client).expect("a consumer");
+        let partition = poll.partition;
+        match result {
+            Ok(piece) => {
+                let records: Vec<Seen> =
+                    seen(piece.bytes).into_iter().filter(|seen| seen.offset >= poll.position).collect();
+                let next = records.last().map_or(poll.position, |last| last.offset.plus(1));
+                // Another answer may have moved it on meanwhile.
+                if let Some(position) = consumer.positions.get_mut(&partition)
+                    && position.incarnation == poll.incarnation
+                {
+                    position.offset = position.offset.max(next);
+                }
+                poll.outcome = PollOutcome::Records {
+                    records,
+                    next,
+                    high_watermark: piece.high_watermark,
+                    last_stable: piece.last_stable,
+                    log_start: piece.log_start,
+                };
+                self.record.history.polls.push(poll);
+            }
+            Err(ReadRefusal::OutOfRange { .. }) => {
+                let node = poll.node;
+                self.record.history.polls.push(poll);
+                self.want_offset(client, node, partition, OffsetQuery::Earliest, true);
+            }
+            Err(_) => consumer.image = None,
+        }
+    }
+}
+
+/// The records of some batches, as somebody reads them.
+pub(super) fn seen(bytes: Bytes) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for batch in split(bytes) {
+        let Ok(batch) = batch else { break };
+        all.extend(seen_of(&batch));
+    }
+    all
+}
+
+/// The records of one batch.
+pub(super) fn seen_of(batch: &Batch) -> Vec<Seen> {
+    let epoch = batch.header().leader_epoch;
+    let Ok(records) = batch.records(OUTPUT_BYTES_MAX) else { return Vec::new() };
+    let is_valid = batch.crc_is_valid();
+    let seen = records.filter_map(Result::ok).map(|record| {
+        let bytes = record.value.as_deref().unwrap_or_default();
+        let decoded = decode(bytes).filter(|_| is_valid);
+        Seen {
+            offset: record.offset,
+            value: decoded.map(|(value, _)| value),
+            wrote_to: decoded.map(|(_, partition)| partition),
+            epoch,
+            digest: digest(bytes, record.timestamp),
+            timestamp: record.timestamp,
+        }
+    });
+    seen.collect()
+}

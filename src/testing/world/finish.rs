@@ -1,0 +1,224 @@
+//! One run from begin to end: faults, healing, rest, evidence, judgement.
+//!
+//! Invariant: a run ends with every process stopped and every disk read by the storage's own code.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plan::Plan;
+use super::power::End;
+use super::process::DATA;
+use super::record::state;
+use super::{Happening, World};
+use crate::env::Files as _;
+use crate::model::{Instant, NodeId, Now, Offset, PartitionId};
+use crate::records::{Batch, split};
+use crate::storage::{DataDir, FirstBatch, Log, LogOptions};
+use crate::testing::FixedSeed;
+use crate::verify::history::{DumpedBatch, FinalScan, PartitionEnding, ReplicaDump, Session};
+use crate::verify::{Activity, Bounds, Expectations, Report, check};
+
+/// How long after the healing everything may take to be served again, and then to come to rest.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
+const REST_MAX: Duration = Duration::from_secs(20);
+/// How often the world is asked whether it is well.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the judge found, at every moment and at the end.
+    pub report: Report,
+    /// Of everything that happened, in its order.
+    pub digest: u64,
+    /// How much happened.
+    pub events: u64,
+    /// How long it took in the world.
+    pub simulated: Duration,
+    /// Everything that happened, if it was kept.
+    pub lines: Vec<String>,
+}
+
+impl World {
+    /// Runs a plan.
+    #[must_use]
+    pub fn run(plan: Plan) -> Outcome {
+        let span = plan.span;
+        let mut world = Self::new(plan);
+        let healing = world.now.plus(span);
+        world.run_until(healing);
+        world.heal();
+        world.record.history.healed_at = Some(world.now);
+        // What was acknowledged before does not count for after.
+        world.observer.acknowledged.clear();
+        world.run_while(RECOVERY_MAX, |world| !world.is_serving());
+        world.observer.is_quiet = true;
+        world.run_while(REST_MAX, |world| !world.is_at_rest());
+        // What nobody reads rots unseen: every copy is read once, and what is given up for it is made anew.
+        world.read_all_copies();
+        world.run_while(REST_MAX, |world| !world.is_at_rest());
+        world.finish()
+    }
+
+    fn run_while(&mut self, longest: Duration, mut goes_on: impl FnMut(&mut Self) -> bool) {
+        let end = self.now.plus(longest);
+        while self.now < end && !self.observer.has_failed() && goes_on(self) {
+            self.mend_copies();
+            self.run_until(self.now.plus(LOOK_INTERVAL).min(end));
+        }
+    }
+
+    /// An operator has copies made anew that were given up: stops the broker, removes the directory, starts it again
+    /// (docs/DATA.md).
+    fn mend_copies(&mut self) {
+        let Some((node, name)) = self.observer.given_up() else { return };
+        self.end(node, End::Killed);
+        let path = Path::new(DATA).join(name);
+        let removed = self.machines[&node].files.remove_dir_all(&path);
+        self.record.say(self.now, &format!("an operator removes {} of {node}: {removed:?}", path.display()));
+        self.after(Duration::from_millis(5), Happening::Start(node));
+    }
+
+    /// Every copy is read from its begin, as consumers of followers do.
+    fn read_all_copies(&mut self) {
+        for (node, partition, start) in self.observer.copies() {
+            self.look_over(node, partition, start);
+        }
+    }
+
+    /// Every partition is led, in sync everywhere, and has taken a write since the healing.
+    fn is_serving(&mut self) -> bool {
+        let image = self.quorum.image();
+        let is_whole = |(id, partition): (PartitionId, &crate::machines::metadata::Partition)| {
+            partition.isr.len() == partition.replicas.len()
+                && partition.leader.is_some()
+                && self.observer.acknowledged.contains_key(&id)
+        };
+        self.administrator.is_done() && image.topics().partitions().all(is_whole)
+    }
+
+    /// Nothing is under way, and everything that is committed is known to everybody.
+    fn is_at_rest(&mut self) -> bool {
+        let image = self.quorum.image();
+        let partitions: Vec<(PartitionId, Vec<NodeId>)> =
+            image.topics().partitions().map(|(id, partition)| (id, partition.replicas.clone())).collect();
+        let now = self.now;
+        let mut is_at_rest = self.producers.values().all(super::client::Producer::is_idle);
+        for (partition, replicas) in partitions {
+            let end = self.observer.committed_end(partition);
+            if self.consumers.values().any(|consumer| consumer.has_read(partition, end)) {
+                self.observer.read.entry(partition).or_insert(now);
+            } else {
+                is_at_rest = false;
+            }
+            is_at_rest &= replicas.iter().all(|node| self.observer.is_complete(*node, partition, end));
+        }
+        is_at_rest
+    }
+
+    fn finish(mut self) -> Outcome {
+        if !self.observer.has_failed() {
+            self.gather();
+        }
+        self.record.history.ended_at = self.now;
+        let expectations = Expectations {
+            bounds: Bounds { recovery: RECOVERY_MAX, ..Bounds::default() },
+            activity: Activity {
+                acknowledged_during_faults: 1,
+                leader_changes: 1,
+                read_after_failover: 0,
+                overlap_per_fault: 0,
+            },
+            ..Expectations::default()
+        };
+        let mut report = check(&self.record.history, &expectations);
+        for violation in std::mem::take(&mut self.observer.violations) {
+            *report.counts.entry(violation.invariant).or_default() += 1;
+            report.violations.insert(0, violation);
+        }
+        let sends = self.record.history.sends.len();
+        self.record.mix(u64::try_from(sends).expect("a few sends"));
+        Outcome {
+            report,
+            digest: self.record.digest(),
+            events: self.events,
+            simulated: self.now.since(Instant::ZERO),
+            lines: self.record.lines().to_vec(),
+        }
+    }
+
+    /// The evidence at the end: what a fresh consumer reads, what stands on every disk.
+    fn gather(&mut self) {
+        let image = self.quorum.image();
+        let isr_min = self.knobs.isr_min;
+        for (id, partition) in image.topics().partitions() {
+            let acknowledged_at = self.observer.acknowledged.get(&id).copied();
+            let read_at = self.observer.read.get(&id).copied();
+            let state = state(id, partition, isr_min);
+            self.record.history.endings.push(PartitionEnding { state, acknowledged_at, read_at });
+            let Some(leader) = partition.leader else { continue };
+            let Some((log_start, end)) = self.observer.bounds(leader, id) else { continue };
+            let records = self.peek(leader, id, log_start);
+            self.record.history.scans.push(FinalScan { partition: id, log_start, end, records });
+        }
+        for node in self.nodes() {
+            let known: Vec<(PartitionId, Offset)> = self.observer.watermarks(node);
+            self.machine(node).process = None;
+            self.dump(node, &known);
+        }
+    }
+
+    /// Reads a node's disk with the storage's own code.
+    fn dump(&mut self, node: NodeId, known: &[(PartitionId, Offset)]) {
+        let files = Arc::new(self.machines[&node].files.clone());
+        let Ok(directory) = DataDir::open(files, Path::new(DATA), node, &FixedSeed(1)) else { return };
+        let directory = Arc::new(directory);
+        for found in directory.partitions().to_vec() {
+            let Some((_, high_watermark)) = known.iter().find(|(id, _)| *id == found.id) else { continue };
+            let options = LogOptions::default();
+            let Ok((mut log, _)) = Log::open(&directory, &found.name, found.id, options, Now::default()) else {
+                continue;
+            };
+            let epochs = log.epochs().entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
+            let (log_start, end) = (log.start(), log.end());
+            let batches = batches(&mut log);
+            let (partition, high_watermark) = (found.id, *high_watermark);
+            let dump = ReplicaDump { node, partition, log_start, high_watermark, end, epochs, batches };
+            self.record.history.replicas.push(dump);
+        }
+    }
+}
+
+fn batches(log: &mut Log) -> Vec<DumpedBatch> {
+    let mut all = Vec::new();
+    let mut offset = log.start();
+    while offset < log.end() {
+        let Ok(plan) = log.read(offset, log.end(), 1 << 20, FirstBatch::Whole) else { break };
+        let Ok(bytes) = plan.read() else { break };
+        all.extend(split(bytes).filter_map(Result::ok).map(|batch| dumped(&batch)));
+        if plan.next <= offset {
+            break;
+        }
+        offset = plan.next;
+    }
+    all
+}
+
+fn dumped(batch: &Batch) -> DumpedBatch {
+    let header = batch.header();
+    let session = header.has_producer().then(|| {
+        let session = Session { producer: header.producer_id, epoch: header.producer_epoch };
+        (session, header.base_sequence)
+    });
+    let count = i64::from(header.record_count);
+    DumpedBatch {
+        base: batch.base_offset(),
+        last: batch.last_offset(),
+        epoch: header.leader_epoch,
+        session,
+        is_sound: batch.crc_is_valid() && batch.last_offset().since(batch.base_offset()) + 1 == count,
+        digest: super::client::digest(batch.bytes(), crate::model::Timestamp::NONE),
+        records: super::consume::seen_of(batch),
+    }
+}

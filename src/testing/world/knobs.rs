@@ -1,0 +1,101 @@
+//! What differs from run to run: sizes, timeouts, delays. Rare branches become common with extreme ones.
+
+use std::time::Duration;
+
+use crate::testing::Chance;
+
+/// How one run's cluster is set up.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    /// Nodes; each is voter and broker.
+    pub nodes: usize,
+    /// The topics, and of each its partitions and replicas.
+    pub topics: Vec<(String, i32, i16)>,
+    /// `min.insync.replicas`.
+    pub isr_min: usize,
+    /// `segment.bytes`.
+    pub segment_bytes: u32,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u32,
+    /// What one partition gives to one fetch of a follower.
+    pub partition_bytes_max: usize,
+    /// How long a fetch waits at its leader.
+    pub fetch_wait: Duration,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout: Duration,
+    /// `broker.heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// The quorum's election timeout.
+    pub election_timeout: Duration,
+    /// How long a message takes: least and most.
+    pub delay: (Duration, Duration),
+    /// How long a group flush takes: least and most.
+    pub flush: (Duration, Duration),
+    /// How late a node applies what the quorum has committed: least and most.
+    pub apply: (Duration, Duration),
+    /// How long a killed process stays away: least and most.
+    pub down: (Duration, Duration),
+    /// Producers with a session.
+    pub idempotent_producers: usize,
+    /// Producers without one.
+    pub plain_producers: usize,
+    /// Batches that a producer has under way for one partition.
+    pub in_flight_max: usize,
+    /// Between two sends of one producer: least and most.
+    pub send_interval: (Duration, Duration),
+    /// Consumers.
+    pub consumers: usize,
+    /// Between two polls of one consumer.
+    pub poll_interval: Duration,
+    /// Size of the padding of a value.
+    pub padding_max: usize,
+    /// Whether an administrator makes and deletes topics, and deletes records.
+    pub administers: bool,
+    /// Whether the consumers read from followers too.
+    pub reads_followers: bool,
+}
+
+impl Knobs {
+    /// The set-up of a seed.
+    #[must_use]
+    pub fn of(chance: &mut Chance) -> Self {
+        let ms = Duration::from_millis;
+        let us = Duration::from_micros;
+        let nodes = *chance.pick(&[3, 3, 3, 3, 4, 5]);
+        let factor = *chance.pick(&[3, 3, 3, 2]);
+        let count = 1 + chance.below(2);
+        let topics = (0..count).map(|number| {
+            let partitions = i32::try_from(1 + chance.below(3)).expect("a small number");
+            (format!("topic-{number}"), partitions, factor)
+        });
+        let topics = topics.collect();
+        Self {
+            nodes,
+            topics,
+            isr_min: 2,
+            segment_bytes: *chance.pick(&[512, 2 << 10, 16 << 10, 1 << 20]),
+            index_interval_bytes: *chance.pick(&[1, 256, 4096]),
+            partition_bytes_max: *chance.pick(&[1, 300, 2000, 1 << 20]),
+            fetch_wait: ms(*chance.pick(&[50, 200, 500])),
+            lag_max: ms(*chance.pick(&[50, 500, 2000, 5000])),
+            session_timeout: ms(*chance.pick(&[600, 2000, 2000, 4000])),
+            heartbeat_interval: ms(*chance.pick(&[100, 250, 250])),
+            election_timeout: ms(*chance.pick(&[200, 400, 800])),
+            delay: *chance.pick(&[(us(50), us(300)), (us(100), ms(2)), (us(100), ms(20))]),
+            flush: *chance.pick(&[(us(100), us(500)), (us(300), ms(4)), (ms(1), ms(40))]),
+            apply: *chance.pick(&[(us(50), ms(1)), (us(50), ms(10)), (ms(1), ms(100))]),
+            down: *chance.pick(&[(ms(5), ms(50)), (ms(100), ms(3000)), (ms(1000), ms(8000))]),
+            idempotent_producers: 1 + chance.below(2),
+            plain_producers: chance.below(2),
+            in_flight_max: *chance.pick(&[1, 2, 5]),
+            send_interval: *chance.pick(&[(ms(5), ms(40)), (ms(20), ms(150)), (ms(1), ms(200))]),
+            consumers: 1 + chance.below(2),
+            poll_interval: ms(*chance.pick(&[30, 100, 300])),
+            padding_max: *chance.pick(&[0, 100, 700]),
+            administers: chance.one_in(3),
+            reads_followers: chance.one_in(2),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The simulated network: what happens to a message between two endpoints.
+//!
+//! Invariant: a message arrives late, twice, in any order or never; it is never changed. Requests may overtake each
+//! other, as those of two connections do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::message::Endpoint;
+use crate::model::NodeId;
+use crate::testing::Chance;
+
+/// What a direction between two nodes does to messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Nothing arrives, and nobody is told.
+    Silent,
+    /// The sender is told at once that there is no connection.
+    Refused,
+    /// What is sent waits until the link is released.
+    Held,
+}
+
+/// Every link, and the weather.
+#[derive(Debug)]
+pub(super) struct Network {
+    links: BTreeMap<(NodeId, NodeId), Link>,
+    delay: (Duration, Duration),
+    /// Percent of messages that are lost, and of requests that arrive twice.
+    loss: usize,
+    doubles: usize,
+    /// Extra delay of everything.
+    slow: Duration,
+}
+
+/// What becomes of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It arrives after each of these.
+    Arrives(Vec<Duration>),
+    /// It never does.
+    Lost,
+    /// The sender learns after this that it does not.
+    Refused(Duration),
+    /// It waits for the link.
+    Held,
+}
+
+impl Network {
+    pub(super) fn new(delay: (Duration, Duration)) -> Self {
+        Self { links: BTreeMap::new(), delay, loss: 0, doubles: 0, slow: Duration::ZERO }
+    }
+
+    pub(super) fn set(&mut self, from: NodeId, to: NodeId, link: Option<Link>) {
+        match link {
+            Some(link) => self.links.insert((from, to), link),
+            None => self.links.remove(&(from, to)),
+        };
+    }
+
+    pub(super) fn set_weather(&mut self, loss: usize, doubles: usize, slow: Duration) {
+        (self.loss, self.doubles, self.slow) = (loss, doubles, slow);
+    }
+
+    /// Everything works.
+    pub(super) fn heal(&mut self) {
+        self.links.clear();
+        self.set_weather(0, 0, Duration::ZERO);
+    }
+
+    /// Whether messages of one node reach another now.
+    pub(super) fn reaches(&self, from: NodeId, to: NodeId) -> bool {
+        from == to || !self.links.contains_key(&(from, to))
+    }
+
+    pub(super) fn link(&self, from: Endpoint, to: Endpoint) -> Option<Link> {
+        match (from, to) {
+            (Endpoint::Node(from), Endpoint::Node(to)) if from != to => self.links.get(&(from, to)).copied(),
+            (Endpoint::Node(_), Endpoint::Node(_) | Endpoint::Client(_)) | (Endpoint::Client(_), _) => None,
+        }
+    }
+
+    /// What becomes of a message; `may_double` for what is safe to be told twice on a second connection.
+    pub(super) fn fate(&self, from: Endpoint, to: Endpoint, may_double: bool, chance: &mut Chance) -> Fate {
+        let delay = self.one_way(chance);
+        match self.link(from, to) {
+            Some(Link::Silent) => return Fate::Lost,
+            Some(Link::Refused) => return Fate::Refused(delay),
+            Some(Link::Held) => return Fate::Held,
+            None => {}
+        }
+        if from == to {
+            return Fate::Arrives(vec![Duration::from_micros(20)]);
+        }
+        if chance.percent(self.loss) {
+            return Fate::Lost;
+        }
+        let mut arrivals = vec![delay];
+        if may_double && chance.percent(self.doubles) {
+            arrivals.push(delay + chance.millis(1, 3000));
+        }
+        Fate::Arrives(arrivals)
+    }
+
+    /// How long a message takes now.
+    pub(super) fn one_way(&self, chance: &mut Chance) -> Duration {
+        chance.span(self.delay.0, self.delay.1) + self.slow
+    }
+}

@@ -1,0 +1,327 @@
+//! Looks at the whole cluster after every turn of a shard, as nobody in it can: who claims what, what is committed, and
+//! whether the safety properties of KIP-966 hold now.
+//!
+//! Invariant: looking changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::consume::seen;
+use super::fault::Undo;
+use super::record::state;
+use super::{Happening, When, World};
+use crate::machines::replication::Ticket;
+use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId};
+use crate::partition::{
+    ConsumerIsolation, Effect, Event, PartitionDescription, ReadEvent, ReadRequest, Reader, Reply, RoleDescription,
+};
+use crate::storage::{DataDir, Log, LogOptions};
+use crate::testing::FixedSeed;
+use crate::verify::history::{MetadataFact, NodeEventKind, Seen};
+use crate::verify::{Violation, live};
+
+/// What was seen of a partition on a node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Glance {
+    leader_epoch: LeaderEpoch,
+    partition_epoch: PartitionEpoch,
+    leads: bool,
+}
+
+/// What is committed of a partition, as the first leader that knew it has it.
+#[derive(Clone, Debug, Default)]
+struct Committed {
+    end: Offset,
+    records: BTreeMap<i64, Seen>,
+}
+
+/// Who led a partition.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leaders {
+    now: Option<NodeId>,
+    before: Option<NodeId>,
+    epoch: LeaderEpoch,
+}
+
+/// See the file's comment.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    glances: BTreeMap<(NodeId, PartitionId), Glance>,
+    descriptions: BTreeMap<(NodeId, PartitionId), PartitionDescription>,
+    committed: BTreeMap<PartitionId, Committed>,
+    leaders: BTreeMap<PartitionId, Leaders>,
+    elections: usize,
+    /// When, after the healing, a produce was first acknowledged.
+    pub(super) acknowledged: BTreeMap<PartitionId, Instant>,
+    /// When, after the healing, a consumer had read to the end.
+    pub(super) read: BTreeMap<PartitionId, Instant>,
+    /// Producers make nothing new.
+    pub(super) is_quiet: bool,
+    /// The node on which records may be destroyed.
+    pub(super) sick: Option<NodeId>,
+    /// How the faults that are on end.
+    pub(super) undo: BTreeMap<usize, Vec<Undo>>,
+    pub(super) violations: Vec<Violation>,
+}
+
+impl Observer {
+    /// Whether there is no need to go on.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.violations.is_empty()
+    }
+
+    pub(super) fn epoch_of(&self, node: NodeId, partition: PartitionId) -> LeaderEpoch {
+        self.glances.get(&(node, partition)).map_or(LeaderEpoch::NONE, |glance| glance.leader_epoch)
+    }
+
+    pub(super) fn leads(&self, node: NodeId, partition: PartitionId) -> bool {
+        self.glances.get(&(node, partition)).is_some_and(|glance| glance.leads)
+    }
+
+    pub(super) fn last_leader(&self, partition: PartitionId) -> Option<NodeId> {
+        self.leaders.get(&partition)?.before
+    }
+
+    pub(super) fn committed_end(&self, partition: PartitionId) -> Offset {
+        self.committed.get(&partition).map_or(Offset::ZERO, |committed| committed.end)
+    }
+
+    pub(super) fn acked(&mut self, partition: PartitionId, now: Instant) {
+        self.acknowledged.entry(partition).or_insert(now);
+    }
+
+    /// Whether a replica holds everything that is committed, knows it, and holds nothing else.
+    pub(super) fn is_complete(&self, node: NodeId, partition: PartitionId, end: Offset) -> bool {
+        let found = self.descriptions.get(&(node, partition));
+        found.is_some_and(|found| found.high_watermark == end && found.end == end && found.flushed_end == end)
+    }
+
+    /// A copy that is served no more, by its node and its directory's name.
+    pub(super) fn given_up(&self) -> Option<(NodeId, String)> {
+        let found = self.descriptions.iter().find(|(_, found)| found.role == RoleDescription::Offline);
+        found.map(|((node, partition), found)| (*node, format!("{}-{}", found.name, partition.index)))
+    }
+
+    /// Every copy, and where it begins.
+    pub(super) fn copies(&self) -> Vec<(NodeId, PartitionId, Offset)> {
+        self.descriptions.iter().map(|((node, partition), found)| (*node, *partition, found.start)).collect()
+    }
+
+    /// The start and the readable end of a replica.
+    pub(super) fn bounds(&self, node: NodeId, partition: PartitionId) -> Option<(Offset, Offset)> {
+        self.descriptions.get(&(node, partition)).map(|found| (found.start, found.high_watermark))
+    }
+
+    /// The high watermarks of a node's replicas.
+    pub(super) fn watermarks(&self, node: NodeId) -> Vec<(PartitionId, Offset)> {
+        let of = self.descriptions.iter().filter(|((of, _), _)| *of == node);
+        of.map(|((_, partition), found)| (*partition, found.high_watermark)).collect()
+    }
+
+    /// A node's process has ended: what was seen of it says nothing any more.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.descriptions.retain(|(of, _), _| *of != node);
+        self.glances.retain(|(of, _), _| *of != node);
+    }
+}
+
+impl World {
+    /// Looks at a node whose shard has just had a turn.
+    pub(super) fn observe(&mut self, node: NodeId) {
+        let Some(descriptions) = self.describe(node) else { return };
+        for description in descriptions {
+            let key = (node, description.partition);
+            if self.observer.descriptions.get(&key) == Some(&description) {
+                continue;
+            }
+            self.note_role(node, &description);
+            self.observer.descriptions.insert(key, description.clone());
+            self.note_committed_records(node, &description);
+            self.judge(description.partition);
+        }
+    }
+
+    fn describe(&mut self, node: NodeId) -> Option<Vec<PartitionDescription>> {
+        let now = self.now;
+        let process = self.running(node)?;
+        let describe = Event::Describe { ticket: Ticket(0), partition: None };
+        let mut effects = Vec::new();
+        process.shard.turn(process.now(now), &mut vec![describe], &mut effects);
+        let mut found = None;
+        for effect in effects {
+            match effect {
+                Effect::Reply { reply: Reply::Describe(all), .. } => found = Some(all),
+                other => self.carry_out(node, other),
+            }
+        }
+        found
+    }
+
+    /// Who leads from when on, and which epochs a node goes by.
+    fn note_role(&mut self, node: NodeId, description: &PartitionDescription) {
+        let partition = description.partition;
+        let leads = matches!(description.role, RoleDescription::Leader { .. });
+        let (leader_epoch, partition_epoch) = (description.leader_epoch, description.partition_epoch);
+        let glance = self.observer.glances.entry((node, partition)).or_default();
+        let before = std::mem::replace(glance, Glance { leader_epoch, partition_epoch, leads });
+        if leads && (!before.leads || before.leader_epoch != leader_epoch) {
+            let what = NodeEventKind::Leads { partition, epoch: leader_epoch, end: description.end };
+            self.record.node(self.now, node, what);
+        }
+        if before.partition_epoch != partition_epoch {
+            let what = NodeEventKind::Told { partition, leader_epoch, partition_epoch };
+            self.record.node(self.now, node, what);
+        }
+    }
+
+    /// What a leader's high watermark has passed is committed for good, and is what stands there.
+    fn note_committed_records(&mut self, node: NodeId, description: &PartitionDescription) {
+        if !matches!(description.role, RoleDescription::Leader { .. }) {
+            return;
+        }
+        let partition = description.partition;
+        let known = self.observer.committed_end(partition);
+        if description.high_watermark <= known {
+            return;
+        }
+        let from = known.max(description.start);
+        let records = self.peek(node, partition, from);
+        let committed = self.observer.committed.entry(partition).or_default();
+        committed.end = description.high_watermark;
+        committed.records.extend(records.into_iter().map(|seen| (seen.offset.get(), seen)));
+    }
+
+    /// The committed records of a partition on a node, from an offset on.
+    pub(super) fn peek(&mut self, node: NodeId, partition: PartitionId, from: Offset) -> Vec<Seen> {
+        let mut all = Vec::new();
+        let mut offset = from;
+        while let Some((next, bytes)) = self.glimpse(node, partition, offset) {
+            all.extend(seen(bytes).into_iter().filter(|seen| seen.offset >= offset));
+            offset = next;
+        }
+        all
+    }
+
+    /// Reads a copy from an offset on for its own sake: damage is told to its shard.
+    pub(super) fn look_over(&mut self, node: NodeId, partition: PartitionId, from: Offset) {
+        let mut offset = from;
+        while let Some((next, _)) = self.glimpse(node, partition, offset) {
+            offset = next;
+        }
+    }
+
+    /// Some committed batches from an offset on, checked as those for consumers are; and where they end.
+    fn glimpse(&mut self, node: NodeId, partition: PartitionId, offset: Offset) -> Option<(Offset, Bytes)> {
+        let now = self.now;
+        let process = self.running(node)?;
+        let reader = Reader::Consumer { isolation: ConsumerIsolation::ReadUncommitted, from_follower: true };
+        let (leader_epoch, last_fetched_epoch, last_crc, bytes_max) = (None, None, None, 1 << 20);
+        let read = ReadRequest { partition, offset, leader_epoch, last_fetched_epoch, last_crc, bytes_max };
+        let (ticket, watch) = (Ticket(0), None);
+        let (bytes_min, whole_first, again) = (1, true, true);
+        let reads = vec![read];
+        let event = ReadEvent { ticket, reader, reads, bytes_max, bytes_min, whole_first, watch, again };
+        let mut effects = Vec::new();
+        process.shard.turn(process.now(now), &mut vec![Event::Read(event)], &mut effects);
+        let mut found = None;
+        for effect in effects {
+            match effect {
+                Effect::Reply { ticket: Ticket(0), reply: Reply::Read { reads, .. } } => found = Some(reads),
+                other => self.carry_out(node, other),
+            }
+        }
+        let reply = found?.pop()?;
+        let next = reply.outcome.as_ref().ok()?.plan.as_ref()?.next;
+        let piece = self.collect(node, reader, reply).ok()?;
+        (next > offset).then_some((next, piece.bytes))
+    }
+
+    /// The properties of KIP-966, as they must hold at every moment.
+    fn judge(&mut self, partition: PartitionId) {
+        let image = self.quorum.image();
+        let Some(of) = image.partition(partition) else { return };
+        let metadata = state(partition, of, self.knobs.isr_min);
+        let committed = self.observer.committed_end(partition);
+        let replicas = metadata.replicas.iter().filter_map(|node| self.view(*node, partition)).collect();
+        let view = live::PartitionView { metadata, committed, replicas };
+        let violations = live::check_live(&view);
+        if !violations.is_empty() {
+            self.record.say(self.now, &format!("{violations:?} in {view:?}"));
+            self.observer.violations.extend(violations);
+        }
+    }
+
+    /// One replica, if its process runs under its present registration.
+    fn view(&self, node: NodeId, partition: PartitionId) -> Option<live::ReplicaView> {
+        let description = self.observer.descriptions.get(&(node, partition))?;
+        let process = self.machines[&node].process.as_ref()?;
+        let image = self.quorum.image();
+        let is_registered =
+            image.broker(node).is_some_and(|broker| Some(broker.broker_epoch) == process.epoch && !broker.is_fenced());
+        let maximal_isr = match &description.role {
+            RoleDescription::Leader { isr, .. } => isr.clone(),
+            RoleDescription::Idle | RoleDescription::Follower { .. } | RoleDescription::Offline => Vec::new(),
+        };
+        Some(live::ReplicaView {
+            node,
+            is_running: is_registered && description.role != RoleDescription::Offline,
+            is_leader: matches!(description.role, RoleDescription::Leader { .. }),
+            leader_epoch: description.leader_epoch,
+            maximal_isr,
+            high_watermark: description.high_watermark,
+            flushed_end: description.flushed_end,
+            end: description.end,
+        })
+    }
+
+    /// The metadata has changed: whoever waits for an election hears of it, and every partition is judged anew.
+    pub(super) fn note_elections(&mut self, facts: &[MetadataFact]) {
+        let mut changed = BTreeSet::new();
+        for fact in facts {
+            let MetadataFact::Partition(state) = fact else { continue };
+            changed.insert(state.partition);
+            let leaders = self.observer.leaders.entry(state.partition).or_default();
+            if leaders.now != state.leader {
+                (leaders.before, leaders.now) = (leaders.now.or(leaders.before), state.leader);
+            }
+            if state.leader_epoch > leaders.epoch && state.leader.is_some() {
+                leaders.epoch = state.leader_epoch;
+                self.observer.elections += 1;
+                self.on_election();
+            }
+        }
+        for partition in changed {
+            self.judge(partition);
+        }
+    }
+
+    fn on_election(&mut self) {
+        let number = self.observer.elections;
+        let due: Vec<(usize, std::time::Duration)> = self
+            .plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(at, step)| match step.when {
+                When::Election { number: wanted, after } if wanted == number => Some((at, after)),
+                When::Election { .. } | When::At(_) => None,
+            })
+            .collect();
+        for (at, after) in due {
+            self.after(after, Happening::Step(at));
+        }
+    }
+
+    /// The end of a log that was durable when the node's power went, as an outsider who looked at the disk knows it.
+    pub(super) fn durable_end(&mut self, node: NodeId, partition: PartitionId) -> Option<Offset> {
+        let files = self.machine(node).files_at_power_cut.clone()?;
+        let directory =
+            DataDir::open(std::sync::Arc::new(files), std::path::Path::new(super::process::DATA), node, &FixedSeed(1));
+        let directory = std::sync::Arc::new(directory.ok()?);
+        let found = directory.partitions().iter().find(|found| found.id == partition)?.clone();
+        let now = crate::model::Now::default();
+        let (log, _) = Log::open(&directory, &found.name, partition, LogOptions::default(), now).ok()?;
+        Some(log.end())
+    }
+}

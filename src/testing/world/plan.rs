@@ -1,0 +1,69 @@
+//! What one run does: its set-up, its faults and their moments. A plan is a value: it can be shrunk, printed and run
+//! again.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::knobs::Knobs;
+use super::record::Traces;
+use crate::testing::Chance;
+
+/// See the file's comment.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything that is left to chance follows from it.
+    pub seed: u64,
+    /// The set-up.
+    pub knobs: Knobs,
+    /// The faults.
+    pub steps: Vec<Step>,
+    /// How long the faults go on.
+    pub span: Duration,
+    /// Whether the run is told as it goes.
+    pub traces: Traces,
+}
+
+/// One fault and its moment.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When it begins.
+    pub when: When,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// When a fault begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// So long after the begin of the run.
+    At(Duration),
+    /// So long after a leader was elected that comes at this place, counted from the begin of the run.
+    Election {
+        /// Which election.
+        number: usize,
+        /// How long after it.
+        after: Duration,
+    },
+}
+
+impl Plan {
+    /// The plan of a seed: a random set-up and a random mix of faults, with quiet windows in between.
+    #[must_use]
+    pub fn random(seed: u64, span: Duration) -> Self {
+        let mut chance = Chance::new(seed ^ 0x5eed);
+        let knobs = Knobs::of(&mut chance);
+        let mut steps = Vec::new();
+        let calm = chance.millis(1500, 3000);
+        let mut at = calm;
+        // Some runs have few faults, some one after the other.
+        let (least, most) = *chance.pick(&[(200, 1500), (1000, 6000), (3000, 12_000)]);
+        let kinds = Fault::some_kinds(&mut chance);
+        while at < span {
+            let fault = Fault::random(&kinds, &mut chance);
+            steps.push(Step { when: When::At(at), fault });
+            // A quarter of the time is quiet.
+            at += if chance.one_in(6) { chance.millis(4000, 9000) } else { chance.millis(least, most) };
+        }
+        Self { seed, knobs, steps, span, traces: Traces::Digest }
+    }
+}
