@@ -67,6 +67,8 @@ pub struct Bounds {
     pub recovery: Duration,
     /// The longest that an operation of a client is open.
     pub operation: Duration,
+    /// The longest from a node's applying a change of the metadata until its partitions obey it.
+    pub reaction: Duration,
     /// The longest that a read is stale after the faults have ended, in the profile `Kafka`.
     pub stale: Duration,
 }
@@ -109,6 +111,7 @@ impl Default for Bounds {
             unavailable: Duration::from_secs(5),
             recovery: Duration::from_secs(15),
             operation: Duration::from_secs(60),
+            reaction: Duration::from_secs(1),
             stale: Duration::from_secs(5),
         }
     }

@@ -36,6 +36,9 @@ pub struct History {
     pub node_events: Vec<NodeEvent>,
     /// Faults that were made, in order of their begin.
     pub faults: Vec<FaultSpan>,
+    /// When partitions could be served, as whoever made the faults knows. Without any, all time counts that is far
+    /// enough from faults.
+    pub serviceable: Vec<ServiceSpan>,
     /// What every node holds at the end, after everything was healed; empty when the run has no such end.
     pub replicas: Vec<ReplicaDump>,
     /// What a fresh consumer reads at the end from each partition's leader.
@@ -213,6 +216,8 @@ pub struct EpochLookup {
     pub partition: PartitionId,
     /// Who answered.
     pub node: NodeId,
+    /// The leader epoch as that node knew it.
+    pub leader_epoch: LeaderEpoch,
     /// When its answer came.
     pub returned: Instant,
     /// The epoch asked for.
@@ -412,6 +417,17 @@ pub enum NodeEventKind {
 pub struct FaultSpan {
     /// Its name.
     pub name: String,
+    /// When it began.
+    pub begin: Instant,
+    /// When it ended.
+    pub end: Instant,
+}
+
+/// A time in which a partition's clients reach an in-sync set of at least the least size, and the quorum works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpan {
+    /// The partition.
+    pub partition: PartitionId,
     /// When it began.
     pub begin: Instant,
     /// When it ended.

@@ -12,10 +12,12 @@ mod log;
 mod reads;
 mod cluster;
 mod health;
+mod live;
 
 pub use expectations::{Activity, Bounds, Expectations, FlushPromise, ReadProfile, Retention, UncleanElection};
 pub use history::History;
 pub use invariant::Invariant;
+pub use live::{PartitionView, ReplicaView, RoleView, check_live};
 pub use report::{KEPT_MAX, Report, Statistics, Validity, Violation};
 
 use index::Index;

@@ -6,24 +6,19 @@
 use crate::model::Offset;
 use crate::verify::Invariant;
 use crate::verify::history::{DumpedBatch, ReplicaDump};
-use crate::verify::index::{Index, PartitionFacts};
+use crate::verify::index::Index;
 use crate::verify::report::Findings;
 
 /// Judges every partition.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for facts in &index.partitions {
-        let mut dumps = facts.dumps.iter().filter(|dump| is_replica(facts, dump));
+        let mut dumps = facts.replicas();
         let Some(first) = dumps.next() else { continue };
         for other in dumps {
             compare_ends(first, other, findings);
             compare_batches(first, other, findings);
         }
     }
-}
-
-/// Whether it belongs there; what does not is E11's.
-fn is_replica(facts: &PartitionFacts<'_>, dump: &ReplicaDump) -> bool {
-    facts.ending.is_none_or(|ending| ending.state.replicas.contains(&dump.node))
 }
 
 fn compare_ends(first: &ReplicaDump, other: &ReplicaDump, findings: &mut Findings) {

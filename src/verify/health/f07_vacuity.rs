@@ -67,7 +67,7 @@ fn count_reads(index: &Index<'_>, statistics: &mut Statistics) {
 
 fn first_epoch(facts: &PartitionFacts<'_>) -> Option<LeaderEpoch> {
     let told = facts.polls.iter().map(|poll| poll.leader_epoch);
-    let committed = facts.states.first().map(|(_, state)| state.leader_epoch);
+    let committed = facts.states.first().map(|first| first.state.leader_epoch);
     committed.or_else(|| told.min())
 }
 

@@ -5,7 +5,7 @@
 use super::floor::{Evidence, Floor, Witness};
 use super::records_of;
 use super::scan::Scan;
-use crate::model::{Instant, Offset, PartitionId, TopicId};
+use crate::model::{Instant, LeaderEpoch, LogIndex, Offset, PartitionId, TopicId};
 use crate::verify::Retention;
 use crate::verify::history::{
     Administration, AdministrationKind, Class, EpochLookup, History, MetadataFact, OffsetLookup, OffsetQuery,
@@ -70,6 +70,17 @@ pub(crate) struct Deletion {
     pub(crate) before: Offset,
 }
 
+/// A state of a partition in the metadata.
+#[derive(Clone, Copy)]
+pub(crate) struct Committed<'h> {
+    /// Where in the metadata log.
+    pub(crate) index: LogIndex,
+    /// Since when.
+    pub(crate) at: Instant,
+    /// What.
+    pub(crate) state: &'h PartitionState,
+}
+
 /// What a history says of one partition.
 pub(crate) struct PartitionFacts<'h> {
     /// Which.
@@ -84,8 +95,8 @@ pub(crate) struct PartitionFacts<'h> {
     pub(crate) lookups: Vec<&'h OffsetLookup>,
     /// Its OffsetForLeaderEpochs.
     pub(crate) epoch_lookups: Vec<&'h EpochLookup>,
-    /// Its states in the metadata, in the order of the log, and when each was committed.
-    pub(crate) states: Vec<(Instant, &'h PartitionState)>,
+    /// Its states in the metadata, in the order of the log.
+    pub(crate) states: Vec<Committed<'h>>,
     /// Its replicas at the end.
     pub(crate) dumps: Vec<&'h ReplicaDump>,
     /// What was read of it at the end.
@@ -144,6 +155,19 @@ impl<'h> PartitionFacts<'h> {
         self.scan.as_ref().filter(|_| self.deleted_from.is_none())
     }
 
+    /// What the partition's replicas hold at the end; what others hold of it is E11's.
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = &'h ReplicaDump> {
+        let belongs = |dump: &&ReplicaDump| self.ending.is_none_or(|ending| ending.state.replicas.contains(&dump.node));
+        self.dumps.iter().copied().filter(belongs)
+    }
+
+    /// The newest leader epoch that the metadata held, or that anybody told, by a moment.
+    pub(crate) fn epoch_by(&self, moment: Instant) -> Option<LeaderEpoch> {
+        let committed = self.states.iter().filter(|c| c.at <= moment).map(|c| c.state.leader_epoch);
+        let told = self.floor.evidence.iter().take_while(|e| e.at <= moment).filter_map(|e| e.epoch);
+        committed.chain(told).max()
+    }
+
     fn hear_start(&mut self, start: Offset) {
         self.start_told = self.start_told.max(start);
     }
@@ -167,7 +191,8 @@ pub(super) fn by_partition(history: &History, retention: Retention) -> Vec<Parti
     for entry in history.metadata.iter().filter(|entry| entry.accepted) {
         for fact in &entry.facts {
             if let MetadataFact::Partition(state) = fact {
-                all.of(state.partition).states.push((entry.committed_at, state));
+                let committed = Committed { index: entry.index, at: entry.committed_at, state };
+                all.of(state.partition).states.push(committed);
             }
         }
     }

@@ -65,9 +65,32 @@ impl<'h> Floor<'h> {
         count.checked_sub(1).map(|last| &self.steps[last])
     }
 
+    /// All of it, to be taken in by rising moments.
+    pub(crate) fn sweep(&self) -> Sweep<'_, 'h> {
+        Sweep { rest: &self.evidence, floor: EpochFloor::default() }
+    }
+
     /// The first that was known to reach beyond an offset.
     pub(crate) fn first_beyond(&self, end: Offset) -> Option<&Evidence<'h>> {
         self.steps.get(self.steps.partition_point(|step| step.end <= end))
+    }
+}
+
+/// Takes evidence in by rising moments.
+pub(crate) struct Sweep<'a, 'h> {
+    rest: &'a [Evidence<'h>],
+    floor: EpochFloor<'h>,
+}
+
+impl<'h> Sweep<'_, 'h> {
+    /// The highest that was known before a moment, as told by nodes that knew no epoch above this one. Moments rise
+    /// from call to call.
+    pub(crate) fn known(&mut self, moment: Instant, epoch: LeaderEpoch) -> Option<&Evidence<'h>> {
+        while let Some((next, rest)) = self.rest.split_first().filter(|(next, _)| next.at < moment) {
+            self.floor.add(*next);
+            self.rest = rest;
+        }
+        self.floor.up_to(epoch)
     }
 }
 

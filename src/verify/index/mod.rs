@@ -5,17 +5,21 @@
 
 mod facts;
 mod floor;
+mod lives;
 mod scan;
 mod told;
 
-pub(crate) use facts::{Fate, PartitionFacts, Reader, Reading};
+pub(crate) use facts::{Committed, Deletion, Fate, PartitionFacts, Reader, Reading};
 pub(crate) use floor::{EpochFloor, Evidence};
+pub(crate) use lives::{Lives, Turn, turn};
 pub(crate) use scan::Scan;
 pub(crate) use told::{at_offset, read_by, sent};
 
-use super::history::{History, NodeEventKind, PollOutcome, Send, ValueId};
+use std::collections::BTreeMap;
+
+use super::history::{Class, ClientId, History, NodeEventKind, Poll, PollOutcome, Seen, Send, ValueId};
 use super::{Expectations, FlushPromise, UncleanElection};
-use crate::model::{Instant, Offset, PartitionId};
+use crate::model::{Instant, NodeId, Offset, PartitionId};
 
 /// A history, sorted.
 pub(crate) struct Index<'h> {
@@ -25,6 +29,8 @@ pub(crate) struct Index<'h> {
     pub(crate) expectations: &'h Expectations,
     /// What is known of each partition, in the order of their ids.
     pub(crate) partitions: Vec<PartitionFacts<'h>>,
+    /// When processes began and ended.
+    pub(crate) lives: Lives,
     /// Each value's place in `history.sends`.
     values: Vec<(ValueId, usize)>,
     /// What became of each of `history.sends`.
@@ -41,6 +47,7 @@ impl<'h> Index<'h> {
             history,
             expectations,
             partitions: facts::by_partition(history, expectations.retention),
+            lives: Lives::new(&history.node_events),
             values,
             fates: vec![Fate::default(); history.sends.len()],
             loss_is_allowed: loss_is_allowed(history, expectations),
@@ -76,7 +83,7 @@ impl<'h> Index<'h> {
     /// Whether a write is known to be in the log: it was promised, or somebody has seen it.
     pub(crate) fn is_proven(&self, place: usize) -> bool {
         let fate = &self.fates[place];
-        self.history.sends[place].class == super::history::Class::Ok || fate.lowest.is_some()
+        self.history.sends[place].class == Class::Ok || fate.lowest.is_some()
     }
 
     /// Where a write stands: where a promise says, or where it was seen. In a run that may lose records only the end
@@ -86,13 +93,27 @@ impl<'h> Index<'h> {
         if self.loss_is_allowed {
             return fate.scanned;
         }
-        send.offset.filter(|_| send.class == super::history::Class::Ok).or(fate.lowest)
+        send.offset.filter(|_| send.class == Class::Ok).or(fate.lowest)
     }
 
     /// When everything should be well again; `None` when the run ended before.
     pub(crate) fn settled_at(&self) -> Option<Instant> {
         let settled = self.history.healed_at?.plus(self.expectations.bounds.recovery);
         (settled <= self.history.ended_at).then_some(settled)
+    }
+
+    /// Polls that one client had one after the other from one node in one life of its.
+    pub(crate) fn successions<'a>(
+        &'a self,
+        polls: impl Iterator<Item = &'h Poll> + 'a,
+    ) -> impl Iterator<Item = (&'h Poll, &'h Poll)> + 'a {
+        let mut last: BTreeMap<(ClientId, NodeId), &Poll> = BTreeMap::new();
+        polls.filter_map(move |poll| {
+            let before = last.insert((poll.client, poll.node), poll)?;
+            // An answer may have been on its way when its node died.
+            let one_life = !self.lives.began_within(poll.node, before.invoked, poll.returned);
+            (before.returned <= poll.invoked && one_life).then_some((before, poll))
+        })
     }
 
     fn find_fates(&mut self) {
@@ -116,7 +137,7 @@ fn loss_is_allowed(history: &History, expectations: &Expectations) -> bool {
 }
 
 /// The records of a poll's answer; none when it brought an error.
-pub(crate) fn records_of(outcome: &PollOutcome) -> &[super::history::Seen] {
+pub(crate) fn records_of(outcome: &PollOutcome) -> &[Seen] {
     match outcome {
         PollOutcome::Records { records, .. } => records,
         PollOutcome::OutOfRange | PollOutcome::Corrupt => &[],

@@ -7,7 +7,7 @@
 
 use crate::verify::Invariant;
 use crate::verify::history::{OffsetLookup, OffsetQuery};
-use crate::verify::index::{EpochFloor, Index, PartitionFacts};
+use crate::verify::index::{Index, PartitionFacts};
 use crate::verify::report::Findings;
 
 /// Judges every partition.
@@ -24,13 +24,10 @@ fn check_partition(facts: &PartitionFacts<'_>, findings: &mut Findings) {
     let mut lookups: Vec<&OffsetLookup> =
         facts.lookups.iter().copied().filter(|lookup| lookup.query == OffsetQuery::Latest).collect();
     lookups.sort_by_key(|lookup| lookup.invoked);
-    let mut evidence = facts.floor.evidence.iter().peekable();
-    let mut floor = EpochFloor::default();
+    let mut sweep = facts.floor.sweep();
     for lookup in lookups {
-        while let Some(fact) = evidence.next_if(|fact| fact.at < lookup.invoked) {
-            floor.add(*fact);
-        }
-        let (Some(answer), Some(known)) = (lookup.answer, floor.up_to(lookup.leader_epoch)) else { continue };
+        let known = sweep.known(lookup.invoked, lookup.leader_epoch);
+        let (Some(answer), Some(known)) = (lookup.answer, known) else { continue };
         if answer < known.end {
             findings.add(Invariant::B5, || {
                 let OffsetLookup { partition, node, leader_epoch, invoked, returned, .. } = lookup;

@@ -1,0 +1,54 @@
+//! A13, sequence continuity in the raw log: broken by a batch of an idempotent session whose first sequence is not one
+//! past the last of the session's batch before it in the log, or, for its first, not 0.
+//!
+//! Source: KIP-98; KIP-360. The first may be any once the log's start has moved, and in a session that used acks=1,
+//! whose first batches may be lost. Not judged in a run that allowed loss.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Offset, Sequence};
+use crate::verify::Invariant;
+use crate::verify::history::{Class, ReplicaDump, Session};
+use crate::verify::index::{Index, PartitionFacts};
+use crate::verify::report::Findings;
+
+/// Judges every replica.
+pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    if index.loss_is_allowed() {
+        return;
+    }
+    for facts in &index.partitions {
+        for dump in &facts.dumps {
+            check_dump(index, facts, dump, findings);
+        }
+    }
+}
+
+fn check_dump(index: &Index<'_>, facts: &PartitionFacts<'_>, dump: &ReplicaDump, findings: &mut Findings) {
+    let mut next: BTreeMap<Session, Sequence> = BTreeMap::new();
+    for batch in &dump.batches {
+        let Some((session, first)) = batch.session else { continue };
+        let count = batch.last.since(batch.base) + 1;
+        let follows = first.plus(i32::try_from(count).unwrap_or(i32::MAX));
+        let expected = next.insert(session, follows);
+        let is_free = || facts.start_at_most_ever() > Offset::ZERO || is_weak(index, facts, session);
+        if first == expected.unwrap_or_default() || expected.is_none() && is_free() {
+            continue;
+        }
+        let (partition, node, base) = (dump.partition, dump.node, batch.base);
+        findings.add(Invariant::A13, || match expected {
+            Some(expected) => format!(
+                "{partition}: {session:?} goes on with sequence {first} at {base} in the log of node {node}, not with \
+                 {expected}"
+            ),
+            None => {
+                format!("{partition}: {session:?} begins with sequence {first} at {base} in the log of node {node}")
+            }
+        });
+    }
+}
+
+fn is_weak(index: &Index<'_>, facts: &PartitionFacts<'_>, session: Session) -> bool {
+    let mut sends = facts.sends.iter().map(|place| &index.history.sends[*place]);
+    sends.any(|send| send.class == Class::Weak && send.session.is_some_and(|(own, _)| own == session))
+}
