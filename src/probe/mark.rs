@@ -2,10 +2,10 @@
 
 /// Declares the marks, each with its name in reports.
 macro_rules! marks {
-    ($($(#[$doc:meta])* $name:ident => $text:literal;)*) => {
+    ($($name:ident => $text:literal;)*) => {
         /// A rare branch.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Mark { $($(#[$doc])* $name,)* }
+        pub enum Mark { $(#[doc = $text] $name,)* }
 
         impl Mark {
             /// All of them.
@@ -21,40 +21,48 @@ macro_rules! marks {
 }
 
 marks! {
-    /// A follower has cut records that its leader does not have.
-    TruncateDivergent => "a follower cut a divergent end";
-    /// A follower gave its log up for a leader that begins later.
-    FollowerReset => "a follower began anew behind its leader's start";
-    /// An answer came for a position that does not stand any more.
-    LateAnswer => "an answer to an earlier position was dropped";
-    /// A leader came from the ELR.
-    ElrElection => "a leader was elected from the ELR";
-    /// A partition has no leader.
-    Leaderless => "a partition was left without a leader";
-    /// A leader asked for a smaller ISR.
+    // A leader.
     ShrinkProposed => "a leader proposed a smaller ISR";
-    /// A leader asked for a larger ISR.
     GrowthProposed => "a leader proposed a larger ISR";
-    /// A proposal may or may not be decided.
     ProposalAmbiguous => "the outcome of an ISR proposal was not known";
-    /// A produce was answered as a duplicate before its original was committed.
+    ProposalWithdrawn => "a leader outdated a proposal that may have been decided";
+    LateIsrAnswer => "an answer to an earlier ISR proposal was dropped";
+    StaleBrokerFetch => "a fetch bore another broker epoch than the registered one";
+
+    // A partition's copy.
+    TruncateDivergent => "a follower cut a divergent end";
+    FollowerReset => "a follower began anew behind its leader's start";
+    FollowerOutOfRange => "a follower's position was not in its leader's log";
+    FetchBelowStart => "a follower asked for what its leader has deleted";
+    LogsPart => "a leader told a follower that their logs part";
+    LateAnswer => "an answer to an earlier position was dropped";
+    HigherEpochRefused => "a follower was sent batches of a leader that it does not follow yet";
+    FetchFenced => "a fetch of an earlier leader epoch was refused";
+    FetchUnknownEpoch => "a fetch of a later leader epoch was refused";
     DuplicateParked => "a duplicate produce waited for its original";
-    /// A leader did not know yet what is committed.
     OffsetNotAvailable => "a new leader answered that the latest offset is not available";
-    /// A registration named partitions that the broker cannot vouch for.
-    SuspectNamed => "a registration named a suspect partition";
-    /// A registration's directories did not prove what the last life acknowledged.
-    ClaimUnproven => "a registration could not prove its claims";
-    /// The controller doubted its own eyes.
-    SuspicionAsked => "a controller asked for a read barrier before fencing many";
-    /// The work of a fence did not fit into one proposal.
-    OwedWork => "a fence left work owed";
-    /// A proposal was decided on another base.
-    ProposalDropped => "a metadata proposal was dropped at its turn";
-    /// Recovery has found a torn end.
-    TornTail => "a log's end was torn";
-    /// A copy was given up for another's.
-    CopyGivenUp => "a damaged copy was given up";
-    /// A follower's last batch is another than the leader's.
+    TooFewInSync => "a produce was refused for too few replicas in sync";
+    ProduceOutlivedLeader => "a produce was waiting when its leader lost the leadership";
     Contradicted => "a follower was told that its last batch differs";
+    CopyGivenUp => "a damaged copy was given up";
+    DamageWithheld => "a damaged batch was withheld from readers";
+
+    // The controller.
+    ElrElection => "a leader was elected from the ELR";
+    Leaderless => "a partition was left without a leader";
+    PreferredElection => "a leadership returned to its preferred replica";
+    UnreachableMoved => "a leader that its followers cannot reach was moved";
+    StalledFenced => "a broker that stands still was fenced";
+    OwedWork => "a fence left work owed";
+    SuspicionAsked => "a controller asked for a read barrier before fencing many";
+    OwnSleepForgiven => "a controller that slept gave every session its time again";
+    HandedOver => "a controller that cannot dial asked another to lead";
+    SuspectNamed => "a broker named a partition that it cannot vouch for";
+    ClaimUnproven => "a registration could not prove its claims";
+    RegistrationReplaced => "a broker registered again under its node id";
+    DuplicateNode => "a second process asked for the node id of one that is alive";
+    StaleSender => "a broker's former life was refused";
+    IneligibleMember => "an ISR was refused for a member that may not join";
+    WaitingForBrokers => "a topic waited for brokers to register";
+    ProposalDropped => "a metadata proposal was dropped at its turn";
 }

@@ -1,11 +1,25 @@
 //! The guards that a test takes out, one at a time: with each of them out, a named invariant must fail.
+//!
+//! Each stands at its guard as `planted(Mutant::…)`; `tests/architecture/probes.rs` sees to it. A rule is that of
+//! `docs/RULES.md`, or the KIP or the ticket of Kafka's that tells of the bug.
 
-/// Declares the mutants: the name, what is broken, the rule that is taken out.
+/// Where a mutant is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Plane {
+    /// In the simulation of the machines, the partitions and the broker's pure code.
+    Machines,
+    /// By nodes that run whole, on sockets and threads: the guard stands in asynchronous code.
+    Nodes,
+    /// By the states in which a crash may leave a disk.
+    Disk,
+}
+
+/// Declares the mutants: name, rule, plane, the invariants that should fall, what the broken code does.
 macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident: $rule:literal => $text:literal;)*) => {
+    ($($name:ident: $rule:literal, $plane:ident, [$($falls:literal),+] => $text:literal;)*) => {
         /// A guard that is out.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Mutant { $($(#[$doc])* $name,)* }
+        pub enum Mutant { $(#[doc = $text] $name,)* }
 
         impl Mutant {
             /// All of them.
@@ -23,18 +37,201 @@ macro_rules! mutants {
                 match self { $(Self::$name => $rule,)* }
             }
 
+            /// Where it is found out.
+            #[must_use]
+            pub const fn plane(self) -> Plane {
+                match self { $(Self::$name => Plane::$plane,)* }
+            }
+
+            /// The invariants of which one at least must fall.
+            #[must_use]
+            pub const fn falls(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$($falls),+],)* }
+            }
+
             /// What the broken code does.
             #[must_use]
             pub const fn what(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// The mutant of that name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
             }
         }
     };
 }
 
 mutants! {
-    /// See its rule.
-    WatermarkIsLogEnd: "R7" => "the high watermark is the leader's own flushed end";
-    /// See its rule.
-    FlushedIsWritten: "S1" => "what is written counts as flushed";
+    // A leader.
+    WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2"]
+        => "the high watermark is the leader's own flushed end";
+    WatermarkIgnoresPending: "R7", Machines, ["A2", "E2"]
+        => "the high watermark counts the committed ISR only, not the proposed one";
+    WatermarkIgnoresUnseen: "R7", Machines, ["A2", "E2"]
+        => "the high watermark passes over members that have not fetched in this epoch";
+    WatermarkMovesBelowMinIsr: "R7", Machines, ["E2", "B9"]
+        => "the high watermark moves while fewer than the minimum are in sync";
+    WatermarkFalls: "R7", Machines, ["B4", "B5"]
+        => "the high watermark follows a member that is behind it";
+    ShrinkMovesWatermark: "R10", Machines, ["A2", "E2"]
+        => "who is proposed out of the ISR counts no more, though the controller has not committed it";
+    EpochKeepsProgress: "R2", Machines, ["A2", "E2"]
+        => "a leader goes on in a later epoch with what it knew of its followers";
+    JoinUnseen: "R8", Machines, ["A2", "E2"]
+        => "a replica joins the ISR without a fetch in this epoch";
+    JoinBelowWatermark: "R8", Machines, ["A2", "E2"]
+        => "a replica joins the ISR from below the high watermark";
+    JoinBelowEpochStart: "R8", Machines, ["A2", "E2"]
+        => "a replica joins the ISR from below the start of the epoch";
+    JoinFenced: "R8", Machines, ["E9"]
+        => "a replica joins the ISR while its broker is fenced or shuts down";
+    StaleBrokerFetches: "R8", Machines, ["A2", "E2"]
+        => "a fetch counts though its broker epoch is not the registered one";
+    ProgressOutlivesRegistration: "R14", Machines, ["A2", "E2"]
+        => "what a broker's former life had flushed counts for its next";
+    RemovedKeepsProgress: "S3", Machines, ["A2", "E2"]
+        => "whom the controller took out of the ISR joins again by an old fetch";
+    OlderImageTaken: "R9", Machines, ["A2", "E2"]
+        => "an image older than the last accepted proposal brings the former ISR back";
+    AnyAnswerSettles: "R9", Machines, ["A2", "E2"]
+        => "the answer to an earlier proposal settles the present one";
+    StaleSettles: "R9", Machines, ["A2", "E2"]
+        => "a proposal that was refused as stale counts no more, though the image has not told";
+    RetryForgetsSending: "R9", Machines, ["A2", "E2"]
+        => "a proposal whose answer was lost is taken for one that was never sent";
+    ProposalNotResent: "R9", Machines, ["F2", "F3"]
+        => "a proposal whose answer was lost is not sent again";
+    AllIsLeader: "R7", Machines, ["A2", "A8"]
+        => "acks=all is acknowledged at the leader's own flush";
+    MinIsrIsOne: "R19", Machines, ["A2", "E10"]
+        => "the leader alone is enough, whatever min.insync.replicas says";
+    AppendBelowMinIsr: "R19", Machines, ["E10"]
+        => "acks=all is written while fewer than the minimum are in sync";
+    LatestBeforeKnown: "R18", Machines, ["B5"]
+        => "a new leader tells the latest offset before its high watermark has reached its epoch's start";
+    OverdueProduceStays: "R19", Machines, ["F3"]
+        => "a produce that is not committed by its deadline is never answered";
+
+    // A follower.
+    UnflushedIsFetched: "S1", Machines, ["A2", "E2"]
+        => "a follower fetches from its written end, before it is flushed";
+    FollowerWatermarkUnbounded: "R6", Machines, ["B9", "F4"]
+        => "a follower's high watermark is the leader's, beyond what it holds";
+    WatermarkSurvivesCut: "R6", Machines, ["B9", "F4"]
+        => "a follower's high watermark stays above the end to which its log was cut";
+    DivergenceIgnored: "R3", Machines, ["F2", "E1"]
+        => "a follower that is told that the logs part does not cut its own";
+
+    // A partition's copy.
+    DuplicateAnsweredAtOnce: "S2", Machines, ["A2"]
+        => "a duplicate produce is answered before its original is committed";
+    RefusedAfterAppend: "R19", Machines, ["A6"]
+        => "a produce is refused for too few replicas after it was written";
+    ResignAcknowledges: "R7", Machines, ["A2"]
+        => "a leader that loses its leadership acknowledges whoever waits";
+    OldAnswerTaken: "R5", Machines, ["A1", "A2", "E1", "E2"]
+        => "a follower takes an answer to another position than its present one";
+    HigherEpochTaken: "R5", Machines, ["A1", "E1"]
+        => "a follower appends batches of a leader that it does not follow yet";
+    LastEpochForgotten: "R5", Machines, ["A1", "E1"]
+        => "a follower fetches without the epoch of its last record";
+    FetchEpochUnchecked: "R3", Machines, ["A1", "A2", "E1"]
+        => "a leader serves fetches of another epoch than its own";
+    LeaderSeesNoDivergence: "R3", Machines, ["A1", "E1"]
+        => "a leader does not compare the epoch of a follower's last record with its own log";
+    CutsToWatermark: "R4", Machines, ["A2", "E2"]
+        => "who begins to follow cuts its log to its high watermark";
+    LastBatchUncompared: "R21", Machines, ["E1"]
+        => "a leader does not compare a follower's last batch with its own";
+    ContradictionIgnored: "R21", Machines, ["E1"]
+        => "a follower whose last batch differs from its leader's goes on with it";
+    FetchedUnchecked: "R21", Machines, ["E1", "A12"]
+        => "a follower appends what it fetched without a look at the checksums";
+    ConsumersReadToEnd: "R7", Machines, ["B9"]
+        => "consumers are given what is not committed";
+    OutOfRangeAboveWatermark: "R18", Machines, ["B7"]
+        => "a consumer that stands between high watermark and end is told that it is out of range";
+    LoneCopyGivenUp: "S3", Machines, ["A2", "F1"]
+        => "a damaged copy is given up though nobody else is in sync";
+    DamageServed: "R21", Machines, ["A5", "A12"]
+        => "a batch that is known to be damaged is given to consumers";
+    TrimForgotten: "KIP-107", Machines, ["B11"]
+        => "records are said to be deleted and are not";
+
+    // The controller.
+    EpochStaysOnElection: "R1", Machines, ["E3", "E9"]
+        => "an election keeps the leader epoch";
+    ShrinkRaisesLeaderEpoch: "S18", Machines, ["E9"]
+        => "a smaller ISR under the same leader begins a leader epoch";
+    AnyReplicaLeads: "R11", Machines, ["A2", "E2", "E9"]
+        => "with ISR and ELR gone any replica that is alive leads";
+    ElrOutlivesMinIsr: "R11", Machines, ["A2", "E2"]
+        => "the ELR stays though the ISR has its minimum and commits without it";
+    ElrForgotten: "R11", Machines, ["F2"]
+        => "who leaves an ISR below its minimum is not eligible";
+    FencedLeads: "R15", Machines, ["E9"]
+        => "a fenced broker is elected";
+    FencedStaysInIsr: "R15", Machines, ["E9", "F1"]
+        => "a fenced broker stays in the ISR";
+    OwedOnlyAtTheFence: "S10", Machines, ["E9", "F2"]
+        => "what a fence owes is done in its own proposal or never";
+    UnreachableLeaderStays: "S12", Machines, ["F1"]
+        => "a leader that its followers cannot reach keeps its leadership";
+    SuspectsKept: "S3", Machines, ["A2", "E2"]
+        => "what a broker says it cannot vouch for stays in ISR and ELR";
+    UnfencesBeforeCaughtUp: "S3", Machines, ["E6", "A1"]
+        => "a broker is unfenced before it has applied its own registration";
+    UnfencesWithOldClaims: "R1", Machines, ["A1", "E3"]
+        => "a broker is unfenced while it is in ISRs of its former life";
+    StopsBeforeLeadersMoved: "R16", Machines, ["F1"]
+        => "a broker may stop as soon as it asks";
+    StalledBrokerStays: "S11", Machines, ["F1"]
+        => "a broker whose work stands still is not fenced as long as it talks";
+    AllStalledFenced: "S11", Machines, ["F1"]
+        => "stalled brokers are fenced though nobody is healthier";
+    FencesManyUnasked: "S16", Machines, ["F1"]
+        => "a controller that misses most brokers fences them without a read barrier";
+    BlindControllerStays: "S16", Machines, ["F2"]
+        => "a controller that cannot even dial most brokers keeps the lead";
+    OwnSleepBlamesOthers: "S16", Machines, ["F1"]
+        => "a controller that slept finds every session over";
+    SessionsOutliveTerm: "S16", Machines, ["F1"]
+        => "a controller judges by the sessions of its former term";
+    ForeignCloseCounts: "S16", Machines, ["F1"]
+        => "a connection counts as closed that this process never held";
+    OldLifeCounts: "S15", Machines, ["F1"]
+        => "a sign of a broker's former life counts for its present one";
+    OldBootRegisters: "S15", Machines, ["E6", "F1"]
+        => "a registration of an earlier start replaces that of a later one";
+    LiveNodeReplaced: "R14", Machines, ["E6", "F1"]
+        => "a second process registers under the node id of one that is alive";
+    RestartIsSameLife: "R14", Machines, ["A1", "E3", "E6"]
+        => "a broker that starts anew keeps its broker epoch and its place";
+    RegistersUnfenced: "R14", Machines, ["A2", "F1"]
+        => "a registration inherits that its former life was unfenced";
+    DisksTakenOnTrust: "R12", Machines, ["A2", "E2"]
+        => "a broker keeps its ISRs though its disks do not prove the life that acknowledged";
+    UncleanVolatileTrusted: "R12", Machines, ["A2", "E2"]
+        => "after an unclean stop what acknowledged from the page cache stays in ISR and ELR";
+    StaleSenderHeard: "S15", Machines, ["A2", "E9"]
+        => "the controller obeys a broker's former life";
+    StaleBaseAltersIsr: "R9", Machines, ["A2", "E9"]
+        => "an ISR is changed by a proposal on an earlier partition epoch";
+    OldEpochAltersIsr: "R9", Machines, ["A2", "E9"]
+        => "an ISR is changed by a proposal of an earlier leader epoch";
+    AnyLifeJoins: "R9", Machines, ["A2", "E9"]
+        => "an ISR takes members in another life than the leader has seen";
+    FewerReplicas: "S4", Machines, ["E11"]
+        => "while too few brokers are registered topics get fewer replicas";
+    ProposalUnbounded: "S14", Machines, ["F2"]
+        => "a proposal holds whatever is to be done";
+    AnyBaseAccepted: "S5", Machines, ["E3", "E9"]
+        => "a proposal that was decided on another base is applied";
+    DroppedMovesBase: "S5", Machines, ["F2"]
+        => "a proposal that was dropped becomes the base of the next";
+    SnapshotForgetsBase: "S5", Machines, ["E4", "E5"]
+        => "a snapshot takes the last index for the last accepted one";
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Image, Partition, Recovery};
 use crate::model::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, PartitionId};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::elect::{nobody, with_isr};
@@ -141,9 +142,13 @@ fn changed(image: &Image, defaults: &Defaults, sender: NodeId, change: &IsrChang
     check_set(before, sender, change).map_err(IsrRefusal::Invalid)?;
     let brokers = image.brokers();
     let eligible = |member: &&IsrMember| {
-        brokers.get(member.node).is_some_and(|b| b.is_active() && b.broker_epoch == member.broker_epoch)
+        brokers.get(member.node).is_some_and(|broker| {
+            let is_active = broker.is_active() || planted(Mutant::JoinFenced);
+            is_active && (broker.broker_epoch == member.broker_epoch || planted(Mutant::AnyLifeJoins))
+        })
     };
     if let Some(member) = change.isr.iter().find(|member| !eligible(member)) {
+        mark(Mark::IneligibleMember);
         return Err(IsrRefusal::IneligibleReplica { node: member.node });
     }
     let is_member = |node: &NodeId| change.isr.iter().any(|member| member.node == *node);
@@ -159,13 +164,14 @@ fn check_epochs(before: &Partition, sender: NodeId, change: &IsrChange) -> Resul
     if change.leader_epoch > before.leader_epoch || change.partition_epoch > before.partition_epoch {
         return Err(IsrRefusal::NotController);
     }
-    if change.leader_epoch < before.leader_epoch {
+    let is_heir = planted(Mutant::OldEpochAltersIsr);
+    if change.leader_epoch < before.leader_epoch && !is_heir {
         return Err(IsrRefusal::FencedLeaderEpoch { leader_epoch: before.leader_epoch });
     }
     if before.leader != Some(sender) {
         return Err(IsrRefusal::Invalid(IsrFlaw::NotLeader));
     }
-    if change.partition_epoch < before.partition_epoch {
+    if change.partition_epoch < before.partition_epoch && !is_heir && !planted(Mutant::StaleBaseAltersIsr) {
         return Err(IsrRefusal::InvalidUpdateVersion { partition_epoch: before.partition_epoch });
     }
     Ok(())

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Broker, ConfigResource, Image, Record, Topic};
 use crate::model::{NodeId, PartitionIndex, TopicConfigError, TopicConfigs, TopicId, TopicName, TopicNameError};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::place::{NobodyActive, Placer};
@@ -330,9 +331,13 @@ pub(super) fn replica_count(
     };
     let count = usize::try_from(replication_factor).ok().filter(|count| *count >= 1);
     let count = count.ok_or(TopicRefusal::Replicas { replication_factor })?;
+    let count = if planted(Mutant::FewerReplicas) { count.min(registered.max(1)) } else { count };
     match (count <= registered, waits) {
         (true, _) => Ok(count),
-        (false, true) => Err(TopicRefusal::WaitingForBrokers { replication_factor, registered }),
+        (false, true) => {
+            mark(Mark::WaitingForBrokers);
+            Err(TopicRefusal::WaitingForBrokers { replication_factor, registered })
+        }
         (false, false) => Err(TopicRefusal::TooFewBrokers { replication_factor, registered }),
     }
 }

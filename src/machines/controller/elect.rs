@@ -6,6 +6,7 @@
 
 use crate::machines::metadata::Partition;
 use crate::model::NodeId;
+use crate::probe::{Mark, Mutant, mark, planted};
 
 /// What to do about a partition's members.
 pub(super) struct Election<'a> {
@@ -33,15 +34,20 @@ impl Election<'_> {
         after.leader = self.leader(&after);
         if let Some(leader) = after.leader.filter(|_| after.isr.is_empty()) {
             // A clean election from the ELR: it holds all that is committed (rule R11).
+            mark(Mark::ElrElection);
             after = Partition { leader: Some(leader), ..with_isr(&after, vec![leader], self.min_isr, self.lost) };
         }
         if after == *before {
             return None;
         }
-        if after.leader != before.leader {
+        let is_election = after.leader != before.leader && !planted(Mutant::EpochStaysOnElection);
+        if is_election || after.isr.len() < before.isr.len() && planted(Mutant::ShrinkRaisesLeaderEpoch) {
             // Rule R1: every election, "nobody" included, begins an epoch. A smaller ISR under the same leader does
             // not: parked produces and groups would pay for it (rule S18).
             after.leader_epoch = before.leader_epoch.next();
+        }
+        if after.leader.is_none() {
+            mark(Mark::Leaderless);
         }
         after.partition_epoch = before.partition_epoch.next();
         Some(after)
@@ -49,7 +55,8 @@ impl Election<'_> {
 
     fn leader(&self, after: &Partition) -> Option<NodeId> {
         let in_isr = |node: &NodeId| after.isr.contains(node) && (self.may_lead)(*node);
-        let in_elr = |node: &NodeId| after.isr.is_empty() && after.elr.contains(node) && (self.may_lead)(*node);
+        let is_eligible = |node: &NodeId| after.elr.contains(node) || planted(Mutant::AnyReplicaLeads);
+        let in_elr = |node: &NodeId| after.isr.is_empty() && is_eligible(node) && (self.may_lead)(*node);
         let in_order = || self.first.iter().chain(&self.partition.replicas).copied();
         let current = self.partition.leader.filter(in_isr);
         current.or_else(|| in_order().find(in_isr)).or_else(|| in_order().find(in_elr))
@@ -64,10 +71,10 @@ pub(super) fn with_isr(
     min_isr: usize,
     lost: &dyn Fn(NodeId) -> bool,
 ) -> Partition {
-    let enough = isr.len() >= min_isr.min(before.replicas.len());
+    let enough = isr.len() >= min_isr.min(before.replicas.len()) && !planted(Mutant::ElrOutlivesMinIsr);
     let kept = |node: &NodeId| !enough && !isr.contains(node);
     let held = |node: &NodeId| before.isr.contains(node) || before.elr.contains(node);
-    let elr_of = |node: &NodeId| kept(node) && held(node) && !lost(*node);
+    let elr_of = |node: &NodeId| kept(node) && held(node) && !lost(*node) && !planted(Mutant::ElrForgotten);
     let elr: Vec<NodeId> = before.replicas.iter().copied().filter(elr_of).collect();
     let known =
         |node: &NodeId| kept(node) && !elr.contains(node) && (held(node) || before.last_known_elr.contains(node));

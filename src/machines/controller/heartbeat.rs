@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Broker, BrokerState, Image, Record};
 use crate::model::{BootNumber, BrokerEpoch, LogIndex, NodeId, Now, PartitionId};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::{Decision, Defaults, Reply, Soft, fence, liveness, owed, sender};
@@ -112,6 +113,7 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, heartbeat: &Heart
         }
         (BrokerState::Active, Wish::ShutDown) => {
             batch.add(Record::BrokerShuttingDown { node: broker.node, broker_epoch: broker.broker_epoch });
+            answer.should_shut_down = planted(Mutant::StopsBeforeLeadersMoved);
         }
         (BrokerState::ShuttingDown, _) if is_released(image, soft, now, broker) => {
             fence::fence(broker).into_iter().for_each(|record| batch.add(record));
@@ -142,7 +144,9 @@ fn answer(broker: &Broker, heartbeat: &Heartbeat) -> HeartbeatAnswer {
 /// What the broker cannot vouch for leaves ISR and ELR, in the batch that unfences it at the latest (rule S3).
 /// Returns whether all of it did.
 fn forget_suspects(batch: &mut Batch, defaults: &Defaults, heartbeat: &Heartbeat) -> bool {
-    heartbeat.suspects.iter().all(|id| {
+    let mut named = heartbeat.suspects.iter().filter(|_| !planted(Mutant::SuspectsKept));
+    named.all(|id| {
+        mark(Mark::SuspectNamed);
         let state = owed::without(batch.image(), defaults, *id, heartbeat.node);
         state.is_none_or(|state| batch.change(*id, state))
     })
@@ -152,10 +156,10 @@ fn forget_suspects(batch: &mut Batch, defaults: &Defaults, heartbeat: &Heartbeat
 /// of its former life is still to be taken from it: were it leader of anything still, it would resume an epoch that
 /// another process began (rule R1).
 fn may_unfence(batch: &Batch, soft: &Soft, now: Now, broker: &Broker, heartbeat: &Heartbeat) -> bool {
-    answer(broker, heartbeat).is_caught_up
+    (answer(broker, heartbeat).is_caught_up || planted(Mutant::UnfencesBeforeCaughtUp))
         && !liveness::is_stalled(broker.node, soft, now)
         && !liveness::is_cut(broker, soft)
-        && batch.image().topics().in_isr_of(broker.node).next().is_none()
+        && (batch.image().topics().in_isr_of(broker.node).next().is_none() || planted(Mutant::UnfencesWithOldClaims))
 }
 
 /// Whether nothing depends any more on a broker that shuts down (rule R16): it leads nothing, is in no ISR, and the

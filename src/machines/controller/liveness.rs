@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Broker, Image};
 use crate::model::{Instant, NodeId, Now};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::{Effect, Options, Soft};
 
@@ -116,7 +117,9 @@ pub(super) fn judge(image: &Image, soft: &mut Soft, now: Now) -> Verdict {
     let stalled = |broker: &&Broker| !is_missing(broker.node) && is_stalled(broker.node, soft, now);
     // Rule S11: who is overdue is fenced, unless nobody is healthier.
     let has_healthy = unfenced.iter().any(|broker| !is_missing(broker.node) && !stalled(broker));
+    let has_healthy = has_healthy || planted(Mutant::AllStalledFenced);
     let stalled = unfenced.iter().filter(|broker| has_healthy && stalled(broker)).map(|broker| broker.node);
+    let stalled = stalled.inspect(|_| mark(Mark::StalledFenced));
     let gone = missing.iter().filter(|(_, since)| !doubted || *since <= soft.suspicion.trusted);
     let fence = gone.map(|(node, _)| *node).chain(stalled).collect();
     hand_over(&unfenced, soft, &mut effects);
@@ -129,7 +132,7 @@ pub(super) fn is_stalled(node: NodeId, soft: &Soft, now: Now) -> bool {
         let progress = session.progress;
         let behind = session.behind.map_or(Duration::ZERO, |(_, since)| now.instant.since(since));
         let ages = [progress.oldest_flush, progress.oldest_turn, behind];
-        ages.into_iter().any(|age| age >= soft.options.stall_max)
+        ages.into_iter().any(|age| age >= soft.options.stall_max) && !planted(Mutant::StalledBrokerStays)
     })
 }
 
@@ -160,7 +163,9 @@ fn forget_closed(image: &Image, soft: &mut Soft, now: Now) {
 /// A process that slept would find every session over: it gives them all their time again.
 fn forgive_own_sleep(soft: &mut Soft, now: Now) {
     let bound = soft.options.heartbeat_interval.saturating_mul(2).max(soft.options.session_timeout / 2);
-    if soft.ticked.is_some_and(|ticked| now.instant.since(ticked) > bound) {
+    let slept = soft.ticked.is_some_and(|ticked| now.instant.since(ticked) > bound);
+    if slept && !planted(Mutant::OwnSleepBlamesOthers) {
+        mark(Mark::OwnSleepForgiven);
         for session in soft.sessions.values_mut() {
             session.contact = now.instant;
             session.behind = None;
@@ -200,11 +205,12 @@ fn doubts(
 ) -> bool {
     let suspicion = &mut soft.suspicion;
     let is_new = missing.iter().any(|(_, since)| *since > suspicion.trusted);
-    if !is_new || missing.len() * 2 <= unfenced {
+    if !is_new || missing.len() * 2 <= unfenced || planted(Mutant::FencesManyUnasked) {
         return false;
     }
     let again = soft.options.heartbeat_interval;
     if suspicion.asked.is_none_or(|asked| now.instant.since(asked) >= again) {
+        mark(Mark::SuspicionAsked);
         suspicion.asked = Some(now.instant);
         effects.push(Effect::ReadBarrier { asked: now.instant });
     }
@@ -215,7 +221,9 @@ fn doubts(
 fn hand_over(unfenced: &[&Broker], soft: &mut Soft, effects: &mut Vec<Effect>) {
     let connection = |broker: &&Broker| soft.connections.get(&(broker.node, broker.boot));
     let unable = unfenced.iter().filter_map(connection).filter(|connection| connection.is_unable()).count();
-    if unable * 2 > unfenced.len() && !soft.suspicion.is_handing_over {
+    let is_blind = unable * 2 > unfenced.len() && !planted(Mutant::BlindControllerStays);
+    if is_blind && !soft.suspicion.is_handing_over {
+        mark(Mark::HandedOver);
         soft.suspicion.is_handing_over = true;
         effects.push(Effect::HandOver);
     }

@@ -38,6 +38,7 @@ mod round;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::metadata::{Broker, Image, Record};
 
@@ -215,8 +216,9 @@ pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decis
             batch.add(record);
         }
     }
-    let is_full = owed::settle(&mut batch, &soft.options.defaults) || unreachable::settle(&mut batch, soft, now);
-    soft.is_owing = is_full;
+    let owes = !verdict.fence.is_empty() || !planted(Mutant::OwedOnlyAtTheFence);
+    let is_full = owes && owed::settle(&mut batch, &soft.options.defaults);
+    soft.is_owing = is_full || unreachable::settle(&mut batch, soft, now);
     if verdict.effects.is_empty() {
         preferred::settle(&mut batch, soft, now);
     }
@@ -227,7 +229,11 @@ pub fn tick(image: &Image, soft: &mut Soft, now: Now, bytes_max: usize) -> Decis
 fn sender(image: &Image, node: NodeId, given: BrokerEpoch) -> Result<&Broker, StaleBroker> {
     let broker = image.broker(node);
     let registered = broker.map(|broker| broker.broker_epoch);
-    broker.filter(|broker| broker.broker_epoch == given).ok_or(StaleBroker { node, given, registered })
+    let is_current = |broker: &&Broker| broker.broker_epoch == given || planted(Mutant::StaleSenderHeard);
+    broker.filter(is_current).ok_or_else(|| {
+        mark(Mark::StaleSender);
+        StaleBroker { node, given, registered }
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use crate::machines::metadata::{Image, Partition};
 use crate::model::{NodeId, PartitionId};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::elect::{Election, nobody};
@@ -18,6 +19,7 @@ pub(super) fn settle(batch: &mut Batch, defaults: &Defaults) -> bool {
         if let Some(state) = due(batch.image(), defaults, id)
             && !batch.change(id, state)
         {
+            mark(Mark::OwedWork);
             return true;
         }
     }
@@ -46,9 +48,9 @@ pub(super) fn due(image: &Image, defaults: &Defaults, id: PartitionId) -> Option
     let election = Election {
         partition,
         min_isr: effective_min_isr(image, defaults, id.topic),
-        leaving: &|node| !brokers.is_active(node),
+        leaving: &|node| !brokers.is_active(node) && !planted(Mutant::FencedStaysInIsr),
         lost: &nobody,
-        may_lead: &|node| brokers.is_active(node),
+        may_lead: &|node| brokers.is_active(node) || planted(Mutant::FencedLeads),
         first: &[],
     };
     election.outcome()

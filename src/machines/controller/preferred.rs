@@ -6,6 +6,7 @@
 
 use crate::machines::metadata::{Image, Partition};
 use crate::model::{NodeId, Now, PartitionId};
+use crate::probe::{Mark, mark};
 
 use super::batch::Batch;
 use super::elect::{Election, nobody};
@@ -29,6 +30,7 @@ pub(super) fn settle(batch: &mut Batch, soft: &mut Soft, now: Now) {
     });
     let astray: Vec<(PartitionId, Partition)> = astray.take(soft.options.preferred_moves_max).collect();
     for (id, state) in astray {
+        mark(Mark::PreferredElection);
         if !batch.change(id, state) {
             return;
         }

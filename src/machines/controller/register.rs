@@ -11,6 +11,7 @@ use crate::machines::metadata::{Broker, BrokerRegistered, Image, Listener, Recor
 use crate::model::{
     BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, Now, PartitionId, TopicConfigDefinition,
 };
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::{Decision, Defaults, Event, Reply, Soft, liveness, owed};
@@ -147,13 +148,19 @@ fn check(image: &Image, soft: &Soft, now: Now, registration: &Registration) -> R
         }
     }
     let Some(before) = image.broker(node) else { return Ok(()) };
+    mark(Mark::RegistrationReplaced);
     if shares_directory(before, registration) {
         // A directory is open in one process at a time and counts the starts: the higher is the later (rule S15).
         let (given, registered) = (registration.boot, before.boot);
-        return if given < registered { Err(RegisterRefusal::OldBoot { node, given, registered }) } else { Ok(()) };
+        let is_old = given < registered && !planted(Mutant::OldBootRegisters);
+        return if is_old { Err(RegisterRefusal::OldBoot { node, given, registered }) } else { Ok(()) };
     }
     // Other disks under the same node id: two processes, or a disk that was replaced. The living one stays (rule R14).
-    if liveness::is_alive(before, soft, now) { Err(RegisterRefusal::Duplicate { node }) } else { Ok(()) }
+    if !liveness::is_alive(before, soft, now) || planted(Mutant::LiveNodeReplaced) {
+        return Ok(());
+    }
+    mark(Mark::DuplicateNode);
+    Err(RegisterRefusal::Duplicate { node })
 }
 
 fn is_accepted(image: &Image, epoch: BrokerEpoch) -> bool {
@@ -165,7 +172,7 @@ fn shares_directory(before: &Broker, registration: &Registration) -> bool {
 }
 
 fn is_same_life(before: &Broker, registration: &Registration) -> bool {
-    before.boot == registration.boot && shares_directory(before, registration)
+    (before.boot == registration.boot || planted(Mutant::RestartIsSameLife)) && shares_directory(before, registration)
 }
 
 fn record(registration: &Registration) -> Record {
@@ -186,13 +193,16 @@ fn lost(image: &Image, defaults: &Defaults, registration: &Registration) -> Vec<
     let Some(before) = image.broker(registration.node) else { return Vec::new() };
     let node = registration.node;
     let claimed = image.topics().in_isr_of(node).chain(image.topics().in_elr_of(node)).map(|(id, _)| id);
-    if !is_proven(before, registration) {
+    if !is_proven(before, registration) && !planted(Mutant::DisksTakenOnTrust) {
+        mark(Mark::ClaimUnproven);
         return claimed.collect();
     }
     let mode = TopicConfigDefinition::named("flush.mode").expect("the table holds flush.mode");
     let is_volatile = |topic| image.configs().topic_value(topic, mode, &defaults.topic) != mode.default;
-    let suspects: BTreeSet<PartitionId> = registration.suspects.iter().copied().collect();
-    let is_lost = |id: &PartitionId| suspects.contains(id) || (!registration.clean && is_volatile(id.topic));
+    let named = registration.suspects.iter().filter(|_| !planted(Mutant::SuspectsKept));
+    let suspects: BTreeSet<PartitionId> = named.copied().collect();
+    let is_unclean = !registration.clean && !planted(Mutant::UncleanVolatileTrusted);
+    let is_lost = |id: &PartitionId| suspects.contains(id) || (is_unclean && is_volatile(id.topic));
     claimed.filter(is_lost).collect()
 }
 

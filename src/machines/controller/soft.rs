@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::machines::metadata::{Broker, Image};
 use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now};
+use crate::probe::{Mutant, planted};
 
 use super::liveness::{Connection, DialOutcome};
 use super::{Heartbeat, Options, Progress, SignOfLife};
@@ -78,8 +79,11 @@ impl Soft {
 
     /// This process is the active controller from `now` on: every session begins afresh (rule S16).
     pub fn begin(&mut self, image: &Image, now: Now) {
-        let connections = std::mem::take(&mut self.connections);
+        let (connections, sessions) = (std::mem::take(&mut self.connections), std::mem::take(&mut self.sessions));
         *self = Self { connections, ..Self::new(self.options.clone()) };
+        if planted(Mutant::SessionsOutliveTerm) {
+            self.sessions = sessions;
+        }
         for broker in image.brokers().iter() {
             self.session(broker, now);
         }
@@ -103,6 +107,9 @@ impl Soft {
 
     /// It has closed.
     pub fn closed(&mut self, now: Now, node: NodeId, boot: BootNumber) {
+        if planted(Mutant::ForeignCloseCounts) {
+            self.connections.entry((node, boot)).or_default();
+        }
         // Only a connection that this process held can close (rule S16).
         if let Some(connection) = self.connections.get_mut(&(node, boot)) {
             connection.closed(now.instant);
@@ -121,7 +128,8 @@ impl Soft {
     /// A sign of life came at `at`, which may be some time ago: it counts from then. One of another life of the broker
     /// counts nothing (rule S15).
     pub fn alive(&mut self, image: &Image, at: Instant, sign: &SignOfLife) {
-        let is_current = |session: &&mut Session| session.broker_epoch == sign.broker_epoch;
+        let is_current =
+            |session: &&mut Session| session.broker_epoch == sign.broker_epoch || planted(Mutant::OldLifeCounts);
         if let Some(session) = self.sessions.get_mut(&sign.node).filter(is_current) {
             session.tell(at, sign.progress, image.last_accepted());
         }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::machines::metadata::{Image, Partition};
 use crate::model::{NodeId, Now, PartitionId};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::elect::{Election, nobody};
@@ -24,6 +25,7 @@ pub(super) fn settle(batch: &mut Batch, soft: &mut Soft, now: Now) -> bool {
         let led: Vec<PartitionId> = batch.image().topics().led_by(leader).map(|(id, _)| id).collect();
         for id in led {
             let Some(state) = moved(batch.image(), &soft.options.defaults, id, leader, &namers) else { continue };
+            mark(Mark::UnreachableMoved);
             soft.unreachable = Some((leader, now.instant));
             if !batch.change(id, state) {
                 return true;
@@ -38,7 +40,7 @@ fn named(image: &Image, soft: &Soft, now: Now) -> BTreeMap<NodeId, BTreeSet<Node
     let mut named: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
     for (namer, session) in &soft.sessions {
         let is_fresh = now.instant < session.unfetchable_at.plus(soft.options.session_timeout);
-        if is_fresh && image.brokers().is_active(*namer) {
+        if is_fresh && !planted(Mutant::UnreachableLeaderStays) && image.brokers().is_active(*namer) {
             for leader in session.unfetchable.iter().filter(|leader| *leader != namer) {
                 named.entry(*leader).or_default().insert(*namer);
             }

@@ -5,6 +5,7 @@
 use imbl::OrdMap;
 
 use crate::model::{BootNumber, BrokerEpoch, DirectoryId, LogIndex, NodeId};
+use crate::probe::{Mutant, planted};
 
 use super::{BrokerRegistered, Listener};
 
@@ -114,6 +115,7 @@ impl Brokers {
 
     pub(super) fn register(&mut self, index: LogIndex, record: &BrokerRegistered) {
         let epoch = i64::try_from(index.get()).expect("a log index stays below 2^63");
+        let was_active = planted(Mutant::RegistersUnfenced) && self.is_active(record.node);
         let broker = Broker {
             node: record.node,
             boot: record.boot,
@@ -121,7 +123,7 @@ impl Brokers {
             directories: record.directories.clone(),
             listeners: record.listeners.clone(),
             rack: record.rack.clone(),
-            state: BrokerState::Fenced,
+            state: if was_active { BrokerState::Active } else { BrokerState::Fenced },
             last_active: self.get(record.node).and_then(|before| before.last_active.clone()),
         };
         self.by_node.insert(record.node, broker);

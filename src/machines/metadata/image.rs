@@ -7,6 +7,7 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ClusterId, LogIndex, NodeId, PartitionId, Term, TopicId};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::delta::Delta;
 use super::{Broker, BrokerState, Brokers, ConfigResource, Configs, Partition, Producers, Record, Topic, Topics};
@@ -48,7 +49,7 @@ impl Image {
     /// Whether `proposal` was decided on this image (rule S5).
     #[must_use]
     pub fn accepts(&self, proposal: &Proposal) -> bool {
-        proposal.base == self.last_accepted
+        proposal.base == self.last_accepted || planted(Mutant::AnyBaseAccepted)
     }
 
     /// Applies the proposal that the log holds at `index`.
@@ -59,6 +60,10 @@ impl Image {
         let accepted = self.accepts(proposal);
         self.pass(index);
         if !accepted {
+            mark(Mark::ProposalDropped);
+            if planted(Mutant::DroppedMovesBase) {
+                self.last_accepted = index;
+            }
             return Applied::Dropped;
         }
         for record in &proposal.records {

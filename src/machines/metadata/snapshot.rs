@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{LogIndex, ProducerId};
+use crate::probe::{Mutant, planted};
 
 use super::{Broker, BrokerRegistered, BrokerState, ConfigResource, Image, Record};
 
@@ -19,7 +20,9 @@ pub struct SnapshotHeader {
 
 /// An image's header and the records that rebuild it, made one by one.
 pub fn snapshot(image: &Image) -> (SnapshotHeader, impl Iterator<Item = Record> + '_) {
-    let header = SnapshotHeader { last_applied: image.last_applied(), last_accepted: image.last_accepted() };
+    let keeps_base = !planted(Mutant::SnapshotForgetsBase);
+    let last_accepted = if keeps_base { image.last_accepted() } else { image.last_applied() };
+    let header = SnapshotHeader { last_applied: image.last_applied(), last_accepted };
     let cluster = image.cluster().map(|cluster| Record::ClusterFormed { cluster });
     let features = image.features().map(|(name, level)| Record::FeatureLevelSet { feature: name.to_owned(), level });
     let brokers = image.brokers().iter().flat_map(broker_records);

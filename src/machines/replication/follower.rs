@@ -5,6 +5,7 @@
 //! what is flushed here (rule R6).
 
 use crate::model::{EpochHistory, LeaderEpoch, NodeId, Offset, PartitionEpoch};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::effect::{EpochEnd, LogEnds};
 
@@ -74,7 +75,7 @@ impl Follower {
     /// (ADR 7, rule S1).
     #[must_use]
     pub fn position(&self) -> Option<(NodeId, Offset)> {
-        let ready = self.log.flushed_end == self.log.end;
+        let ready = self.log.flushed_end == self.log.end || planted(Mutant::UnflushedIsFetched);
         self.leader.filter(|_| ready).map(|leader| (leader, self.log.end))
     }
 
@@ -83,8 +84,10 @@ impl Follower {
     pub fn judge(&self, answer: Answer, history: &EpochHistory, log_start: Offset) -> FollowerStep {
         match answer {
             Answer::Records { .. } => FollowerStep::Append { epoch_max: self.epoch },
+            Answer::Diverging(_) if planted(Mutant::DivergenceIgnored) => FollowerStep::Again,
             Answer::Diverging(theirs) => self.cut(theirs, history, log_start),
             Answer::OutOfRange { start, end } => {
+                mark(Mark::FollowerOutOfRange);
                 if end < self.log.end {
                     // No epoch could be compared, or the leader's log is older than ours: its end bounds what agrees.
                     return self.cut_or_reset(end, log_start);
@@ -113,7 +116,9 @@ impl Follower {
     pub fn on_truncated(&mut self, log: LogEnds) {
         assert!(log.end <= self.log.end, "a cut adds nothing");
         self.log = log;
-        self.high_watermark = self.high_watermark.min(log.flushed_end);
+        if !planted(Mutant::WatermarkSurvivesCut) {
+            self.high_watermark = self.high_watermark.min(log.flushed_end);
+        }
         self.leader_high_watermark = self.high_watermark;
     }
 
@@ -167,7 +172,9 @@ impl Follower {
     }
 
     fn raise_high_watermark(&mut self) {
-        let known = self.leader_high_watermark.min(self.log.flushed_end);
+        let is_bounded = !planted(Mutant::FollowerWatermarkUnbounded);
+        let bound = if is_bounded { self.log.flushed_end } else { self.leader_high_watermark };
+        let known = self.leader_high_watermark.min(bound);
         self.high_watermark = self.high_watermark.max(known);
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::effect::{
     Acks, Ending, FetchFault, FollowerFetch, FollowerState, IsrMember, IsrOutcome, IsrProposal, LeaderEffect,
@@ -102,11 +103,12 @@ impl Leader {
 
     /// Takes an order of the same or a later epoch; lower ones are ignored. Waiters stay (rule S18).
     pub fn on_order(&mut self, order: &Leadership, now: Instant, effects: &mut Vec<LeaderEffect>) {
-        if order.partition_epoch < self.partition_epoch || order.leader_epoch < self.epoch {
+        let is_older = order.partition_epoch < self.partition_epoch;
+        if is_older && !planted(Mutant::OlderImageTaken) || order.leader_epoch < self.epoch {
             return;
         }
         self.take_replicas(order, now);
-        if order.partition_epoch > self.partition_epoch {
+        if order.partition_epoch > self.partition_epoch || is_older {
             // The metadata has confirmed or overtaken the proposal, of which every sending is stale now (rule R9).
             self.partition_epoch = order.partition_epoch;
             let before = std::mem::replace(&mut self.isr, order.isr.iter().copied().collect());
@@ -115,7 +117,7 @@ impl Leader {
             }
             // The controller may have removed it because its copy is broken (rule S3): only another fetch shows that
             // it is not.
-            for node in before.difference(&self.isr) {
+            for node in before.difference(&self.isr).filter(|_| !planted(Mutant::RemovedKeepsProgress)) {
                 self.followers.entry(*node).and_modify(Progress::forget);
             }
             self.recovering = order.recovering;
@@ -142,7 +144,7 @@ impl Leader {
     /// # Errors
     /// Too few replicas are in sync for acks=all.
     pub fn may_append(&self, acks: Acks) -> Result<(), NotEnough> {
-        if acks == Acks::All && !self.enough_in_sync() {
+        if acks == Acks::All && !self.enough_in_sync() && !planted(Mutant::AppendBelowMinIsr) {
             return Err(NotEnough { isr: self.isr.len(), isr_min: self.isr_min });
         }
         Ok(())
@@ -168,6 +170,7 @@ impl Leader {
         let (need, reached) = match acks {
             Acks::None => (Need::Flush, end),
             Acks::Leader => (Need::Flush, self.flushed_end),
+            Acks::All if planted(Mutant::AllIsLeader) => (Need::Flush, self.flushed_end),
             Acks::All => (Need::Commit, self.high_watermark),
         };
         if reached < end {
@@ -198,7 +201,9 @@ impl Leader {
         let Some(progress) = self.followers.get(&fetch.node) else {
             return Err(FetchFault::NotReplica);
         };
-        if progress.broker_epoch.is_none() || fetch.broker_epoch != progress.broker_epoch {
+        let is_stale = fetch.broker_epoch != progress.broker_epoch && !planted(Mutant::StaleBrokerFetches);
+        if progress.broker_epoch.is_none() || is_stale {
+            mark(Mark::StaleBrokerFetch);
             return Err(FetchFault::StaleBroker);
         }
         Ok(())
@@ -225,7 +230,9 @@ impl Leader {
         effects: &mut Vec<LeaderEffect>,
     ) {
         let Some(pending) = &mut self.pending else { return };
-        if base != (pending.proposal.leader_epoch, pending.proposal.partition_epoch) {
+        let asked = (pending.proposal.leader_epoch, pending.proposal.partition_epoch);
+        if base != asked && !planted(Mutant::AnyAnswerSettles) {
+            mark(Mark::LateIsrAnswer);
             return;
         }
         match outcome {
@@ -239,18 +246,20 @@ impl Leader {
                 self.advance(now, effects);
             }
             IsrOutcome::Ineligible => self.withdraw(now),
+            IsrOutcome::Stale if planted(Mutant::StaleSettles) => self.pending = None,
             // Stays pending until the image tells what is (rule R9).
             IsrOutcome::Stale => pending.resend_at = None,
             IsrOutcome::Retry => {
-                pending.ambiguous = true;
-                pending.resend_at = Some(now.plus(PROPOSAL_REST));
+                mark(Mark::ProposalAmbiguous);
+                pending.ambiguous = !planted(Mutant::RetryForgetsSending);
+                pending.resend_at = Some(now.plus(PROPOSAL_REST)).filter(|_| !planted(Mutant::ProposalNotResent));
             }
         }
     }
 
     /// Time passed: overdue produces end, a resting proposal is sent again, laggards are proposed out of the ISR.
     pub fn on_tick(&mut self, now: Instant, effects: &mut Vec<LeaderEffect>) {
-        let expired = self.waiters.expire(now);
+        let expired = if planted(Mutant::OverdueProduceStays) { Vec::new() } else { self.waiters.expire(now) };
         effects.extend(expired.into_iter().map(|ticket| LeaderEffect::Complete(ticket, Ending::TimedOut)));
         if let Some(pending) = &mut self.pending {
             if pending.resend_at.is_some_and(|at| at <= now) {
@@ -300,7 +309,7 @@ impl Leader {
     /// offset is not available (rule R18, KIP-207).
     #[must_use]
     pub fn knows_committed(&self) -> bool {
-        self.high_watermark >= self.epoch_start
+        self.high_watermark >= self.epoch_start || planted(Mutant::LatestBeforeKnown)
     }
 
     /// The committed ISR.
@@ -339,7 +348,7 @@ impl Leader {
     }
 
     fn enough_in_sync(&self) -> bool {
-        self.isr.len() >= self.isr_min
+        self.isr.len() >= self.isr_min || planted(Mutant::MinIsrIsOne)
     }
 
     fn committed_ending(&self) -> Ending {
@@ -353,6 +362,9 @@ impl Leader {
         for replica in others {
             let fresh = Progress::new(replica.broker_epoch);
             let progress = self.followers.entry(replica.node).or_insert_with(|| fresh.clone());
+            if planted(Mutant::ProgressOutlivesRegistration) {
+                progress.broker_epoch = replica.broker_epoch;
+            }
             if progress.broker_epoch != replica.broker_epoch {
                 // Another life of that broker: what the old one had flushed is no promise of the new one (R8, R14).
                 *progress = fresh;
@@ -371,7 +383,7 @@ impl Leader {
     fn begin_epoch(&mut self, epoch: LeaderEpoch, now: Instant) {
         let consecutive = epoch == self.epoch.next();
         for (node, progress) in &mut self.followers {
-            if !consecutive || !self.isr.contains(node) {
+            if (!consecutive || !self.isr.contains(node)) && !planted(Mutant::EpochKeepsProgress) {
                 progress.forget();
             }
         }
@@ -391,11 +403,12 @@ impl Leader {
 
     /// Moves the high watermark to the least flushed end of the maximal ISR, if it is known (rule R7).
     fn advance(&mut self, now: Instant, effects: &mut Vec<LeaderEffect>) {
-        if !self.enough_in_sync() {
+        if !self.enough_in_sync() && !planted(Mutant::WatermarkMovesBelowMinIsr) {
             return;
         }
         let Some(reached) = self.least_flushed(now) else { return };
-        if reached <= self.high_watermark {
+        let falls = reached < self.high_watermark && planted(Mutant::WatermarkFalls);
+        if reached <= self.high_watermark && !falls {
             return;
         }
         assert!(reached <= self.flushed_end, "the leader is a member of its own ISR");
@@ -409,14 +422,29 @@ impl Leader {
     /// Over the maximal ISR, committed and proposed; `None` while a member has not fetched in this epoch.
     fn least_flushed(&self, now: Instant) -> Option<Offset> {
         let mut least = self.flushed_end;
-        let pending = self.pending.iter().flat_map(|pending| pending.members.iter());
+        if planted(Mutant::WatermarkIgnoresFollowers) {
+            return Some(least);
+        }
+        let pending = self.pending.iter().filter(|_| !planted(Mutant::WatermarkIgnoresPending));
+        let pending = pending.flat_map(|pending| pending.members.iter());
         for node in self.isr.iter().chain(pending).filter(|node| **node != self.node) {
-            least = least.min(self.followers.get(node)?.flushed_end()?);
+            let flushed_end = self.followers.get(node).and_then(Progress::flushed_end);
+            if flushed_end.is_none() && planted(Mutant::WatermarkIgnoresUnseen)
+                || planted(Mutant::ShrinkMovesWatermark) && self.is_leaving(*node)
+            {
+                continue;
+            }
+            least = least.min(flushed_end?);
         }
         // Who is about to join is waited for, or it would run after a moving watermark for ever.
         let joining = self.followers.values().filter(|f| f.may_join && f.is_caught_up(self.log_end, now, self.lag_max));
         let joining = joining.filter_map(Progress::flushed_end).min();
         Some(joining.map_or(least, |end| least.min(end)))
+    }
+
+    /// Whether the pending proposal is without it.
+    fn is_leaving(&self, node: NodeId) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !pending.members.contains(&node))
     }
 
     /// After an unclean election the leader first declares itself recovered, alone; only then the ISR grows.
@@ -432,16 +460,21 @@ impl Leader {
         if self.pending.is_some() || self.recovering || now < self.rest_until {
             return;
         }
-        let least = self.high_watermark.max(self.epoch_start);
+        let watermark = if planted(Mutant::JoinBelowWatermark) { self.epoch_start } else { self.high_watermark };
+        let start = if planted(Mutant::JoinBelowEpochStart) { self.high_watermark } else { self.epoch_start };
+        let least = watermark.max(start);
         let joins = |(node, progress): &(&NodeId, &Progress)| {
+            let is_unseen = planted(Mutant::JoinUnseen) && progress.flushed_end().is_none();
+            let may_join = progress.may_join || planted(Mutant::JoinFenced);
             let holds_all = progress.flushed_end().is_some_and(|end| end >= least);
             let is_steady =
                 || progress.has_fetched(now, self.lag_max) && progress.is_caught_up(self.log_end, now, self.lag_max);
-            progress.may_join && holds_all && (fetched == Some(**node) || is_steady())
+            may_join && (is_unseen || holds_all && (fetched == Some(**node) || is_steady()))
         };
         let mut wanted = self.isr.clone();
         wanted.extend(self.followers.iter().filter(joins).map(|(node, _)| *node));
         if wanted.len() > self.isr.len() {
+            mark(Mark::GrowthProposed);
             self.propose(wanted, effects);
         }
     }
@@ -457,6 +490,7 @@ impl Leader {
         };
         let wanted: BTreeSet<NodeId> = self.isr.iter().filter(|node| caught_up(node)).copied().collect();
         if wanted.len() < self.isr.len() {
+            mark(Mark::ShrinkProposed);
             self.propose(wanted, effects);
         }
     }
@@ -490,6 +524,7 @@ impl Leader {
         if !pending.ambiguous {
             return;
         }
+        mark(Mark::ProposalWithdrawn);
         let mut again = Vec::new();
         self.propose(self.isr.clone(), &mut again);
         match &mut self.pending {
