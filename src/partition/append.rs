@@ -4,6 +4,7 @@
 
 use crate::machines::replication::{Acks, IsrOutcome, NotEnough, Ticket};
 use crate::model::{Instant, LeaderEpoch, Offset, PartitionEpoch, Timestamp};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Batch, TimestampType};
 use crate::storage::{AppendError, Appended, Flushed, ProducerRefusal};
 
@@ -42,9 +43,14 @@ impl Replica {
                 AppendRefusal::UnknownEpoch { current }
             });
         }
-        leader
-            .may_append(produce.acks)
-            .map_err(|NotEnough { isr, isr_min }| AppendRefusal::NotEnoughReplicas { isr, isr_min })?;
+        if let Err(NotEnough { isr, isr_min }) = leader.may_append(produce.acks) {
+            mark(Mark::TooFewInSync);
+            if planted(Mutant::RefusedAfterAppend) && log.append(&produce.batch, current, turn.now).is_ok() {
+                leader.on_append(log.end());
+                self.dirty = true;
+            }
+            return Err(AppendRefusal::NotEnoughReplicas { isr, isr_min });
+        }
         if leader.waiting() >= turn.options.waiters_max {
             return Err(AppendRefusal::Busy);
         }
@@ -62,7 +68,12 @@ impl Replica {
                 (base, end, append_time(&produce.batch))
             }
             // The retry of a batch that may not be committed yet waits like the first (rule S2).
-            Appended::Duplicate { base, end, timestamp } => (base, end, timestamp),
+            Appended::Duplicate { base, end, timestamp } => {
+                if leader.high_watermark() < end {
+                    mark(Mark::DuplicateParked);
+                }
+                (base, if planted(Mutant::DuplicateAnsweredAtOnce) { Offset::ZERO } else { end }, timestamp)
+            }
         };
         self.parked.insert(produce.ticket, Acked { base_offset, append_time, log_start });
         let mut effects = Vec::new();
@@ -132,6 +143,9 @@ impl Replica {
         let to = before.unwrap_or(high_watermark);
         if to > high_watermark {
             return Err(TrimRefusal::OutOfRange { high_watermark });
+        }
+        if planted(Mutant::TrimForgotten) {
+            return Ok(to);
         }
         if to > log.start() && log.advance_start(to) {
             self.dirty = true;

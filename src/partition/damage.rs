@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
 use crate::model::{Instant, Offset};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::{Corruption, Log, Place, ReadError, ReadPlan};
 
 use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
@@ -49,6 +50,7 @@ impl DamagedPlaces {
         if first.position == begin.position && !plan.is_empty() {
             return Err(ReadRefusal::Damaged);
         }
+        mark(Mark::DamageWithheld);
         plan.end_before(*first);
         Ok(())
     }
@@ -114,6 +116,9 @@ impl Replica {
 
     /// Whether somebody else in sync can serve the log.
     fn has_others(&self, now: Instant) -> bool {
+        if planted(Mutant::LoneCopyGivenUp) {
+            return true;
+        }
         match &self.role {
             Role::Leader(leader) => leader.is_replaceable(now),
             Role::Follower(follower) => follower.is_replaceable(),
@@ -149,7 +154,7 @@ impl Replica {
     /// could lead, there is nothing to compare with: the follower may hold what is lost here, and goes on.
     pub(super) fn check_last_batch(&mut self, fetch: &FollowerFetch, turn: &mut Turn<'_>) -> Result<(), ReadRefusal> {
         let Some(log) = &self.log else { return Err(ReadRefusal::Offline) };
-        if fetch.last_crc.is_none() {
+        if fetch.last_crc.is_none() || planted(Mutant::LastBatchUncompared) {
             return Ok(());
         }
         let refusal = match log.batch_before(fetch.offset) {
@@ -174,6 +179,7 @@ impl Replica {
         }
         let (partition, name) = (self.id, self.name.clone());
         let told = ContradictedFollower { partition, name, follower: fetch.node, offset: fetch.offset };
+        mark(Mark::Contradicted);
         turn.effects.push(Effect::Contradicted(told));
         ReadRefusal::Contradicted
     }

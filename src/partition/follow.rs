@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::machines::replication::{Answer, FollowerStep};
 use crate::model::{LeaderEpoch, Offset};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Batch, split};
 use crate::storage::{AppendError, ReadError};
 
@@ -32,13 +33,17 @@ struct Received {
 impl Replica {
     /// Takes the leader's answer.
     pub(super) fn fetched(&mut self, fetched: FetchedPartition, turn: &mut Turn<'_>) {
-        if self.position != Some(fetched.position) {
+        if self.position != Some(fetched.position) && !planted(Mutant::OldAnswerTaken) {
+            mark(Mark::LateAnswer);
             return;
         }
         let (Some(log), Role::Follower(follower)) = (&self.log, &self.role) else { return };
         self.position = None;
         let position = fetched.position;
         if let FetchedOutcome::Contradicted = fetched.outcome {
+            if planted(Mutant::ContradictionIgnored) {
+                return;
+            }
             let (leader, offset) = (position.leader, position.offset);
             let message =
                 format!("the leader, node {leader}, holds another batch than this copy before offset {offset}");
@@ -178,11 +183,12 @@ impl Replica {
         }
     }
 
-    fn cut(&mut self, to: Offset, turn: &mut Turn<'_>) -> Option<Soundness> {
+    pub(super) fn cut(&mut self, to: Offset, turn: &mut Turn<'_>) -> Option<Soundness> {
         if let Err(error) = self.log.as_mut()?.truncate(to) {
             self.on_write_error(&error, turn);
             return None;
         }
+        mark(Mark::TruncateDivergent);
         self.damaged = DamagedPlaces::default();
         self.dirty = true;
         self.generation += 1;
@@ -199,6 +205,7 @@ impl Replica {
             self.on_write_error(&error, turn);
             return None;
         }
+        mark(Mark::FollowerReset);
         self.damaged = DamagedPlaces::default();
         self.dirty = true;
         self.generation += 1;
@@ -213,7 +220,7 @@ impl Replica {
 
 /// Whether an answer brought the log on.
 #[derive(Debug)]
-enum Soundness {
+pub(super) enum Soundness {
     Sound,
     /// It did not, and nothing is wrong with it.
     Unfit,
@@ -262,10 +269,11 @@ fn judge(batch: &Batch, log: End, epoch_max: LeaderEpoch) -> Soundness {
     if !continues {
         return Soundness::Faulty(FetchFault::NotContiguous { base, end });
     }
-    if !batch.crc_is_valid() {
+    if !batch.crc_is_valid() && !planted(Mutant::FetchedUnchecked) {
         return Soundness::Faulty(FetchFault::Checksum { base });
     }
-    if batch.header().leader_epoch > epoch_max {
+    if batch.header().leader_epoch > epoch_max && !planted(Mutant::HigherEpochTaken) {
+        mark(Mark::HigherEpochRefused);
         return Soundness::Unfit;
     }
     Soundness::Sound
@@ -273,7 +281,7 @@ fn judge(batch: &Batch, log: End, epoch_max: LeaderEpoch) -> Soundness {
 
 /// The epoch of the last record; kept over empty answers, as it is read from the log (rule R5).
 fn last_epoch(start: Offset, end: Offset, history: &crate::model::EpochHistory) -> Option<LeaderEpoch> {
-    if end == start {
+    if end == start || planted(Mutant::LastEpochForgotten) {
         return None;
     }
     history.epoch_at(end.plus(-1))

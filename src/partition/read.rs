@@ -5,6 +5,7 @@
 
 use crate::machines::replication::{EpochEnd, FetchFault, FollowerFetch, Leader};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::{BatchPlace, FirstBatch, Log, ReadError};
 
 use super::effect::{ListRefusal, ReadAnswer, ReadRefusal};
@@ -73,7 +74,10 @@ impl Replica {
         };
         let place = match query {
             OffsetQuery::Earliest => return Ok(earliest(log)),
-            OffsetQuery::Latest if !settled => return Err(ListRefusal::NotAvailable),
+            OffsetQuery::Latest if !settled => {
+                mark(Mark::OffsetNotAvailable);
+                return Err(ListRefusal::NotAvailable);
+            }
             OffsetQuery::Latest => return Ok(latest(log, end)),
             OffsetQuery::MaxTimestamp => log.batch_of_max_timestamp(),
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp, end),
@@ -108,6 +112,7 @@ impl Replica {
     fn read_committed(&mut self, part: Part, from_follower: bool, turn: &mut Turn<'_>) -> Result<Found, ReadRefusal> {
         // Beyond its own end a follower cannot tell what is committed, but what the leader said is (KIP-392).
         let known_end = match &self.role {
+            Role::Leader(leader) if planted(Mutant::OutOfRangeAboveWatermark) => leader.high_watermark(),
             Role::Leader(_) => self.ends().end,
             Role::Follower(follower) if from_follower => self.ends().end.max(follower.leader_high_watermark()),
             Role::Follower(_) | Role::Idle => return Err(ReadRefusal::NotLeader),
@@ -117,8 +122,9 @@ impl Replica {
         if offset < start || offset > known_end {
             return Err(ReadRefusal::OutOfRange { start, end: known_end });
         }
-        let high_watermark = self.high_watermark();
-        self.plan(part, Line::HighWatermark, high_watermark, turn)
+        let reads_all = planted(Mutant::ConsumersReadToEnd);
+        let end = if reads_all { self.ends().end } else { self.high_watermark() };
+        self.plan(part, Line::HighWatermark, end, turn)
     }
 
     fn read_as_replica(&mut self, part: Part, fetch: FollowerFetch, turn: &mut Turn<'_>) -> Result<Found, ReadRefusal> {
@@ -138,11 +144,15 @@ impl Replica {
         let out_of_range = ReadRefusal::OutOfRange { start, end };
         // Below the start first, then where the logs part.
         if fetch.offset < start {
+            mark(Mark::FetchBelowStart);
             return Err(out_of_range);
         }
-        if let Some(last) = part.request.last_fetched_epoch {
+        if let Some(last) = part.request.last_fetched_epoch
+            && !planted(Mutant::LeaderSeesNoDivergence)
+        {
             let found = log.epochs().end_of(last, end).ok_or(out_of_range)?;
             if found.epoch < last || found.start < fetch.offset {
+                mark(Mark::LogsPart);
                 return Ok(self.diverging(part, EpochEnd { epoch: found.epoch, end: found.start }));
             }
         }
@@ -175,7 +185,8 @@ impl Replica {
         if offset >= end || !wanted {
             return Ok(Found { answer, place, more: offset < end });
         }
-        if self.damaged.begins_at(offset) {
+        if self.damaged.begins_at(offset) && !planted(Mutant::DamageServed) {
+            mark(Mark::DamageWithheld);
             return Err(ReadRefusal::Damaged);
         }
         let log = self.log.as_mut().expect("reading began with a log");
@@ -183,7 +194,9 @@ impl Replica {
             Ok(plan) => plan,
             Err(error) => return Err(self.on_read_error(&error, turn)),
         };
-        self.damaged.keep_sound(&mut plan)?;
+        if !planted(Mutant::DamageServed) {
+            self.damaged.keep_sound(&mut plan)?;
+        }
         assert!(plan.next <= end, "a plan ends below the readable end");
         let more = plan.is_empty() || plan.next < end;
         answer.plan = (!plan.is_empty()).then_some(plan);
@@ -210,10 +223,19 @@ impl Replica {
 
     fn check_epoch(&self, known: LeaderEpoch) -> Result<(), ReadRefusal> {
         let current = self.leader_epoch;
+        if planted(Mutant::FetchEpochUnchecked) {
+            return Ok(());
+        }
         match known.cmp(&current) {
-            std::cmp::Ordering::Less => Err(ReadRefusal::FencedEpoch { current }),
+            std::cmp::Ordering::Less => {
+                mark(Mark::FetchFenced);
+                Err(ReadRefusal::FencedEpoch { current })
+            }
             std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Greater => Err(ReadRefusal::UnknownEpoch { current }),
+            std::cmp::Ordering::Greater => {
+                mark(Mark::FetchUnknownEpoch);
+                Err(ReadRefusal::UnknownEpoch { current })
+            }
         }
     }
 

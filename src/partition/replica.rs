@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::machines::replication::{Ending, Follower, Leader, LeaderEffect, Leadership, LogEnds, Ticket};
 use crate::model::{Instant, LeaderEpoch, Now, Offset, PartitionEpoch, PartitionId, TopicName};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::{FlushOrder, Log, LogError, LogOptions, Retained};
 
 use super::damage::DamagedPlaces;
@@ -157,7 +158,6 @@ impl Replica {
             return;
         }
         self.configure(order.options, order.flush, turn);
-        let ends = self.ends();
         let high_watermark = self.high_watermark();
         match &mut self.role {
             Role::Leader(leader) if leader.epoch() >= order.leader_epoch => return,
@@ -173,7 +173,10 @@ impl Replica {
         if self.log.is_none() {
             return;
         }
-        let epochs = (order.leader_epoch, order.partition_epoch);
+        if planted(Mutant::CutsToWatermark) {
+            _ = self.cut(high_watermark, turn);
+        }
+        let (ends, epochs) = (self.ends(), (order.leader_epoch, order.partition_epoch));
         self.role = Role::Follower(Follower::new(order.leader, epochs.0, epochs.1, ends, high_watermark));
         self.resume_at = None;
         self.unusable_told_at = None;
@@ -285,6 +288,10 @@ impl Replica {
     pub(super) fn resign(&mut self, ending: Ending, out: &mut Vec<Effect>) {
         let mut effects = Vec::new();
         if let Role::Leader(leader) = &mut self.role {
+            if leader.waiting() > 0 {
+                mark(Mark::ProduceOutlivedLeader);
+            }
+            let ending = if planted(Mutant::ResignAcknowledges) { Ending::Done } else { ending };
             leader.resign(ending, &mut effects);
         }
         self.deliver(effects, out);
@@ -315,6 +322,7 @@ impl Replica {
 
     /// As `give_up`, and named to the broker.
     pub(super) fn report_broken(&mut self, message: String, out: &mut Vec<Effect>) {
+        mark(Mark::CopyGivenUp);
         self.give_up(out);
         out.push(Effect::Broken(BrokenPartition { partition: self.id, name: self.name.clone(), message }));
     }
@@ -409,7 +417,8 @@ impl Replica {
             // An accepted proposal is news that the image has yet to bring.
             self.partition_epoch = self.partition_epoch.max(leader.partition_epoch());
         }
-        if leader_epoch < self.leader_epoch || partition_epoch < self.partition_epoch {
+        let takes_older = planted(Mutant::OlderImageTaken) && matches!(self.role, Role::Leader(_));
+        if leader_epoch < self.leader_epoch || partition_epoch < self.partition_epoch && !takes_older {
             return false;
         }
         self.leader_epoch = leader_epoch;
