@@ -47,6 +47,19 @@ marks! {
     CopyGivenUp => "a damaged copy was given up";
     DamageWithheld => "a damaged batch was withheld from readers";
 
+    // A log on the disk.
+    SegmentRolled => "a segment was rolled";
+    SegmentDeleted => "retention deleted a segment";
+    ProducersLoaded => "a snapshot of producers was loaded";
+    SequenceRefused => "a producer's batch was out of order";
+    FormerFlush => "a flush from before a cut was dropped";
+    FailedAppendTakenBack => "a failed append was taken back";
+    TailBeyondAttested => "a recovered log went on beyond its attested end";
+    TornTail => "a log's end was torn";
+    AttestedLost => "a log had lost what was attested of it";
+    SetAside => "a directory was set aside";
+    RecreatedTopic => "a topic made anew found the directory of an old one";
+
     // The controller.
     ElrElection => "a leader was elected from the ELR";
     Leaderless => "a partition was left without a leader";

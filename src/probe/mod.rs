@@ -2,7 +2,7 @@
 //!
 //! Named where the branch or the guard stands; read by the simulation. Invariant: without the feature `mutants` a mark
 //! is nothing and no guard is ever out, so a release build holds neither. What is planted or counted belongs to a
-//! thread: simulations side by side do not see each other.
+//! thread: simulations side by side do not see each other. What `OTTLA_MUTANT` names is out in the whole process.
 
 mod mark;
 mod mutant;
@@ -41,15 +41,12 @@ mod state {
     /// Whether this guard is out.
     #[must_use]
     pub fn planted(mutant: Mutant) -> bool {
-        let planted = PLANTED.get();
-        #[cfg(test)]
-        let planted = planted.or_else(of_this_run);
-        planted == Some(mutant)
+        PLANTED.get().or_else(of_this_process) == Some(mutant)
     }
 
-    /// What `OTTLA_MUTANT=<name> cargo test --lib` takes out on every thread: some unit test should notice.
-    #[cfg(test)]
-    fn of_this_run() -> Option<Mutant> {
+    /// What is out on every thread: with `OTTLA_MUTANT=<name> cargo test --lib` some unit test should notice, and a
+    /// whole node is started so.
+    fn of_this_process() -> Option<Mutant> {
         static NAMED: std::sync::OnceLock<Option<Mutant>> = std::sync::OnceLock::new();
         *NAMED.get_or_init(|| {
             let name = std::env::var("OTTLA_MUTANT").ok()?;

@@ -161,6 +161,70 @@ mutants! {
     TrimForgotten: "KIP-107", Machines, ["B11"]
         => "records are said to be deleted and are not";
 
+    // A log on the disk.
+    FlushedIsWritten: "S1", Disk, ["A2"]
+        => "a flush syncs nothing";
+    RecoveredIsFlushed: "S1", Disk, ["A2", "E12"]
+        => "what recovery has read counts as flushed";
+    FormerFlushCounts: "S1", Machines, ["A2", "F4"]
+        => "a flush that was ordered before a log was cut counts after it";
+    SmallFilesUnsynced: "S1", Disk, ["E4", "E12"]
+        => "a small file is renamed before its content is synced";
+    SyncsAnotherDescriptor: "S7", Disk, ["A2"]
+        => "a file is synced by another descriptor than the one that wrote";
+    FailedFlushCounts: "S7", Disk, ["A2"]
+        => "a sync that failed counts as one that succeeded";
+    SnapshotKeepsLastBatch: "S8", Machines, ["A4"]
+        => "the producer snapshot keeps the last batch of each producer only";
+    SnapshotOffByOne: "S8", Machines, ["A4", "A13"]
+        => "the producer snapshot says that a producer is one sequence behind";
+    OnlyLastBatchKnown: "KIP-98", Machines, ["A4"]
+        => "only a producer's last batch is told from a new one when it comes again";
+    FollowersForgetProducers: "KIP-98", Machines, ["A4"]
+        => "a follower does not note the producers of what it fetches";
+    SequenceGapTaken: "KIP-98", Machines, ["A4", "A7g", "A13"]
+        => "a batch is appended whatever its sequence";
+    OldProducerHeard: "KIP-98", Machines, ["A4", "A7"]
+        => "a batch of a producer's earlier epoch is appended";
+    EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10"]
+        => "the history of epochs keeps what was cut off the log";
+    LaterTimeFound: "KIP-79", Machines, ["A11"]
+        => "a look-up by time passes over the batch of that very time";
+    ReadSkipsRecord: "KIP-74", Machines, ["A9", "B3"]
+        => "a read of the last record of a segment begins in the next segment";
+    RetentionIgnoresWatermark: "R7", Machines, ["A2", "B11", "E1"]
+        => "retention deletes what is not committed";
+    DeletedBeforeStated: "S3", Disk, ["E12"]
+        => "a segment goes before the flush log says that the log starts behind it";
+    CutBeforeLowered: "S3", Disk, ["E12"]
+        => "a log is cut while the flush log vouches for more";
+    DirectoryUnsynced: "KAFKA-3968", Disk, ["A2", "E12"]
+        => "a new segment counts before the directory that names it is synced";
+    FailedAppendStays: "KAFKA-10778", Disk, ["A9", "A12", "E12"]
+        => "what a failed append has left stays in the file";
+    TornTailStays: "S3", Disk, ["A12", "E12"]
+        => "a torn tail is not cut off before new batches are written over it";
+    RecoveryTrustsLength: "S3", Disk, ["A12", "E12"]
+        => "recovery takes what has the length of a batch for one";
+    DamageIsTorn: "S3", Disk, ["A2", "E12"]
+        => "what is damaged below the attested end is cut off as if it were torn";
+    MissingUnnamed: "S3", Disk, ["A2", "E2"]
+        => "a partition whose directory is gone is not named";
+    VolatileUnnamed: "S3", Disk, ["A2", "E2"]
+        => "a partition that acknowledged from the page cache is not named";
+    VolatileUnmarked: "S3", Disk, ["A2", "E2"]
+        => "appends count unflushed before the disk says that they do";
+    LostFlushLogTrusted: "S3", Disk, ["A2", "E2"]
+        => "a directory that has lost its flush log vouches for its last life";
+    CleanMarkerStays: "R12", Disk, ["A2", "E2"]
+        => "the mark of a clean stop outlives the start";
+    BootStays: "S15", Machines, ["A1", "E3", "E6"]
+        => "every start of a node has the same boot number";
+    OldDirectoryReused: "R23", Machines, ["A5", "E7"]
+        => "a topic made anew under an old name takes the old one's records for its own";
+    NewerTopicDeleted: "R23", Machines, ["A2"]
+        => "a deleted topic takes the directory of its successor of the same name along";
+
     // The controller.
     EpochStaysOnElection: "R1", Machines, ["E3", "E9"]
         => "an election keeps the leader epoch";

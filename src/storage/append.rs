@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::env::{File, OpenMode, is_media_error};
 use crate::model::{LeaderEpoch, Now, Offset, Timestamp};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Batch, Control, Header, Marker, read_control};
 
 use super::error::{AppendError, LogError};
 use super::log::Log;
+use super::producer_state::Producers;
 use super::segment::{DerivedAt, Segment, Suffix};
 use super::tail::Tail;
 
@@ -87,7 +89,8 @@ impl Log {
         self.check_writable()?;
         // An epoch in which this log was led and nothing was written is none to the leader that is followed now, and
         // records of an earlier one may yet come.
-        if !batches.is_empty() && self.epochs.truncate_end(self.end) {
+        let keeps_epochs = planted(Mutant::EpochsSurviveCut);
+        if !batches.is_empty() && !keeps_epochs && self.epochs.truncate_end(self.end) {
             self.derived.epochs_changed = true;
         }
         let start = self.start;
@@ -120,6 +123,9 @@ impl Log {
                 return Err(refusal);
             }
             rest = &rest[entries.len()..];
+        }
+        if planted(Mutant::FollowersForgetProducers) {
+            self.producers = Producers::default();
         }
         Ok(())
     }
@@ -189,6 +195,10 @@ impl Log {
     /// Takes back what a failed write may have left. What stays is synced at once, so that no later crash can bring the
     /// half-written bytes back behind other batches.
     fn cut_back(&mut self, file: &dyn File, position: u64) {
+        mark(Mark::FailedAppendTakenBack);
+        if planted(Mutant::FailedAppendStays) {
+            return;
+        }
         if file.set_len(position).and_then(|()| file.sync_data()).is_err() {
             self.poisoned = true;
         }
@@ -265,6 +275,7 @@ impl Log {
             self.segments.pop();
             return self.make_segment(next);
         }
+        mark(Mark::SegmentRolled);
         let base = if next.since(self.end) > i64::from(i32::MAX) { next } else { self.end };
         self.tail.push_time();
         self.write_indexes()?;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::env::{Files, OpenMode};
 use crate::model::{EpochHistory, EpochStart, LeaderEpoch, Offset, PartitionIndex, TopicName};
+use crate::probe::{Mutant, planted};
 
 use super::bytes_at::Cursor;
 use super::segment::read_whole;
@@ -69,7 +70,9 @@ fn parse_small(bytes: &[u8], kind: [u8; 4]) -> Option<Vec<u8>> {
 pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().expect("a file stands in a directory");
     let temporary = write_beside(files, path, bytes)?;
-    temporary.sync_data()?;
+    if !planted(Mutant::SmallFilesUnsynced) {
+        temporary.sync_data()?;
+    }
     files.rename(&beside(path), path)?;
     files.sync_dir(directory)
 }

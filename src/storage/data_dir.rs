@@ -12,6 +12,7 @@ use crate::env::{FileLock, Files, Seed};
 use crate::model::{
     BootNumber, BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionId, PartitionIndex, TopicId, TopicName,
 };
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::attestation::Attested;
 use super::bytes_at::Cursor;
@@ -108,13 +109,15 @@ impl DataDir {
         let marker = take_clean_marker(&*files, path).map_err(failure)?;
         let mut identity = read_identity(&*files, path, directory_id)?;
         let is_new = identity.boot == BootNumber::new(0);
-        identity.boot = BootNumber::new(identity.boot.get() + 1);
+        if is_new || !planted(Mutant::BootStays) {
+            identity.boot = BootNumber::new(identity.boot.get() + 1);
+        }
         let (home, found) = Home::open(files, path)?;
-        if found == Found::Nothing && !is_new {
+        if found == Found::Nothing && !is_new && !planted(Mutant::LostFlushLogTrusted) {
             // The flush log is lost: what the partitions hold is not known to be what it was (rule S3).
             identity.broker_epoch = None;
         }
-        let was_clean = marker.is_some() && marker == identity.broker_epoch;
+        let was_clean = marker.is_some() && (marker == identity.broker_epoch || planted(Mutant::CleanMarkerStays));
         let mut dir = Self {
             home: Arc::new(home),
             _lock: lock,
@@ -288,6 +291,7 @@ impl DataDir {
                 // A crash before its first flush: it never held anything.
                 None if is_hollow(&*self.home.files, &directory)? => self.home.files.remove_dir_all(&directory)?,
                 None => {
+                    mark(Mark::SetAside);
                     self.rename_aside(&directory, STRAY)?;
                     self.set_aside.push(entry.name);
                 }
@@ -319,7 +323,7 @@ pub(super) fn rename_aside(home: &Home, directory: &Path, suffix: &str) -> io::R
 fn give_up_directory(home: &Home, directory: &Path, topic: TopicId) -> io::Result<()> {
     let _names = home.names.lock().unwrap_or_else(PoisonError::into_inner);
     let owner = read_partition_metadata(&*home.files, directory)?;
-    let is_owner = owner.map_or(directory == home.root, |owner| owner == topic);
+    let is_owner = owner.map_or(directory == home.root, |owner| owner == topic || planted(Mutant::NewerTopicDeleted));
     if is_owner { rename_aside(home, directory, DELETE) } else { Ok(()) }
 }
 
@@ -343,7 +347,8 @@ impl super::Log {
         let _names = self.home.names.lock().unwrap_or_else(PoisonError::into_inner);
         let owner =
             if self.has_directory { read_partition_metadata(&*self.home.files, &self.directory)? } else { None };
-        if owner.is_some_and(|topic| topic != self.id.topic) {
+        if owner.is_some_and(|topic| topic != self.id.topic) && !planted(Mutant::OldDirectoryReused) {
+            mark(Mark::RecreatedTopic);
             rename_aside(&self.home, &self.directory, DELETE)?;
             self.has_directory = false;
         }
@@ -441,7 +446,9 @@ fn write_meta(files: &dyn Files, path: &Path, meta: &Meta) -> io::Result<()> {
 fn take_clean_marker(files: &dyn Files, path: &Path) -> io::Result<Option<BrokerEpoch>> {
     let marker = path.join(CLEAN);
     let Some(bytes) = read_whole(files, &marker)? else { return Ok(None) };
-    files.remove_file(&marker)?;
+    if !planted(Mutant::CleanMarkerStays) {
+        files.remove_file(&marker)?;
+    }
     files.sync_dir(path)?;
     let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     let epoch = json.as_ref().and_then(|json| json.get("brokerEpoch")).and_then(serde_json::Value::as_i64);

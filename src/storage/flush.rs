@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::env::{File, SyncItem};
+use crate::env::{File, OpenMode, SyncItem};
 use crate::model::{Now, Offset};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::error::LogError;
 use super::flush_log::{FlushOrder, Flushed, Ticket};
 use super::log::Log;
+use super::segment::Suffix;
 
 /// What was written since the last order, and what orders are under way.
 #[derive(Debug, Default)]
@@ -69,7 +71,8 @@ impl Log {
 
     /// Notes that an order was carried out. One from before a truncation is ignored.
     pub fn flush_done(&mut self, flushed: &Flushed) {
-        if flushed.ticket.incarnation != self.unsynced.incarnation {
+        if flushed.ticket.incarnation != self.unsynced.incarnation && !planted(Mutant::FormerFlushCounts) {
+            mark(Mark::FormerFlush);
             return;
         }
         assert!(flushed.end <= self.end, "a log that was cut has another incarnation");
@@ -168,14 +171,23 @@ impl Log {
 
     /// Takes what waits for a sync.
     pub(super) fn items(&mut self) -> Vec<SyncItem> {
-        let mut items: Vec<SyncItem> =
-            std::mem::take(&mut self.unsynced.files).into_iter().map(SyncItem::File).collect();
-        if std::mem::take(&mut self.unsynced.directory) {
+        let files = std::mem::take(&mut self.unsynced.files).into_iter();
+        let mut items: Vec<SyncItem> = files.map(|file| SyncItem::File(self.descriptor_for(file))).collect();
+        if std::mem::take(&mut self.unsynced.directory) && !planted(Mutant::DirectoryUnsynced) {
             items.push(SyncItem::Directory(self.directory.clone()));
         }
         if std::mem::take(&mut self.unsynced.root) && self.directory != self.home.root {
             items.push(SyncItem::Directory(self.home.root.clone()));
         }
         items
+    }
+
+    /// The descriptor to sync for one that wrote: that very one (rule S7).
+    fn descriptor_for(&self, wrote: Arc<dyn File>) -> Arc<dyn File> {
+        let is_writer = self.writer.as_ref().is_some_and(|writer| Arc::ptr_eq(writer, &wrote));
+        let Some(active) = self.active().filter(|_| is_writer && planted(Mutant::SyncsAnotherDescriptor)) else {
+            return wrote;
+        };
+        self.home.files.open(&self.path_of(active.base, Suffix::Log), OpenMode::Write).unwrap_or(wrote)
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::env::{File, Files, OpenMode, SyncItem};
 use crate::model::{Instant, Now, Offset, PartitionId};
+use crate::probe::{Mutant, planted};
 
 use super::attestation::{Attested, Said, Statement, decode_frames, encode_frame};
 use super::checkpoint;
@@ -170,10 +171,13 @@ impl FlushLog {
                 items.push(SyncItem::File(state.file.clone()));
             }
         }
-        items.extend(orders.iter().flat_map(|order| order.items.iter().cloned()));
+        let synced = orders.iter().filter(|_| !planted(Mutant::FlushedIsWritten));
+        items.extend(synced.flat_map(|order| order.items.iter().cloned()));
         let result = self.shared.files.sync_all(&self.shared.root, &items);
         let mut state = self.lock()?;
-        if let Err(source) = result {
+        if let Err(source) = result
+            && !planted(Mutant::FailedFlushCounts)
+        {
             state.failed = true;
             return Err(FlushError::Io { root: self.shared.root.clone(), source });
         }
@@ -233,6 +237,7 @@ impl FlushLog {
         // From here on no order that is under way can attest anything of this log.
         let incarnation = self.enroll(partition);
         match self.attested(partition) {
+            Some(_) if planted(Mutant::CutBeforeLowered) => Ok(incarnation),
             Some(attested) if attested.end.offset > to.end.offset => self.revise(partition, to),
             Some(_) | None => Ok(incarnation),
         }

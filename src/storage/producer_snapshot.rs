@@ -4,6 +4,7 @@
 //! last row of an id, so ours has a row for each batch, oldest first.
 
 use crate::model::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use crate::probe::{Mutant, planted};
 
 use super::bytes_at::{BytesAt, Cursor};
 use super::producer_state::{Producer, ProducerBatch, Producers};
@@ -14,7 +15,9 @@ const CRC_END: usize = 6;
 
 /// The bytes of a snapshot.
 pub(super) fn encode(producers: &Producers) -> Vec<u8> {
-    let rows: usize = producers.iter().map(|(_, p)| p.batches.len().max(1)).sum();
+    let keeps_all = !planted(Mutant::SnapshotKeepsLastBatch);
+    let kept = |p: &Producer| if keeps_all { p.batches.len() } else { p.batches.len().min(1) };
+    let rows: usize = producers.iter().map(|(_, p)| kept(p).max(1)).sum();
     let mut out = Vec::with_capacity(CRC_END + 4 + rows * 46);
     out.extend_from_slice(&VERSION.to_be_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -24,7 +27,7 @@ pub(super) fn encode(producers: &Producers) -> Vec<u8> {
             encode_row(&mut out, id, producer, None, producer.last_timestamp);
         }
         let newest = producer.batches.len().saturating_sub(1);
-        for (i, batch) in producer.batches.iter().enumerate() {
+        for (i, batch) in producer.batches.iter().enumerate().skip(producer.batches.len() - kept(producer)) {
             let timestamp = if i == newest { producer.last_timestamp } else { batch.timestamp };
             encode_row(&mut out, id, producer, Some(batch), timestamp);
         }
@@ -41,7 +44,8 @@ fn encode_row(
     batch: Option<&ProducerBatch>,
     timestamp: Timestamp,
 ) {
-    let last_sequence = batch.map_or(-1, |b| b.last.get());
+    let behind = i32::from(planted(Mutant::SnapshotOffByOne));
+    let last_sequence = batch.map_or(-1, |b| b.last.get() - behind);
     let last_offset = batch.map_or(-1, |b| b.end.get() - 1);
     let delta = batch.map_or(0, |b| i32::try_from(b.end.since(b.base) - 1).expect("a batch spans less than 2^31"));
     out.extend_from_slice(&id.get().to_be_bytes());

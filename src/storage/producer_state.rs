@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Header, Marker};
 
 use super::error::ProducerRefusal;
@@ -60,7 +61,7 @@ impl Producer {
     }
 
     pub(super) fn remember(&mut self, batch: ProducerBatch) {
-        if self.batches.len() == BATCHES_MAX {
+        if self.batches.len() == BATCHES_MAX || planted(Mutant::OnlyLastBatchKnown) {
             self.batches.pop_front();
         }
         self.batches.push_back(batch);
@@ -119,7 +120,7 @@ impl Producers {
         let producer = header.producer_id;
         let Some(known) = self.entries.get(&producer).filter(|_| header.has_producer()) else { return Ok(None) };
         let (given, first, last) = (header.producer_epoch, header.base_sequence, header.last_sequence());
-        if given < known.epoch {
+        if given < known.epoch && !planted(Mutant::OldProducerHeard) {
             return Err(ProducerRefusal::Fenced { producer, given, current: known.epoch });
         }
         if given == known.epoch
@@ -134,7 +135,8 @@ impl Producers {
             Some(last) if given == known.epoch => last.last.plus(1),
             Some(_) | None => Sequence::new(0),
         };
-        if first != expected && known.epoch != EPOCH_NONE {
+        if first != expected && known.epoch != EPOCH_NONE && !planted(Mutant::SequenceGapTaken) {
+            mark(Mark::SequenceRefused);
             return Err(ProducerRefusal::OutOfOrder { producer, given: first, expected: Some(expected) });
         }
         Ok(None)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::env::{File, OpenMode, is_media_error};
 use crate::model::Offset;
+use crate::probe::{Mutant, planted};
 use crate::records::Expected;
 
 use super::append::as_u64;
@@ -84,7 +85,8 @@ impl Log {
 
     /// The batch that holds `offset`, or the next one behind a gap.
     pub(super) fn find(&self, offset: Offset) -> Result<Option<(usize, BatchAt)>, ReadError> {
-        let first = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
+        let skips = i64::from(planted(Mutant::ReadSkipsRecord));
+        let first = self.segments.partition_point(|segment| segment.base <= offset.plus(skips)).saturating_sub(1);
         for index in first..self.segments.len() {
             if let Some(at) = self.locate(index, offset).map_err(|e| self.refused(index, e))? {
                 return Ok(Some((index, at)));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::env::OpenMode;
 use crate::model::{EpochHistory, LeaderEpoch, Now, Offset, PartitionId};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::Batch;
 
 use super::append::{as_u64, marker_of, note_in_states};
@@ -92,6 +93,12 @@ pub(super) fn open(
     }
     recovery.end = log.end;
     log.written_from = log.end;
+    if log.end > log.flushed {
+        mark(Mark::TailBeyondAttested);
+    }
+    if planted(Mutant::RecoveredIsFlushed) {
+        log.flushed = log.end;
+    }
     assert!(log.start <= log.end && log.flushed <= log.end, "recovery never gives less than was attested");
     Ok((log, recovery))
 }
@@ -194,6 +201,7 @@ fn is_headless(log: &Log, survey: &Survey) -> bool {
 /// Puts the files of a headless log out of the way. Nothing of them was ever acknowledged, unless they were brought
 /// from elsewhere: so a partition's are kept.
 fn set_aside(log: &mut Log, survey: &Survey) -> Result<(), OpenError> {
+    mark(Mark::SetAside);
     if log.directory == log.home.root {
         for base in survey.bases.iter().rev() {
             log.remove_segment_files(*base)?;
@@ -359,8 +367,13 @@ impl Scan<'_> {
                 // An earlier segment may end anywhere; the next one's base tells whether that was its end.
                 Step::End if !self.is_attested(base, position) || self.is_closed(base) => return Ok(true),
                 Step::Batch(_) | Step::Invalid | Step::End => {
-                    if self.is_attested(base, position) {
+                    if self.is_attested(base, position) && !planted(Mutant::DamageIsTorn) {
+                        mark(Mark::AttestedLost);
                         return Err(self.corruption(base, position).into());
+                    }
+                    mark(Mark::TornTail);
+                    if planted(Mutant::TornTailStays) {
+                        return Ok(false);
                     }
                     // Durable at once: what is cut off must not come back behind batches that are appended now.
                     file.set_len(position).and_then(|()| file.sync_data()).map_err(failure)?;

@@ -6,6 +6,7 @@ use std::io;
 
 use crate::env::{OpenMode, is_media_error};
 use crate::model::Offset;
+use crate::probe::{Mark, mark};
 use crate::records::Batch;
 
 use super::append::{as_u64, marker_of};
@@ -131,6 +132,7 @@ impl Log {
             let path = self.path_of(offset, Suffix::Snapshot);
             let bytes = unless_unreadable(read_whole(&*self.home.files, &path))?.unwrap_or_default();
             if let Some(producers) = producer_snapshot::decode(&bytes) {
+                mark(Mark::ProducersLoaded);
                 return Ok((offset, producers));
             }
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{Instant, Now, Offset, Timestamp};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::attestation::Attested;
 use super::error::{LogError, ReadError};
@@ -146,8 +147,11 @@ impl Log {
         if gone == 0 {
             return Ok(0);
         }
+        mark(Mark::SegmentDeleted);
         self.home.flush_log.note(self.id, Attested { start, ..attested });
-        self.home.flush_log.attest()?;
+        if !planted(Mutant::DeletedBeforeStated) {
+            self.home.flush_log.attest()?;
+        }
         // Not before: their file must not begin behind the start that a crash would bring back.
         if self.epochs.truncate_start(start) {
             self.derived.epochs_changed = true;
@@ -203,7 +207,8 @@ fn deletable(ages: &[Age], start: Offset, high_watermark: Offset, rules: &Rules)
         let is_below_start = !is_last && age.end <= start;
         let is_too_much = rules.bytes.is_some_and(|bytes| left.saturating_sub(age.size) >= bytes);
         let is_too_old = rules.span.zip(age.since).is_some_and(|(span, since)| is_older(since, rules.now, span));
-        let is_free = age.end <= high_watermark && (age.size > 0 || !is_last);
+        let is_committed = age.end <= high_watermark || planted(Mutant::RetentionIgnoresWatermark);
+        let is_free = is_committed && (age.size > 0 || !is_last);
         if !is_below_start && !(is_free && (is_too_much || is_too_old)) {
             break;
         }

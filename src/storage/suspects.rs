@@ -7,20 +7,21 @@ use std::collections::BTreeSet;
 
 use super::data_dir::DataDir;
 use crate::model::PartitionId;
+use crate::probe::{Mutant, planted};
 
 impl DataDir {
     /// Partitions of which files are attested, and whose directory is gone.
     #[must_use]
     pub fn missing(&self) -> BTreeSet<PartitionId> {
         let found: BTreeSet<PartitionId> = self.partitions().iter().map(|found| found.id).collect();
-        let attested = self.flush_log().all_attested().into_iter();
+        let attested = self.flush_log().all_attested().into_iter().filter(|_| !planted(Mutant::MissingUnnamed));
         attested.filter(|(id, said)| said.needs_files() && !found.contains(id)).map(|(id, _)| id).collect()
     }
 
     /// Partitions that may have acknowledged what was never flushed, before the last stop or after it.
     #[must_use]
     pub fn volatile(&self) -> BTreeSet<PartitionId> {
-        self.flush_log().all_volatile()
+        if planted(Mutant::VolatileUnnamed) { BTreeSet::new() } else { self.flush_log().all_volatile() }
     }
 }
 

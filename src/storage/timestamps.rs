@@ -7,6 +7,7 @@ use std::io;
 
 use crate::env::OpenMode;
 use crate::model::{Offset, Timestamp};
+use crate::probe::{Mutant, planted};
 
 use super::append::as_u64;
 use super::error::ReadError;
@@ -140,7 +141,7 @@ impl Log {
         let from = HeadersFrom::batch(at.position, at.base);
         let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
         while let Some((position, header)) = headers.step()? {
-            if header.max_timestamp >= wanted {
+            if header.max_timestamp >= wanted && !(planted(Mutant::LaterTimeFound) && header.max_timestamp == wanted) {
                 let slice = Slice { file: file.clone(), position, len: header.size() };
                 assert!(as_u64(slice.len) > 0, "a batch has bytes");
                 let (next, max_timestamp) = (header.next_offset(), header.max_timestamp);

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::env::{OpenMode, SyncItem};
 use crate::model::{EpochHistory, Offset};
+use crate::probe::{Mutant, planted};
 
 use super::attestation::Attested;
 use super::checkpoint::{encode_epochs, replace};
@@ -163,7 +164,9 @@ impl Log {
         let entries = unless_unreadable(self.entries_below_end(trusted).map(Some));
         let resumed = entries.and_then(|entries| self.resume_tail(entries.unwrap_or_default()));
         resumed.map_err(|e| Self::failure(&path, e))?;
-        self.epochs.truncate_end(cut.end);
+        if !planted(Mutant::EpochsSurviveCut) {
+            self.epochs.truncate_end(cut.end);
+        }
         self.producers = self.producers_before(cut.end)?;
         Ok(())
     }

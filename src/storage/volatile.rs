@@ -5,6 +5,7 @@
 //! the log, whatever the mode is by then (rule S3).
 
 use super::log::Log;
+use crate::probe::{Mutant, planted};
 
 impl Log {
     /// Appends are to count before they are flushed. Whether they may by now: the flush log says so on the disk first,
@@ -15,7 +16,7 @@ impl Log {
             self.is_volatile = true;
         }
         self.durable_from = None;
-        self.home.flush_log.is_known_volatile(self.id)
+        self.home.flush_log.is_known_volatile(self.id) || planted(Mutant::VolatileUnmarked)
     }
 
     /// Appends count when they are flushed, from here on: the mark goes when everything before them is.
