@@ -64,6 +64,8 @@ macro_rules! mutants {
     };
 }
 
+// Waiting for their topics: R13 (minimum ISR), R17 (unclean election), R22 (reassignment), S6 (groups), and the guards
+// of several directories.
 mutants! {
     // A leader.
     WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2"]
@@ -298,4 +300,36 @@ mutants! {
         => "a proposal that was dropped becomes the base of the next";
     SnapshotForgetsBase: "S5", Machines, ["E4", "E5"]
         => "a snapshot takes the last index for the last accepted one";
+
+    // The broker.
+    ServesWithoutSession: "R20", Machines, ["A8"]
+        => "acks=0 and 1 are acknowledged by a broker that the controller may have given up";
+    LostNamedForEver: "S3", Machines, ["F2", "F5"]
+        => "what a former life has lost is named after this one was unfenced";
+    SessionKeepsPosition: "KIP-227", Nodes, ["B1", "B2", "F2"]
+        => "a fetch session goes on from the offset with which it began";
+    NameFreeAtOnce: "R23", Nodes, ["A2", "E7"]
+        => "a topic is made anew while a shard still holds the old one of its name";
+
+    // The quorum.
+    DroppedIsAccepted: "S5", Nodes, ["A2", "E9"]
+        => "a proposal that every node has dropped is told as accepted";
+    FoundsUnanswered: "S9", Nodes, ["E4"]
+        => "a cluster is founded before all voters have answered";
+    AnyoneFounds: "S9", Nodes, ["E4"]
+        => "a cluster is founded by whichever voter comes first";
+    FoundsAgainstOthers: "S9", Nodes, ["E4"]
+        => "a cluster is founded though the voters' lists differ";
+    ReplacedVoterVotes: "S9", Nodes, ["E4"]
+        => "a voter that came back with an empty disk votes";
+    RegressionBelieved: "S13", Nodes, ["E4", "F4"]
+        => "a follower that lost what it acknowledged is replicated to as before";
+    WipedKeepsPlace: "S13", Nodes, ["E4", "F4"]
+        => "an observer on a new disk takes the old one's place";
+    AppendsUnbounded: "S14", Nodes, ["F2"]
+        => "an append request between voters holds whatever is to be sent";
+    CampaignsUnasked: "S17", Nodes, ["F1"]
+        => "a voter that hears no leader campaigns without asking the others";
+    RecoveredQuorumCounts: "S1", Disk, ["E4"]
+        => "a recovered vote and metadata log count before they are synced";
 }

@@ -21,6 +21,7 @@ use super::types::{Member, Metrics, Payload, node_id, raft_id};
 use crate::env::Seed;
 use crate::machines::metadata::{Proposal, Record};
 use crate::model::{ClusterId, LogIndex, NodeId};
+use crate::probe::{Mutant, planted};
 
 /// How long the first record may take to show before it is proposed anew.
 const FORM_PAUSE: Duration = Duration::from_millis(250);
@@ -113,11 +114,12 @@ fn judge(me: NodeId, voters: &[Voter], answers: &[FoundingAnswer]) -> Verdict {
     if answers.iter().any(|answer| !answer.is_empty) {
         return Verdict::Exists;
     }
-    if answers.iter().any(|answer| answer.voters != voters) {
+    if answers.iter().any(|answer| answer.voters != voters) && !planted(Mutant::FoundsAgainstOthers) {
         return Verdict::Disagree;
     }
-    let is_lowest = voters.iter().all(|voter| me <= voter.node);
-    if is_lowest && answers.len() + 1 == voters.len() { Verdict::Found } else { Verdict::Wait }
+    let is_lowest = voters.iter().all(|voter| me <= voter.node) || planted(Mutant::AnyoneFounds);
+    let all_answered = answers.len() + 1 == voters.len() || planted(Mutant::FoundsUnanswered);
+    if is_lowest && all_answered { Verdict::Found } else { Verdict::Wait }
 }
 
 fn tell(verdict: &Verdict, answers: &[FoundingAnswer], silent: &[NodeId]) {

@@ -15,6 +15,7 @@ use super::election::{self, Poll};
 use super::types::{Metrics, node_id};
 use crate::env::Seed;
 use crate::model::{Instant, Term};
+use crate::probe::{Mutant, planted};
 
 /// The guard's own state.
 struct Guard {
@@ -115,7 +116,8 @@ impl Guard {
         }
         self.pause = self.core.links.options.election_timeout_min / 2;
         let patience = self.vote_patience();
-        match election::poll(&self.core, metrics, patience).await {
+        let unasked = planted(Mutant::CampaignsUnasked);
+        match if unasked { Poll::Campaign } else { election::poll(&self.core, metrics, patience).await } {
             Poll::Campaign => {
                 tracing::info!(term = metrics.current_term, "no leader heard by a majority, campaigning");
                 self.failures = self.failures.saturating_add(1);

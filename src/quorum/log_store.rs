@@ -20,6 +20,7 @@ use super::envelope::{self, EnvelopeError, Kind};
 use super::metadata_store::{LogBounds, StoreHandle};
 use super::types::{LogId, Raft, RaftEntry, StorageError, Vote};
 use super::vote::{SmallFileError, SmallFiles};
+use crate::probe::{Mutant, planted};
 
 /// Orders that wait for the thread. openraft has few in flight; a full queue makes its tasks wait.
 const ORDERS_MAX: usize = 64;
@@ -145,7 +146,8 @@ impl RaftLogReader<Raft> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, StorageError> {
-        self.read(start, end, APPEND_BYTES_MAX).await
+        let bytes_max = if planted(Mutant::AppendsUnbounded) { usize::MAX } else { APPEND_BYTES_MAX };
+        self.read(start, end, bytes_max).await
     }
 }
 
@@ -270,7 +272,9 @@ struct Owner {
 impl Owner {
     fn recover(&mut self) -> Result<(), LogStoreError> {
         // Rule S1: the recovered tail counts as our own acknowledgement as soon as openraft sees it.
-        self.log.flush()?;
+        if !planted(Mutant::RecoveredQuorumCounts) {
+            self.log.flush()?;
+        }
         self.purged = self.small.read_purged()?;
         let first = self.purged.map_or(0, |purged| purged.index + 1);
         if first > self.log.start() {

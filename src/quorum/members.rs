@@ -19,6 +19,7 @@ use super::links::{LinkError, Peer};
 use super::message::{Answer, Ask, Identity, Refusal};
 use super::types::{Member, Metrics, node_id, raft_id};
 use crate::model::{DirectoryId, NodeId};
+use crate::probe::{Mutant, planted};
 
 /// Between two attempts to be taken in.
 const JOIN_PAUSE: Duration = Duration::from_millis(250);
@@ -42,6 +43,7 @@ pub(crate) async fn add_observer(core: &Core, identity: Identity, address: Strin
         Some(known) if is_voter(&metrics, id) => {
             return Err(MembershipError::ReplacedVoter { node: identity.node, known: known.directory });
         }
+        Some(_) if planted(Mutant::WipedKeepsPlace) => {}
         // Rule S13: what the old identity acknowledged must not be expected of the new one.
         Some(_) => drop_member(core, &metrics, id).await?,
         None => {}

@@ -59,6 +59,7 @@ use self::types::{Applied, Payload, node_id};
 use crate::env::{Clock, Files, Seed};
 use crate::machines::metadata::{Image, Proposal};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
+use crate::probe::{Mutant, planted};
 
 /// How long a barrier waits for the leader, and again for this node to catch up.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -319,7 +320,7 @@ async fn propose(core: &Core, proposal: Proposal) -> Result<Accepted, ProposeErr
     let payload = Payload(Arc::new(proposal));
     // Rule S14: what is larger could time out at every retry on a slow link.
     let bytes = envelope::size(&payload);
-    if bytes > PROPOSAL_BYTES_MAX {
+    if bytes > PROPOSAL_BYTES_MAX && !planted(Mutant::ProposalUnbounded) {
         return Err(ProposeError::TooLarge { bytes });
     }
     let written = tokio::time::timeout(core.links.options.proposal_timeout, core.raft.client_write(payload)).await;
@@ -329,6 +330,7 @@ async fn propose(core: &Core, proposal: Proposal) -> Result<Accepted, ProposeErr
             let index = LogIndex::new(response.log_id.index);
             match response.data {
                 Applied::Accepted => Ok(Accepted { index }),
+                Applied::Dropped if planted(Mutant::DroppedIsAccepted) => Ok(Accepted { index }),
                 Applied::Dropped => Err(ProposeError::Dropped { index }),
                 Applied::Nothing => unreachable!("apply answers a proposal with accepted or dropped"),
             }

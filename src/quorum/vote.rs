@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::envelope::{self, EnvelopeError, Kind};
 use super::types::{LogId, Vote};
 use crate::env::{File, Files, OpenMode};
+use crate::probe::{Mutant, planted};
 
 /// Why a small file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +92,9 @@ pub(crate) fn write_durably(files: &dyn Files, dir: &Path, name: &str, bytes: &[
     let file = files.open(&beside, OpenMode::Create)?;
     file.set_len(0)?;
     file.write_at(0, &[bytes])?;
-    file.sync_data()?;
+    if !planted(Mutant::SmallFilesUnsynced) {
+        file.sync_data()?;
+    }
     files.rename(&beside, &dir.join(name))?;
     files.sync_dir(dir)
 }
@@ -121,7 +124,7 @@ impl SmallFiles {
     /// (rule S1).
     pub(crate) fn read_vote(&self) -> Result<Option<Vote>, SmallFileError> {
         let vote = self.vote.read()?;
-        if vote.is_some() {
+        if vote.is_some() && !planted(Mutant::RecoveredQuorumCounts) {
             let file = self.vote.files.open(&self.vote.path(), OpenMode::Write).map_err(self.vote.io())?;
             file.sync_data().map_err(self.vote.io())?;
             self.vote.files.sync_dir(&self.vote.dir).map_err(self.vote.io())?;
