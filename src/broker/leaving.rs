@@ -13,6 +13,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::shards::Shards;
 use crate::model::{PartitionId, TopicName};
 use crate::partition::{Event, Reply};
+use crate::probe::{Mutant, planted};
 
 /// By name, what tells that a shard has let go. Bounded by the deletions that the shards have not come to.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Leaving {
 
     /// Whether orders for a topic of this name have to wait.
     pub(super) fn holds(&self, name: &TopicName) -> bool {
-        self.names.contains_key(name)
+        self.names.contains_key(name) && !planted(Mutant::NameFreeAtOnce)
     }
 
     /// Returns when nothing of this name is held any more: after a turn of the shards at most.

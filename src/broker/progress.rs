@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::model::Instant;
+use crate::probe::{Mutant, planted};
 
 /// The begins of what is under way.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Progress {
     /// Whether the controller may still count this broker in. Once it does not, a successor may have been elected, and
     /// what only this broker keeps would be cut off (rule R20).
     pub(super) fn has_session(&self, now: Instant) -> bool {
-        now.as_nanos() < self.session_end.load(Ordering::Relaxed)
+        now.as_nanos() < self.session_end.load(Ordering::Relaxed) || planted(Mutant::ServesWithoutSession)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Begun) -> T) -> T {

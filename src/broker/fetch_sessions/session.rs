@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{SessionError, SessionFetch, SessionPartition, Told};
 use crate::model::Offset;
+use crate::probe::{Mutant, planted};
 
 /// What the client cannot know, so that the next answer is told.
 const UNKNOWN: Offset = Offset::new(-1);
@@ -77,6 +78,7 @@ impl Session {
         for fetch in fetches {
             let place = self.places.get(&fetch.partition);
             match place.and_then(|place| self.by_place.get_mut(place)) {
+                Some(_) if planted(Mutant::SessionKeepsPosition) => {}
                 Some(cached) => cached.fetch = fetch,
                 None => self.put(Cached { fetch, high_watermark: UNKNOWN, log_start: UNKNOWN }),
             }

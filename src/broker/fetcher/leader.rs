@@ -18,6 +18,7 @@ use crate::broker::Inner;
 use crate::machines::replication::EpochEnd;
 use crate::model::{LeaderEpoch, NodeId, Offset, PartitionId, PartitionIndex};
 use crate::partition::{Event, FetchPosition, FetchedOutcome, FetchedPartition};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, PartitionData};
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -263,7 +264,9 @@ impl LeaderTask {
 
     fn digest_partition(&mut self, id: PartitionId, data: PartitionData, out_of_range: &mut Vec<FetchPosition>) {
         // Rule R5: only what was fetched for the position that stands now.
-        let Some(position) = self.positions.get(&id).copied().filter(|p| self.session.position(id) == Some(*p)) else {
+        let is_asked = |p: &FetchPosition| self.session.position(id) == Some(*p) || planted(Mutant::OldAnswerTaken);
+        let Some(position) = self.positions.get(&id).copied().filter(is_asked) else {
+            mark(Mark::LateAnswer);
             return;
         };
         if data.error_code == ErrorCode::OffsetOutOfRange {
