@@ -17,6 +17,7 @@ use super::standing::{Stage, Standing};
 use super::suspects::{Recovered, Suspects};
 use crate::machines::controller::{Event, HeartbeatAnswer, Progress, RegisterRefusal, Reply, Wish};
 use crate::model::{BrokerEpoch, Instant as Moment, PartitionId};
+use crate::probe::{Mutant, planted};
 use crate::transport::Hello;
 
 /// How long one registration or heartbeat may look for a controller.
@@ -82,7 +83,7 @@ impl Lifecycle {
     async fn recover(&mut self) {
         let mut outstanding: BTreeSet<PartitionId> = self.inner.found.iter().copied().collect();
         let count = outstanding.len();
-        while !outstanding.is_empty() {
+        while !outstanding.is_empty() && !planted(Mutant::RegistersUnrecovered) {
             let Some(report) = self.recovered.recv().await else { return };
             outstanding.remove(&self.suspects.note(report));
         }
@@ -246,6 +247,7 @@ fn heard(reply: Reply) -> Beat {
 fn session_end(answer: &Beat, sent: Moment, session: Duration) -> Option<Moment> {
     match answer {
         Beat::Answer(answer) if !answer.is_fenced => Some(sent.plus(session)),
+        Beat::Answer(_) | Beat::Stale if planted(Mutant::FencedKeepsSession) => None,
         Beat::Answer(_) | Beat::Stale => Some(Moment::ZERO),
         Beat::None => None,
     }

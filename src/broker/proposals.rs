@@ -8,6 +8,7 @@ use crate::machines::metadata::{Image, Partition, Recovery};
 use crate::machines::replication::{self, IsrOutcome};
 use crate::model::{BrokerEpoch, NodeId};
 use crate::partition::{Event, PartitionProposal};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 /// What the controller is asked for a batch of proposals.
 pub(crate) fn request(node: NodeId, broker_epoch: BrokerEpoch, batch: &[PartitionProposal]) -> AlterIsr {
@@ -28,7 +29,8 @@ pub(crate) fn outcomes(answers: Option<Vec<IsrAnswer>>, sendings: u32, batch: &[
 pub(crate) fn has_reached(image: &Image, batch: &[PartitionProposal], outcomes: &[IsrOutcome]) -> bool {
     batch.iter().zip(outcomes).all(|(proposal, outcome)| match outcome {
         IsrOutcome::Accepted { partition_epoch, .. } => {
-            image.partition(proposal.partition).is_none_or(|p| p.partition_epoch >= *partition_epoch)
+            let is_there = |state: &Partition| state.partition_epoch >= *partition_epoch;
+            image.partition(proposal.partition).is_none_or(is_there) || planted(Mutant::AnswerOutrunsImage)
         }
         IsrOutcome::Ineligible | IsrOutcome::Stale | IsrOutcome::Retry => true,
     })
@@ -36,6 +38,7 @@ pub(crate) fn has_reached(image: &Image, batch: &[PartitionProposal], outcomes: 
 
 /// The image did not come in time: the leader learns of the change by it whenever this node gets so far, not before.
 pub(crate) fn forget_accepted(outcomes: &mut [IsrOutcome]) {
+    mark(Mark::AnswerBeforeImage);
     let is_accepted = |outcome: &&mut IsrOutcome| matches!(outcome, IsrOutcome::Accepted { .. });
     outcomes.iter_mut().filter(is_accepted).for_each(|outcome| *outcome = IsrOutcome::Stale);
 }
@@ -67,7 +70,12 @@ fn outcome(answer: Result<Partition, IsrRefusal>, sendings: u32) -> IsrOutcome {
     match answer {
         Ok(state) => IsrOutcome::Accepted { partition_epoch: state.partition_epoch, isr: state.isr },
         // An earlier sending may still be under way, and be accepted: the leader must not think it refused (rule R9).
-        Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted) if sendings > 1 => IsrOutcome::Retry,
+        Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted)
+            if sendings > 1 && !planted(Mutant::ResentIsRefused) =>
+        {
+            mark(Mark::RefusedAfterResending);
+            IsrOutcome::Retry
+        }
         // Nothing was done: the leader goes back to what stands and proposes anew.
         Err(IsrRefusal::IneligibleReplica { .. } | IsrRefusal::NotAttempted) => IsrOutcome::Ineligible,
         Err(IsrRefusal::NotController) => IsrOutcome::Retry,

@@ -9,6 +9,7 @@ use super::suspects::Suspects;
 use crate::machines::controller::{DirectoryClaim, Heartbeat, Progress, Registration, Wish};
 use crate::machines::metadata::{Image, Listener};
 use crate::model::{BrokerEpoch, NodeId};
+use crate::probe::{Mutant, planted};
 use crate::storage::DataDir;
 
 /// Who speaks, and what it stands on.
@@ -29,7 +30,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn wish(self) -> Wish {
-        match (self.is_stopping, self.epoch_is_stored) {
+        match (self.is_stopping, self.epoch_is_stored || planted(Mutant::ServesBeforeStored)) {
             (true, _) => Wish::ShutDown,
             (false, true) => Wish::Serve,
             (false, false) => Wish::StayFenced,

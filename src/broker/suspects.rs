@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use crate::model::PartitionId;
 use crate::partition::{BrokenPartition, OpenedPartition};
-use crate::probe::{Mutant, planted};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::DataDir;
 
 #[derive(Debug, Default)]
@@ -48,12 +48,14 @@ impl Suspects {
         match report {
             Recovered::Opened(log) => {
                 if log.end < log.attested_end {
+                    mark(Mark::EndBelowAttested);
                     error!(partition = %log.partition, end = %log.end, attested = %log.attested_end, "a log has lost what it vouched for");
                     self.lost(log.partition);
                 }
                 log.partition
             }
             Recovered::Broken(log) => {
+                mark(Mark::LogBroken);
                 error!(partition = %log.partition, topic = %log.name, cause = %log.message, "a log cannot be served");
                 self.broken(log.partition);
                 log.partition

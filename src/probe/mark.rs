@@ -77,5 +77,12 @@ marks! {
     StaleSender => "a broker's former life was refused";
     IneligibleMember => "an ISR was refused for a member that may not join";
     WaitingForBrokers => "a topic waited for brokers to register";
+    RoundFull => "a round of the controller was full";
     ProposalDropped => "a metadata proposal was dropped at its turn";
+
+    // The broker.
+    AnswerBeforeImage => "an accepted ISR was not in the image in time";
+    RefusedAfterResending => "the second sending of an ISR proposal was refused";
+    EndBelowAttested => "a log ended below its attested end";
+    LogBroken => "a log could not be served";
 }

@@ -302,6 +302,18 @@ mutants! {
         => "a snapshot takes the last index for the last accepted one";
 
     // The broker.
+    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6"]
+        => "a broker takes orders from an image in which this start of it is not registered";
+    AnswerOutrunsImage: "R10", Machines, ["A2", "E2", "E10"]
+        => "a leader hears that its ISR was accepted before what was written ahead of it";
+    ResentIsRefused: "R9", Machines, ["A2", "E2"]
+        => "a refusal of the second sending of a proposal counts for the first, too";
+    ServesBeforeStored: "R12", Machines, ["F2"]
+        => "a broker serves before the epoch of its registration is on its disk";
+    FencedKeepsSession: "R15", Machines, ["A8"]
+        => "a broker that hears that it is fenced keeps its session";
+    RegistersUnrecovered: "S3", Nodes, ["A2", "E2"]
+        => "a broker registers before its logs are open";
     ServesWithoutSession: "R20", Machines, ["A8"]
         => "acks=0 and 1 are acknowledged by a broker that the controller may have given up";
     LostNamedForEver: "S3", Machines, ["F2", "F5"]
@@ -312,6 +324,8 @@ mutants! {
         => "a topic is made anew while a shard still holds the old one of its name";
 
     // The quorum.
+    UnsettledAnswered: "S5", Nodes, ["A2", "E7"]
+        => "a reply leaves though its records were not accepted";
     DroppedIsAccepted: "S5", Nodes, ["A2", "E9"]
         => "a proposal that every node has dropped is told as accepted";
     FoundsUnanswered: "S9", Nodes, ["E4"]

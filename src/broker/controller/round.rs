@@ -7,6 +7,7 @@ use tracing::{debug, info};
 use super::{Host, NotController};
 use crate::machines::controller::Round;
 use crate::machines::metadata::{Image, Proposal, Record};
+use crate::probe::{Mutant, planted};
 use crate::quorum::{Leadership, PROPOSAL_BYTES_MAX};
 
 /// Room that is left in a proposal for its own framing (rule S14).
@@ -59,6 +60,10 @@ impl Host {
             }
             Err(cause) => {
                 info!(%cause, "a proposal was not accepted");
+                if planted(Mutant::UnsettledAnswered) {
+                    answer(round.settle(Some(self.images.borrow().last_applied()), &mut self.waiting));
+                    return Err(Unsettled);
+                }
                 for to in round.into_askers() {
                     let _ = to.send(Err(NotController));
                 }

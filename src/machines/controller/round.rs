@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::machines::metadata::{Image, Record};
 use crate::model::{LogIndex, Now};
+use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::{Decision, Effect, Event, Reply, Soft, decide, tick};
 
@@ -100,7 +101,9 @@ impl<T> Round<T> {
     /// Takes a decision in; gives it back when the proposal would become too large.
     fn take(&mut self, records: Vec<Record>) -> Result<(), Vec<Record>> {
         let bytes: usize = records.iter().map(Record::size_max).sum();
-        if !self.records.is_empty() && self.bytes + bytes > self.bytes_max {
+        let is_full = self.bytes + bytes > self.bytes_max && !planted(Mutant::ProposalUnbounded);
+        if !self.records.is_empty() && is_full {
+            mark(Mark::RoundFull);
             return Err(records);
         }
         self.image.assume(&records);
