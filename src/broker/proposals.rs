@@ -30,7 +30,8 @@ pub(crate) fn has_reached(image: &Image, batch: &[PartitionProposal], outcomes: 
     batch.iter().zip(outcomes).all(|(proposal, outcome)| match outcome {
         IsrOutcome::Accepted { partition_epoch, .. } => {
             let is_there = |state: &Partition| state.partition_epoch >= *partition_epoch;
-            image.partition(proposal.partition).is_none_or(is_there) || planted(Mutant::AnswerOutrunsImage)
+            let outruns = planted(Mutant::AnswerOutrunsImage) || planted(Mutant::OlderImageTaken);
+            image.partition(proposal.partition).is_none_or(is_there) || outruns
         }
         IsrOutcome::Ineligible | IsrOutcome::Stale | IsrOutcome::Retry => true,
     })
