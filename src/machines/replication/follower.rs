@@ -276,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn after_a_cut_the_high_watermark_is_at_most_what_is_left() {
+        let mut follower = follower(100, 100, 90);
+        follower.on_truncated(LogEnds { end: Offset::new(80), flushed_end: Offset::new(80) });
+        assert_eq!((follower.high_watermark(), follower.leader_high_watermark()), (Offset::new(80), Offset::new(80)));
+    }
+
+    #[test]
     fn batches_above_the_epoch_of_the_fetch_are_not_taken() {
         let answer = Answer::Records { high_watermark: Offset::new(50) };
         let step = follower(100, 100, 40).judge(answer, &history(&[(1, 10)]), Offset::new(10));

@@ -343,6 +343,59 @@ fn a_late_answer_of_an_earlier_position_is_ignored() {
 }
 
 #[test]
+fn a_late_answer_that_the_logs_part_cuts_nothing_any_more() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.cut(1);
+    world.produce(1, "a", Acks::Leader);
+    world.run();
+    world.elect(2, 2, 2, &[2, 3]);
+    world.run();
+    world.heal(1);
+    world.tell_follow(1, 2, 2, 2);
+    world.cut(1);
+    world.run();
+    let late = world.answer_for(1);
+    world.heal(1);
+    world.produce(2, "b", Acks::All);
+    world.run();
+    assert_eq!((world.describe(1).end, world.consume(1, 0)), (offset(1), Ok("b".to_owned())));
+    world.cut(1);
+    world.tell(1, late);
+    world.run();
+    assert_eq!(world.describe(1).end, offset(1));
+}
+
+#[test]
+fn batches_of_a_leader_that_is_not_followed_yet_are_not_taken() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.run();
+    world.produce(1, "a", Acks::All);
+    let later_epoch = |bytes: &[u8]| [&bytes[..12], &9_i32.to_be_bytes(), &bytes[16..]].concat();
+    world.fetch_damaged(2, later_epoch);
+    assert_eq!(world.describe(2).end, offset(0));
+    world.wait_ms(1000);
+    assert_eq!(world.describe(2).end, offset(1));
+}
+
+#[test]
+fn a_duplicate_is_answered_when_its_original_is_committed() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.run();
+    world.hold_flushes(3);
+    let first = world.produce_sequence(1, "a", 0);
+    world.run();
+    let again = world.produce_sequence(1, "a", 0);
+    world.run();
+    assert!(!world.is_answered(1, first) && !world.is_answered(1, again));
+    world.let_flush(3);
+    world.run();
+    assert_eq!((world.acked(1, first), world.acked(1, again)), (Ok(0), Ok(0)));
+}
+
+#[test]
 fn a_follower_far_behind_the_start_of_the_leader_starts_anew() {
     let mut world = World::new(3);
     world.elect(1, 1, 1, &[1, 2]);

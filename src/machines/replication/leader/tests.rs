@@ -438,6 +438,22 @@ fn lowering_min_isr_commits_what_is_already_flushed() {
 }
 
 #[test]
+fn a_proposed_member_counts_though_it_has_fallen_behind() {
+    talk(
+        "> lead isr=1 min=1 end=10 flushed=10
+         hw 10
+         > fetch 2 10
+         propose e=1 p=1 isr=1@10,2@20
+         > append 20 all 1
+         > wait 5001
+         > flush 20
+         > fetch 2 20
+         hw 20
+         done 1",
+    );
+}
+
+#[test]
 fn who_is_about_to_join_is_waited_for() {
     talk(
         "> lead isr=1 min=1 end=10 flushed=10

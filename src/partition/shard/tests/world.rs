@@ -15,15 +15,15 @@ use bytes::Bytes;
 use crate::env::{Files, SystemFiles, SystemSeed};
 use crate::machines::replication::{Acks, IsrOutcome, IsrProposal, ReplicaState, Ticket};
 use crate::model::{
-    BrokerEpoch, Instant, LeaderEpoch, NodeId, Now, Offset, PartitionEpoch, PartitionId, PartitionIndex, Timestamp,
-    TopicId, TopicName,
+    BrokerEpoch, Instant, LeaderEpoch, NodeId, Now, Offset, PartitionEpoch, PartitionId, PartitionIndex, ProducerEpoch,
+    ProducerId, Sequence, Timestamp, TopicId, TopicName,
 };
 use crate::partition::{
     Acked, AppendRefusal, ConsumerIsolation, Effect, Event, FetchPosition, FetchedOutcome, FetchedPartition, FlushMode,
     FollowOrder, LeadOrder, ListRefusal, OffsetAnswer, OffsetQuery, PartitionDescription, ReadAnswer, ReadEvent,
     ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
 };
-use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, split};
+use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, Producer, split};
 use crate::storage::{DataDir, FlushOrder, LogOptions};
 use crate::testing::SimulatedFiles;
 
@@ -303,9 +303,20 @@ impl World {
     }
 
     fn append(&mut self, node: i32, values: &str, acks: Acks, leader_epoch: Option<LeaderEpoch>) -> Ticket {
+        self.append_batch(node, builder(values).build().expect("a small batch"), acks, leader_epoch)
+    }
+
+    /// As an idempotent producer's batch that begins with this sequence.
+    pub(super) fn produce_sequence(&mut self, node: i32, values: &str, sequence: i32) -> Ticket {
+        let base_sequence = Sequence::new(sequence);
+        let producer = Producer { id: ProducerId::new(7), epoch: ProducerEpoch::new(0), base_sequence };
+        let batch = builder(values).producer(producer).build().expect("a small batch");
+        self.append_batch(node, batch, Acks::All, None)
+    }
+
+    fn append_batch(&mut self, node: i32, batch: Batch, acks: Acks, leader_epoch: Option<LeaderEpoch>) -> Ticket {
         let ticket = self.ticket();
         let deadline = self.now.instant.plus(Duration::from_secs(30));
-        let batch = batch(values);
         self.tell(node, Event::Append { ticket, partition: id(), leader_epoch, batch, acks, deadline });
         ticket
     }
@@ -620,13 +631,13 @@ fn consumer() -> Reader {
     Reader::Consumer { isolation: ConsumerIsolation::ReadUncommitted, from_follower: true }
 }
 
-fn batch(values: &str) -> Batch {
+fn builder(values: &str) -> Builder {
     let mut builder = Builder::new(Codec::None);
     for value in values.bytes() {
         let timestamp = Timestamp::new(i64::from(value));
         builder.push(Draft { timestamp, value: Some(&[value]), ..Draft::default() }).expect("a small record");
     }
-    builder.build().expect("a small batch")
+    builder
 }
 
 fn bytes_of(answer: &ReadAnswer) -> Bytes {
