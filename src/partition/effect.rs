@@ -459,8 +459,8 @@ pub enum RoleDescription {
     Leader {
         /// The committed ISR.
         isr: Vec<NodeId>,
-        /// Whether another one is asked for.
-        proposing: bool,
+        /// Who may be in sync beside them, as another ISR is asked for.
+        pending: Option<Vec<NodeId>>,
         /// Produces that wait.
         waiting: usize,
         /// How far each follower has flushed, as its fetches of this epoch said.

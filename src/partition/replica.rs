@@ -390,7 +390,7 @@ impl Replica {
             Role::Idle => RoleDescription::Idle,
             Role::Leader(leader) => RoleDescription::Leader {
                 isr: leader.isr(),
-                proposing: leader.is_proposing(),
+                pending: leader.pending(),
                 waiting: leader.waiting(),
                 followers: leader.followers(),
             },

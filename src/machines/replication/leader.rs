@@ -326,10 +326,10 @@ impl Leader {
         self.pending.is_none() && self.isr.iter().any(lives)
     }
 
-    /// Whether another ISR is asked for.
+    /// Who counts as in sync because another ISR is asked for; `None` while none is.
     #[must_use]
-    pub fn is_proposing(&self) -> bool {
-        self.pending.is_some()
+    pub fn pending(&self) -> Option<Vec<NodeId>> {
+        self.pending.as_ref().map(|pending| pending.members.iter().copied().collect())
     }
 
     /// How many produces wait.

@@ -131,11 +131,8 @@ impl World {
         let class = match body.map(|(_, body)| body) {
             Some(Answer::Controlled(reply)) => self.ordered(*reply),
             Some(Answer::Trimmed(result)) => {
-                if result.is_ok() {
-                    Class::Ok
-                } else {
-                    Class::Fail
-                }
+                // Clients cannot ask for it yet: the leader alone has moved its start, and nothing is promised.
+                if result.is_ok() { Class::Info } else { Class::Fail }
             }
             Some(_) | None => Class::Info,
         };

@@ -47,6 +47,9 @@ struct Lane {
     order: u64,
     in_flight: VecDeque<Outgoing>,
     rests_until: Instant,
+    /// Whether a batch of this epoch was acknowledged. Before that a leader knows nothing of the session and takes any
+    /// sequence for its first, as Kafka's does: one batch at a time then.
+    is_known: bool,
 }
 
 /// One batch on its way.
@@ -122,7 +125,9 @@ impl World {
             self.after(span, Happening::ClientTurn(client));
         } else {
             self.consume(client);
-            let span = self.chance.span(self.knobs.poll_interval / 2, self.knobs.poll_interval);
+            // In the end consumers have only to catch up.
+            let longest = if self.observer.is_quiet { Duration::from_millis(4) } else { self.knobs.poll_interval };
+            let span = self.chance.span(longest / 2, longest);
             self.after(span, Happening::ClientTurn(client));
         }
     }
@@ -156,6 +161,10 @@ impl World {
         };
         self.resend_all(client, now);
         let producer = self.producers.get_mut(&client).expect("a producer");
+        if producer.chance.one_in(30) {
+            self.refresh(client);
+        }
+        let producer = self.producers.get_mut(&client).expect("a producer");
         let partitions: Vec<PartitionId> = image.topics().partitions().map(|(id, _)| id).collect();
         if partitions.is_empty() {
             self.refresh(client);
@@ -163,7 +172,7 @@ impl World {
         }
         let partition = *producer.chance.pick(&partitions);
         let lane = producer.lanes.entry(partition).or_default();
-        let most = if producer.is_idempotent { most } else { 1 };
+        let most = if producer.is_idempotent && lane.is_known { most } else { 1 };
         if is_over || lane.in_flight.len() >= most || lane.rests_until > now {
             return;
         }
@@ -225,8 +234,14 @@ impl World {
         };
         let Some(lane) = producer.lanes.get(&partition).filter(|lane| lane.rests_until <= now) else { return };
         let acks = producer.acks;
-        let waiting: Vec<usize> =
-            (0..lane.in_flight.len()).filter(|at| lane.in_flight[*at].request.is_none()).collect();
+        // What is tried again goes alone, and nothing new before it is settled, as in Kafka's own producer.
+        let mut waiting = Vec::new();
+        for (at, outgoing) in lane.in_flight.iter().enumerate().filter(|(_, outgoing)| outgoing.request.is_none()) {
+            if at > 0 && outgoing.attempts > 0 {
+                break;
+            }
+            waiting.push(at);
+        }
         for at in waiting {
             let batch = self.producers[&client].lanes[&partition].in_flight[at].batch.clone();
             let within = ANSWER_WITHIN;
@@ -246,7 +261,12 @@ impl World {
     fn resend_all(&mut self, client: Endpoint, now: Instant) {
         let producer = self.producers.get_mut(&client).expect("a producer");
         let image = producer.image.clone().unwrap_or_default();
-        producer.lanes.retain(|partition, _| image.partition(*partition).is_some());
+        let gone = producer.lanes.extract_if(.., |partition, _| image.partition(*partition).is_none());
+        let given_up: Vec<usize> = gone.flat_map(|(_, lane)| lane.in_flight).flat_map(|batch| batch.sends).collect();
+        for send in given_up {
+            self.record.history.sends[send].returned = Some(now);
+        }
+        let producer = self.producers.get_mut(&client).expect("a producer");
         let due = |lane: &Lane| lane.rests_until <= now && lane.in_flight.iter().any(|o| o.request.is_none());
         let due: Vec<PartitionId> = producer.lanes.iter().filter(|(_, lane)| due(lane)).map(|(id, _)| *id).collect();
         for partition in due {
@@ -299,6 +319,7 @@ impl World {
         let class = if producer.acks == Acks::All { Class::Ok } else { Class::Weak };
         let lane = producer.lanes.get_mut(&partition).expect("just found");
         let outgoing = lane.in_flight.remove(at).expect("just found");
+        lane.is_known = true;
         self.observer.acked(partition, now);
         for (number, send) in outgoing.sends.iter().enumerate() {
             let entry = &mut self.record.history.sends[*send];
@@ -368,7 +389,7 @@ impl World {
         let (id, timestamp) = (producer.id, wall(self.now));
         let lane = producer.lanes.get_mut(&partition).expect("just found");
         lane.epoch += 1;
-        lane.sequence = 0;
+        (lane.sequence, lane.is_known) = (0, false);
         let session = session(id, partition, lane.epoch);
         for outgoing in &mut lane.in_flight {
             outgoing.batch = build(&outgoing.values, Some((session, lane.sequence)), timestamp);

@@ -28,14 +28,24 @@ pub(super) struct Consumer {
     image: Option<Arc<Image>>,
     positions: BTreeMap<PartitionId, Position>,
     pending: BTreeMap<RequestId, Pending>,
+    /// How many positions it has begun at.
+    incarnations: u32,
     chance: Chance,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Position {
     offset: Offset,
     incarnation: u32,
     is_busy: bool,
+}
+
+impl Position {
+    /// Where a consumer begins anew.
+    fn new(offset: Offset, incarnations: &mut u32) -> Self {
+        *incarnations += 1;
+        Self { offset, incarnation: *incarnations, is_busy: false }
+    }
 }
 
 /// What was asked.
@@ -52,7 +62,8 @@ impl Consumer {
         let consumer = |number: usize| {
             let id = ClientId(u32::try_from(1000 + number).expect("a few clients"));
             let (positions, pending) = (BTreeMap::new(), BTreeMap::new());
-            (Endpoint::Client(id), Self { id, image: None, positions, pending, chance: chance.fork() })
+            let chance = chance.fork();
+            (Endpoint::Client(id), Self { id, image: None, positions, pending, incarnations: 0, chance })
         };
         (0..knobs.consumers).map(consumer).collect()
     }
@@ -74,9 +85,14 @@ impl World {
             return;
         };
         let partitions: Vec<PartitionId> = image.topics().partitions().map(|(id, _)| id).collect();
-        let partition = *consumer.chance.pick(&partitions);
+        let behind = partitions.iter().find(|id| {
+            let end = self.observer.committed_end(**id);
+            self.observer.is_quiet && !consumer.has_read(**id, end)
+        });
+        let partition = behind.copied().unwrap_or_else(|| *consumer.chance.pick(&partitions));
         let state = image.partition(partition).expect("just listed");
-        let position = consumer.positions.entry(partition).or_default();
+        let incarnations = &mut consumer.incarnations;
+        let position = consumer.positions.entry(partition).or_insert_with(|| Position::new(Offset::ZERO, incarnations));
         if position.is_busy {
             return;
         }
@@ -134,7 +150,7 @@ impl World {
         let consumer = self.consumers.get_mut(&client).expect("a consumer");
         let Some(pending) = consumer.pending.remove(&id) else { return };
         if let Pending::Poll { partition, .. } = pending {
-            consumer.positions.entry(partition).or_default().is_busy = false;
+            consumer.positions.entry(partition).and_modify(|position| position.is_busy = false);
         }
         let node = match &body {
             Some((Endpoint::Node(node), _)) => *node,
@@ -166,8 +182,8 @@ impl World {
                 Some(Answer::Listed { result: Ok(answer), epoch: leader_epoch }),
             ) => {
                 if resets && let Some(offset) = answer {
-                    let position = consumer.positions.entry(partition).or_default();
-                    (position.offset, position.incarnation) = (offset, position.incarnation + 1);
+                    let position = Position::new(offset, &mut consumer.incarnations);
+                    consumer.positions.insert(partition, position);
                 }
                 let query = match query {
                     OffsetQuery::Earliest => Asked::Earliest,
@@ -178,9 +194,10 @@ impl World {
                 let lookup = OffsetLookup { partition, node, leader_epoch, invoked, returned, query, answer };
                 self.record.history.offset_lookups.push(lookup);
             }
-            (Pending::Epoch { partition, epoch }, Some(Answer::EpochEnd(answer))) => {
+            (Pending::Epoch { partition, epoch }, Some(Answer::EpochEnd { result: answer, epoch: leader_epoch })) => {
                 let answer = answer.map(|found| (found.epoch, found.end));
-                let lookup = EpochLookup { partition, node, returned: self.now, epoch, answer };
+                let returned = self.now;
+                let lookup = EpochLookup { partition, node, leader_epoch, returned, epoch, answer };
                 self.record.history.epoch_lookups.push(lookup);
             }
             (_, _) => consumer.image = None,

@@ -92,7 +92,15 @@ impl World {
     /// A log on disk is open, or cannot be.
     fn recovered(&mut self, node: NodeId, report: Recovered) {
         if let Recovered::Opened(opened) = &report {
-            let durable = self.durable_end(node, opened.partition);
+            let name = self.running(node).and_then(|process| {
+                let found = process.directory.partitions().iter().find(|found| found.id == opened.partition);
+                found.map(|found| found.name.clone())
+            });
+            // A log may end above all its batches: where it was reset to.
+            let raw = name.and_then(|name| self.raw_end(node, &name, opened.partition));
+            // Where bits were flipped, an outsider cannot tell.
+            let raw = raw.filter(|_| self.observer.sick != Some(node));
+            let durable = raw.map(|raw| raw.max(opened.start).max(opened.attested_end));
             let what = NodeEventKind::Recovered {
                 partition: opened.partition,
                 end: opened.end,

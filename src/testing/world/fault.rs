@@ -248,7 +248,6 @@ impl World {
                 let (node, until) = (self.which(which), self.now.plus(span));
                 if let Some(process) = self.running(node) {
                     process.paused_until = process.paused_until.max(until);
-                    self.quorum_lost(node);
                 }
                 Vec::new()
             }

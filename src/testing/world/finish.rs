@@ -57,7 +57,8 @@ impl World {
         world.run_while(REST_MAX, |world| !world.is_at_rest());
         // What nobody reads rots unseen: every copy is read once, and what is given up for it is made anew.
         world.read_all_copies();
-        world.run_while(REST_MAX, |world| !world.is_at_rest());
+        let looked_at = world.now.plus(Duration::from_secs(1));
+        world.run_while(REST_MAX, |world| world.now < looked_at || !world.is_at_rest());
         world.finish()
     }
 
@@ -107,7 +108,7 @@ impl World {
         let mut is_at_rest = self.producers.values().all(super::client::Producer::is_idle);
         for (partition, replicas) in partitions {
             let end = self.observer.committed_end(partition);
-            if self.consumers.values().any(|consumer| consumer.has_read(partition, end)) {
+            if self.consumers.values().all(|consumer| consumer.has_read(partition, end)) {
                 self.observer.read.entry(partition).or_insert(now);
             } else {
                 is_at_rest = false;
@@ -174,11 +175,24 @@ impl World {
         let files = Arc::new(self.machines[&node].files.clone());
         let Ok(directory) = DataDir::open(files, Path::new(DATA), node, &FixedSeed(1)) else { return };
         let directory = Arc::new(directory);
+        let is_found = |id: PartitionId| directory.partitions().iter().any(|found| found.id == id);
+        for (partition, end) in known.iter().filter(|(id, end)| *end == Offset::ZERO && !is_found(*id)) {
+            // What was never written has no files.
+            let (log_start, high_watermark, end) = (*end, *end, *end);
+            let (epochs, batches) = (Vec::new(), Vec::new());
+            let dump = ReplicaDump { node, partition: *partition, log_start, high_watermark, end, epochs, batches };
+            self.record.history.replicas.push(dump);
+        }
         for found in directory.partitions().to_vec() {
             let Some((_, high_watermark)) = known.iter().find(|(id, _)| *id == found.id) else { continue };
             let options = LogOptions::default();
-            let Ok((mut log, _)) = Log::open(&directory, &found.name, found.id, options, Now::default()) else {
-                continue;
+            let opened = Log::open(&directory, &found.name, found.id, options, Now::default());
+            let (mut log, _) = match opened {
+                Ok(opened) => opened,
+                Err(cause) => {
+                    self.record.say(self.now, &format!("{} of {node} cannot be opened: {cause}", found.id));
+                    continue;
+                }
             };
             let epochs = log.epochs().entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
             let (log_start, end) = (log.start(), log.end());

@@ -71,13 +71,21 @@ impl Knobs {
             (format!("topic-{number}"), partitions, factor)
         });
         let topics = topics.collect();
+        // Followers that fetch little at a time keep up with little only.
+        let is_slow = chance.one_in(3);
+        let send_interval = if is_slow {
+            (ms(100), ms(500))
+        } else {
+            *chance.pick(&[(ms(5), ms(40)), (ms(20), ms(150)), (ms(1), ms(200))])
+        };
+        let partition_bytes_max = if is_slow { *chance.pick(&[1, 300]) } else { *chance.pick(&[2000, 1 << 20]) };
         Self {
             nodes,
             topics,
             isr_min: 2,
             segment_bytes: *chance.pick(&[512, 2 << 10, 16 << 10, 1 << 20]),
             index_interval_bytes: *chance.pick(&[1, 256, 4096]),
-            partition_bytes_max: *chance.pick(&[1, 300, 2000, 1 << 20]),
+            partition_bytes_max,
             fetch_wait: ms(*chance.pick(&[50, 200, 500])),
             lag_max: ms(*chance.pick(&[50, 500, 2000, 5000])),
             session_timeout: ms(*chance.pick(&[600, 2000, 2000, 4000])),
@@ -90,7 +98,7 @@ impl Knobs {
             idempotent_producers: 1 + chance.below(2),
             plain_producers: chance.below(2),
             in_flight_max: *chance.pick(&[1, 2, 5]),
-            send_interval: *chance.pick(&[(ms(5), ms(40)), (ms(20), ms(150)), (ms(1), ms(200))]),
+            send_interval,
             consumers: 1 + chance.below(2),
             poll_interval: ms(*chance.pick(&[30, 100, 300])),
             padding_max: *chance.pick(&[0, 100, 700]),

@@ -79,7 +79,7 @@ pub(super) enum Answer {
     /// To a follower's.
     Bounded { start: Offset, end: Offset },
     /// To OffsetForLeaderEpoch.
-    EpochEnd(Option<EpochEnd>),
+    EpochEnd { result: Option<EpochEnd>, epoch: LeaderEpoch },
     /// To DeleteRecords.
     Trimmed(Result<Offset, TrimRefusal>),
     /// To Metadata.

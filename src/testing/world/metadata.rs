@@ -56,9 +56,10 @@ impl World {
         }
     }
 
-    /// The leader's process has ended, or never was.
+    /// The leader's process has ended: started again it is a voter like the others.
     pub(super) fn quorum_lost(&mut self, node: NodeId) {
         if self.quorum.leader == Some(node) {
+            self.quorum.leader = None;
             self.quorum.lost_since.get_or_insert(self.now);
         }
     }

@@ -92,7 +92,8 @@ impl Network {
         if from == to {
             return Fate::Arrives(vec![Duration::from_micros(20)]);
         }
-        if chance.percent(self.loss) {
+        // What a client has sent and lost stops its connection: nothing sent later comes without it.
+        if chance.percent(self.loss) && matches!(from, Endpoint::Node(_)) {
             return Fate::Lost;
         }
         let mut arrivals = vec![delay];

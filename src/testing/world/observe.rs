@@ -4,6 +4,7 @@
 //! Invariant: looking changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use bytes::Bytes;
 
@@ -11,15 +12,16 @@ use super::consume::seen;
 use super::fault::Undo;
 use super::record::state;
 use super::{Happening, When, World};
+use crate::env::{Files as _, OpenMode};
+use crate::machines::metadata::Image;
 use crate::machines::replication::Ticket;
-use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId};
+use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, TopicName};
 use crate::partition::{
     ConsumerIsolation, Effect, Event, PartitionDescription, ReadEvent, ReadRequest, Reader, Reply, RoleDescription,
 };
-use crate::storage::{DataDir, Log, LogOptions};
-use crate::testing::FixedSeed;
+use crate::records::split;
 use crate::verify::history::{MetadataFact, NodeEventKind, Seen};
-use crate::verify::{Violation, live};
+use crate::verify::{PartitionView, ReplicaView, RoleView, Violation, check_live};
 
 /// What was seen of a partition on a node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +44,33 @@ struct Leaders {
     now: Option<NodeId>,
     before: Option<NodeId>,
     epoch: LeaderEpoch,
+}
+
+/// One replica, as the judge is shown it.
+struct Look<'a> {
+    node: NodeId,
+    is_running: bool,
+    found: &'a PartitionDescription,
+    maximal_isr: Vec<NodeId>,
+}
+
+impl Look<'_> {
+    fn view(&self) -> ReplicaView<'_> {
+        let role = match &self.found.role {
+            RoleDescription::Leader { isr, .. } => RoleView::Leader { isr, maximal_isr: &self.maximal_isr },
+            RoleDescription::Follower { .. } => RoleView::Follower,
+            RoleDescription::Idle | RoleDescription::Offline => RoleView::Idle,
+        };
+        ReplicaView {
+            node: self.node,
+            is_running: self.is_running,
+            role,
+            leader_epoch: self.found.leader_epoch,
+            high_watermark: self.found.high_watermark,
+            flushed_end: self.found.flushed_end,
+            end: self.found.end,
+        }
+    }
 }
 
 /// See the file's comment.
@@ -130,6 +159,9 @@ impl World {
     /// Looks at a node whose shard has just had a turn.
     pub(super) fn observe(&mut self, node: NodeId) {
         let Some(descriptions) = self.describe(node) else { return };
+        let is_there = |id: &PartitionId| descriptions.iter().any(|description| description.partition == *id);
+        self.observer.descriptions.retain(|(of, id), _| *of != node || is_there(id));
+        self.observer.glances.retain(|(of, id), _| *of != node || is_there(id));
         for description in descriptions {
             let key = (node, description.partition);
             if self.observer.descriptions.get(&key) == Some(&description) {
@@ -169,7 +201,7 @@ impl World {
             let what = NodeEventKind::Leads { partition, epoch: leader_epoch, end: description.end };
             self.record.node(self.now, node, what);
         }
-        if before.partition_epoch != partition_epoch {
+        if before.partition_epoch != partition_epoch && partition_epoch.get() >= 0 {
             let what = NodeEventKind::Told { partition, leader_epoch, partition_epoch };
             self.record.node(self.now, node, what);
         }
@@ -209,6 +241,7 @@ impl World {
         while let Some((next, _)) = self.glimpse(node, partition, offset) {
             offset = next;
         }
+        self.record.say(self.now, &format!("looked over {partition} of {node} from {from} to {offset}"));
     }
 
     /// Some committed batches from an offset on, checked as those for consumers are; and where they end.
@@ -241,38 +274,32 @@ impl World {
     fn judge(&mut self, partition: PartitionId) {
         let image = self.quorum.image();
         let Some(of) = image.partition(partition) else { return };
-        let metadata = state(partition, of, self.knobs.isr_min);
+        let state = state(partition, of, self.knobs.isr_min);
+        let seen: Vec<_> = state.replicas.iter().filter_map(|node| self.look_at(&image, *node, partition)).collect();
+        let replicas: Vec<ReplicaView<'_>> = seen.iter().map(Look::view).collect();
         let committed = self.observer.committed_end(partition);
-        let replicas = metadata.replicas.iter().filter_map(|node| self.view(*node, partition)).collect();
-        let view = live::PartitionView { metadata, committed, replicas };
-        let violations = live::check_live(&view);
+        let view = PartitionView { state: &state, last_known: &of.last_known_elr, committed, replicas: &replicas };
+        let violations = check_live(&view);
         if !violations.is_empty() {
-            self.record.say(self.now, &format!("{violations:?} in {view:?}"));
+            let told = format!("{violations:?} in {view:?}");
+            self.record.say(self.now, &told);
             self.observer.violations.extend(violations);
         }
     }
 
-    /// One replica, if its process runs under its present registration.
-    fn view(&self, node: NodeId, partition: PartitionId) -> Option<live::ReplicaView> {
-        let description = self.observer.descriptions.get(&(node, partition))?;
+    /// One replica, if its process runs.
+    fn look_at(&self, image: &Image, node: NodeId, partition: PartitionId) -> Option<Look<'_>> {
+        let found = self.observer.descriptions.get(&(node, partition))?;
         let process = self.machines[&node].process.as_ref()?;
-        let image = self.quorum.image();
-        let is_registered =
-            image.broker(node).is_some_and(|broker| Some(broker.broker_epoch) == process.epoch && !broker.is_fenced());
-        let maximal_isr = match &description.role {
-            RoleDescription::Leader { isr, .. } => isr.clone(),
-            RoleDescription::Idle | RoleDescription::Follower { .. } | RoleDescription::Offline => Vec::new(),
-        };
-        Some(live::ReplicaView {
-            node,
-            is_running: is_registered && description.role != RoleDescription::Offline,
-            is_leader: matches!(description.role, RoleDescription::Leader { .. }),
-            leader_epoch: description.leader_epoch,
-            maximal_isr,
-            high_watermark: description.high_watermark,
-            flushed_end: description.flushed_end,
-            end: description.end,
-        })
+        // What a life lacks that is not registered yet is no claim of its.
+        let registered = image.broker(node).filter(|broker| !broker.is_fenced()).map(|broker| broker.broker_epoch);
+        let is_running = registered.is_some() && registered == process.epoch;
+        let mut maximal_isr = Vec::new();
+        if let RoleDescription::Leader { isr, pending, .. } = &found.role {
+            maximal_isr.clone_from(isr);
+            maximal_isr.extend(pending.iter().flatten().filter(|node| !isr.contains(node)));
+        }
+        (found.role != RoleDescription::Offline).then_some(Look { node, is_running, found, maximal_isr })
     }
 
     /// The metadata has changed: whoever waits for an election hears of it, and every partition is judged anew.
@@ -313,15 +340,27 @@ impl World {
         }
     }
 
-    /// The end of a log that was durable when the node's power went, as an outsider who looked at the disk knows it.
-    pub(super) fn durable_end(&mut self, node: NodeId, partition: PartitionId) -> Option<Offset> {
-        let files = self.machine(node).files_at_power_cut.clone()?;
-        let directory =
-            DataDir::open(std::sync::Arc::new(files), std::path::Path::new(super::process::DATA), node, &FixedSeed(1));
-        let directory = std::sync::Arc::new(directory.ok()?);
-        let found = directory.partitions().iter().find(|found| found.id == partition)?.clone();
-        let now = crate::model::Now::default();
-        let (log, _) = Log::open(&directory, &found.name, partition, LogOptions::default(), now).ok()?;
-        Some(log.end())
+    /// Where the batches of a log end that stand whole and in order in its files, as an outsider reads them who knows
+    /// nothing of indexes, snapshots or flush logs.
+    pub(super) fn raw_end(&self, node: NodeId, name: &TopicName, partition: PartitionId) -> Option<Offset> {
+        let files = &self.machines[&node].files;
+        let directory = Path::new(super::process::DATA).join(format!("{name}-{}", partition.index));
+        let mut segments: Vec<String> = files.list(&directory).ok()?.into_iter().map(|entry| entry.name).collect();
+        segments.retain(|name| name.ends_with(".log"));
+        segments.sort_unstable();
+        let mut end = None;
+        for segment in segments {
+            let file = files.open(&directory.join(segment), OpenMode::Read).ok()?;
+            let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
+            file.read_at(0, &mut bytes).ok()?;
+            for batch in split(bytes.into()).map_while(Result::ok) {
+                let continues = end.is_none_or(|end| end == batch.base_offset());
+                if !continues || !batch.crc_is_valid() {
+                    return end;
+                }
+                end = Some(batch.next_offset());
+            }
+        }
+        end
     }
 }

@@ -117,10 +117,9 @@ impl World {
     fn cut_power(&mut self, node: NodeId) {
         let point = self.machines[&node].files.crash_point();
         let ways = point.ways();
-        let nothing: Vec<usize> = vec![0; ways.len()];
         let ends: Vec<usize> = match self.chance.below(4) {
             // Nothing that was not synced is there.
-            0 => nothing.clone(),
+            0 => vec![0; ways.len()],
             // The first part of it is.
             1 => {
                 let kept = self.chance.below(ways.len() + 1);
@@ -128,17 +127,13 @@ impl World {
             }
             _ => ways.into_iter().map(|ways| self.chance.below(ways)).collect(),
         };
-        let durable = point.after(&nothing);
-        let machine = self.machine(node);
-        machine.files = point.after(&ends);
-        machine.files_at_power_cut = Some(durable);
+        self.machine(node).files = point.after(&ends);
     }
 
     /// The process is gone, and with it its connections.
     pub(super) fn drop_process(&mut self, node: NodeId) {
         let Some(process) = self.machine(node).process.take() else { return };
         self.machine(node).applied = process.image.last_applied();
-        self.machine(node).files_at_power_cut = None;
         let boot = process.directory.boot();
         for voter in self.nodes() {
             self.send(Endpoint::Node(node), Endpoint::Node(voter), Message::Closed { node, boot });

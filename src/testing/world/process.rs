@@ -41,8 +41,6 @@ pub(super) struct Machine {
     pub(super) slow_apply: Duration,
     /// Milliseconds that its wall clock is ahead.
     pub(super) skew_ms: i64,
-    /// What was durable of each log when its power went, as an outsider saw it.
-    pub(super) files_at_power_cut: Option<SimulatedFiles>,
 }
 
 /// A flush that is under way.
@@ -76,6 +74,7 @@ pub(super) enum Served {
     EpochEnd {
         to: Endpoint,
         id: RequestId,
+        partition: PartitionId,
     },
     Trim {
         to: Endpoint,
@@ -200,7 +199,6 @@ impl Machine {
             slow_flush: Duration::ZERO,
             slow_apply: Duration::ZERO,
             skew_ms: 0,
-            files_at_power_cut: None,
         }
     }
 }

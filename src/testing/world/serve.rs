@@ -24,7 +24,7 @@ pub(super) fn asker(served: &Served) -> Option<(Endpoint, RequestId)> {
         Served::Produce { to, id, .. }
         | Served::List { to, id, .. }
         | Served::Bounds { to, id, .. }
-        | Served::EpochEnd { to, id }
+        | Served::EpochEnd { to, id, .. }
         | Served::Trim { to, id } => Some((*to, *id)),
         Served::Read(_) | Served::Close => None,
     }
@@ -74,7 +74,7 @@ impl World {
             }
             Request::EpochEnd { partition, epoch } => {
                 let event = |ticket| Event::EpochEnd { ticket, partition, leader_epoch: None, epoch };
-                self.serve_question(node, Served::EpochEnd { to: from, id }, event);
+                self.serve_question(node, Served::EpochEnd { to: from, id, partition }, event);
             }
             Request::Trim { partition, before } => {
                 let event = |ticket| Event::Trim { ticket, partition, before: Some(before) };
@@ -160,12 +160,13 @@ impl World {
             (Served::Read(key), Reply::Read { reads, watching }) => self.read_reply(node, key, reads, watching),
             (Served::List { to, id, partition }, Reply::ListOffset(result)) => {
                 let epoch = self.told_epoch(node, partition);
-                let result = result.map(resolve);
+                let result = result.and_then(resolve);
                 self.answer(node, to, id, Answer::Listed { result, epoch });
             }
             (Served::Bounds { to, id, start }, Reply::ListOffset(result)) => self.bound(node, (to, id), start, result),
-            (Served::EpochEnd { to, id }, Reply::EpochEnd(result)) => {
-                let answer = result.map_or(Answer::Unable, Answer::EpochEnd);
+            (Served::EpochEnd { to, id, partition }, Reply::EpochEnd(result)) => {
+                let epoch = self.told_epoch(node, partition);
+                let answer = result.map_or(Answer::Unable, |result| Answer::EpochEnd { result, epoch });
                 self.answer(node, to, id, answer);
             }
             (Served::Trim { to, id }, Reply::Trim(result)) => self.answer(node, to, id, Answer::Trimmed(result)),
@@ -230,7 +231,7 @@ impl World {
         start: Option<Offset>,
         result: Result<OffsetAnswer, ListRefusal>,
     ) {
-        let found = result.ok().and_then(resolve);
+        let found = result.and_then(resolve).ok().flatten();
         let Some(process) = self.running(node) else { return };
         let second = process.tickets.values_mut().find_map(|served| match served {
             Served::Bounds { id: own, start, .. } if *own == id => Some(start),
@@ -260,10 +261,10 @@ impl World {
 }
 
 /// Finds the record by its time, where a batch has to be looked into.
-fn resolve(answer: OffsetAnswer) -> Option<Offset> {
+fn resolve(answer: OffsetAnswer) -> Result<Option<Offset>, ListRefusal> {
     let found = match answer {
         OffsetAnswer::Found(found) => found,
-        OffsetAnswer::Look(lookup) => lookup.resolve(OUTPUT_BYTES_MAX).ok()?,
+        OffsetAnswer::Look(lookup) => lookup.resolve(OUTPUT_BYTES_MAX).map_err(|_| ListRefusal::Offline)?,
     };
-    found.map(|found| found.offset)
+    Ok(found.map(|found| found.offset))
 }

@@ -333,7 +333,7 @@ fn a_follower_takes_no_batch_that_does_not_continue_its_log() {
 fn leader_of(isr: &[i32]) -> RoleDescription {
     let isr = isr.iter().map(|node| NodeId::new(*node)).collect();
     let followers = vec![FollowerState { node: NodeId::new(2), flushed_end: Some(offset(5)) }];
-    RoleDescription::Leader { isr, proposing: false, waiting: 0, followers }
+    RoleDescription::Leader { isr, pending: None, waiting: 0, followers }
 }
 
 /// The second of three batches is damaged, and known to be, after the follower has left the ISR.
