@@ -7,4 +7,4 @@ mod files;
 pub mod world;
 
 pub use chance::{Chance, FixedSeed};
-pub use files::{CrashPoint, SimulatedFiles};
+pub use files::{CrashPoint, Fault, FileKind, SimulatedFiles, Survival, Target, Times, Traffic};

@@ -3,6 +3,7 @@
 //! Invariant: a change is for one image, whatever else is there; so those of one file can be carried out alone.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,11 +35,23 @@ pub(super) struct Operation {
 
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Write { position: u64, bytes: Bytes },
+    Write {
+        position: u64,
+        bytes: Bytes,
+        /// Whether the file was shorter.
+        grows: bool,
+    },
     SetLen(u64),
-    Link { name: Arc<str>, node: NodeNumber },
+    Link {
+        name: Arc<str>,
+        node: NodeNumber,
+    },
     Unlink(Arc<str>),
-    Rename { from: Arc<str>, to: Arc<str>, node: NodeNumber },
+    Rename {
+        from: Arc<str>,
+        to: Arc<str>,
+        node: NodeNumber,
+    },
 }
 
 /// How an operation that waits ends at a power cut.
@@ -50,6 +63,8 @@ pub(super) enum End {
     Head,
     /// Of a write only the last sectors.
     Tail,
+    /// Of a write that made its file longer only that: zeros.
+    Length,
 }
 
 impl Image {
@@ -74,9 +89,17 @@ impl Image {
         entries.into_iter().flatten().map(|(name, node)| (name, *node))
     }
 
+    /// As `apply`, and a file bears the time.
+    pub(super) fn write(&mut self, change: &Change, clock: i64) {
+        self.apply(change);
+        if let Self::File(content) = self {
+            content.set_modified(clock);
+        }
+    }
+
     pub(super) fn apply(&mut self, change: &Change) {
         match (self, change) {
-            (Self::File(content), Change::Write { position, bytes }) => content.write(as_usize(*position), bytes),
+            (Self::File(content), Change::Write { position, bytes, .. }) => content.write(as_usize(*position), bytes),
             (Self::File(content), Change::SetLen(len)) => content.set_len(as_usize(*len)),
             (Self::Directory(entries), Change::Link { name, node }) => {
                 entries.insert(name.clone(), *node);
@@ -99,29 +122,67 @@ impl Change {
     /// How it may end.
     pub(super) fn ends(&self) -> &'static [End] {
         match self {
-            Self::Write { position, bytes } if split_at(*position, bytes.len()).is_some() => {
-                &[End::Lost, End::Whole, End::Head, End::Tail]
-            }
-            Self::Write { .. } | Self::SetLen(_) | Self::Link { .. } | Self::Unlink(_) | Self::Rename { .. } => {
-                &[End::Lost, End::Whole]
-            }
+            Self::Write { position, bytes, grows } => match (split_at(*position, bytes.len()), grows) {
+                (None, false) => &[End::Lost, End::Whole],
+                (None, true) => &[End::Lost, End::Whole, End::Length],
+                (Some(_), false) => &[End::Lost, End::Whole, End::Head, End::Tail],
+                (Some(_), true) => &[End::Lost, End::Whole, End::Head, End::Tail, End::Length],
+            },
+            Self::SetLen(_) | Self::Link { .. } | Self::Unlink(_) | Self::Rename { .. } => &[End::Lost, End::Whole],
         }
     }
 
-    /// What is left of it.
-    pub(super) fn ended(&self, end: End) -> Option<Self> {
+    /// Does to an image what is left of it.
+    pub(super) fn apply_ended(&self, image: &mut Image, end: End) {
         match (self, end) {
-            (_, End::Lost) => None,
-            (_, End::Whole) => Some(self.clone()),
-            (Self::Write { position, bytes }, End::Head | End::Tail) => {
+            (_, End::Lost) => {}
+            (change, End::Whole) => image.apply(change),
+            (Self::Write { position, bytes, .. }, End::Head | End::Tail) => {
                 let middle = split_at(*position, bytes.len()).expect("only a write of several sectors is torn");
-                Some(if end == End::Head {
-                    Self::Write { position: *position, bytes: bytes.slice(..middle) }
-                } else {
-                    Self::Write { position: *position + as_u64(middle), bytes: bytes.slice(middle..) }
-                })
+                let range = if end == End::Head { 0..middle } else { middle..bytes.len() };
+                image.apply(&self.part(range));
+            }
+            (Self::Write { position, bytes, grows: true }, End::Length) => {
+                let Image::File(content) = image else { panic!("only a file is written") };
+                content.set_len(content.len().max(as_usize(*position) + bytes.len()));
             }
             (change, end) => panic!("{change:?} cannot end as {end:?}"),
+        }
+    }
+
+    /// Only some of the bytes that it writes.
+    fn part(&self, range: Range<usize>) -> Self {
+        let Self::Write { position, bytes, grows } = self else { panic!("only a write has parts") };
+        Self::Write { position: *position + as_u64(range.start), bytes: bytes.slice(range), grows: *grows }
+    }
+
+    /// What it writes to each sector that it touches; the change itself if it is no write.
+    pub(super) fn by_sector(&self) -> Vec<Self> {
+        let Self::Write { position, bytes, .. } = self else { return vec![self.clone()] };
+        let mut parts = Vec::new();
+        let mut from = 0;
+        while from < bytes.len() {
+            let left = as_usize(SECTOR - (position + as_u64(from)) % SECTOR);
+            let to = bytes.len().min(from + left);
+            parts.push(self.part(from..to));
+            from = to;
+        }
+        parts
+    }
+
+    /// Whether it gives a file this name.
+    pub(super) fn names(&self, wanted: &str) -> bool {
+        match self {
+            Self::Link { name, .. } | Self::Rename { to: name, .. } => &**name == wanted,
+            Self::Write { .. } | Self::SetLen(_) | Self::Unlink(_) => false,
+        }
+    }
+
+    /// What it writes, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Write { bytes, .. } => as_u64(bytes.len()),
+            Self::SetLen(_) | Self::Link { .. } | Self::Unlink(_) | Self::Rename { .. } => 0,
         }
     }
 }

@@ -10,11 +10,26 @@ const PAGE: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     pages: Vec<Arc<Vec<u8>>>,
+    /// When it was last written, in milliseconds since 1970.
+    modified: i64,
 }
 
 impl Content {
     pub(super) fn len(&self) -> usize {
         self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE + last.len())
+    }
+
+    pub(super) fn modified(&self) -> i64 {
+        self.modified
+    }
+
+    pub(super) fn set_modified(&mut self, modified: i64) {
+        self.modified = modified;
+    }
+
+    /// Its bytes, in order.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &[u8]> {
+        self.pages.iter().map(|page| &page[..])
     }
 
     /// Fills the buffer from `at`; returns how much there was.

@@ -1,46 +1,53 @@
-//! An open file of a simulated disk.
+//! An open file of a simulated disk, and what becomes of reads and writes on a disk that has faults.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 
 use bytes::Bytes;
 
 use crate::env::File;
 
-use super::change::{Change, NodeNumber, as_u64, as_usize};
-use super::disk::count_down;
-use super::{MEDIA_ERROR, SimulatedFiles};
+use super::SimulatedFiles;
+use super::change::{Change, Image, NodeNumber, as_u64, as_usize};
+use super::disk::{Disk, count_down};
+use super::fault::{Fault, FileKind, Occasion, errno};
 
 /// See the file's comment. It is the file that was opened, whatever name that has by now.
 #[derive(Debug)]
 pub(super) struct SimulatedFile {
     files: SimulatedFiles,
     node: NodeNumber,
+    generation: u64,
+    path: PathBuf,
 }
 
 impl SimulatedFile {
     /// The disk has counted it as opened.
-    pub(super) fn new(files: SimulatedFiles, node: NodeNumber) -> Self {
-        Self { files, node }
+    pub(super) fn new(files: SimulatedFiles, node: NodeNumber, generation: u64, path: &Path) -> Self {
+        Self { files, node, generation, path: path.to_owned() }
+    }
+
+    /// The disk, if it is still the one that the file was opened on.
+    fn disk(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.files.disk();
+        if disk.generation == self.generation { Ok(disk) } else { Err(io::Error::from_raw_os_error(errno::ESTALE)) }
     }
 }
 
 impl Drop for SimulatedFile {
     fn drop(&mut self) {
-        self.files.disk().closed(self.node);
+        if let Ok(mut disk) = self.disk() {
+            disk.closed(self.node);
+        }
     }
 }
 
 impl File for SimulatedFile {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut disk = self.files.disk();
-        if let Some(error) = disk.reads_fail {
-            return Err(io::Error::from_raw_os_error(error));
-        }
-        if disk.is_bad(self.node, position, position + as_u64(buffer.len())) {
-            return Err(io::Error::from_raw_os_error(MEDIA_ERROR));
-        }
-        let count = disk.file(self.node).read(as_usize(position), buffer);
-        disk.bytes_read += as_u64(count);
+        let mut disk = self.disk()?;
+        let count = disk.read(self.node, &self.path, position, buffer)?;
+        disk.traffic.bytes_read += as_u64(count);
         Ok(count)
     }
 
@@ -49,30 +56,117 @@ impl File for SimulatedFile {
     }
 
     fn write_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
-        let mut disk = self.files.disk();
-        let bytes = Bytes::from(parts.concat());
-        if count_down(&mut disk.writes_left) {
-            disk.change(self.node, Change::Write { position, bytes });
-            return Ok(());
-        }
-        let half = bytes.slice(..bytes.len() / 2);
-        disk.change(self.node, Change::Write { position, bytes: half });
-        Err(io::ErrorKind::StorageFull.into())
+        self.disk()?.write(self.node, &self.path, position, Bytes::from(parts.concat()))
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(as_u64(self.files.disk().file(self.node).len()))
+        Ok(as_u64(self.disk()?.file(self.node).len()))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut disk = self.files.disk();
-        if as_u64(disk.file(self.node).len()) != len {
-            disk.change(self.node, Change::SetLen(len));
+        self.disk()?.set_len(self.node, &self.path, len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk()?.sync(self.node, &self.path)
+    }
+}
+
+impl Disk {
+    fn read(&mut self, node: NodeNumber, path: &Path, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.traffic.reads += 1;
+        if let Some(error) = self.reads_fail {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        match self.strike(Occasion::Read, path) {
+            Some(Fault::ReadMisdirected { from, position }) => return Ok(self.read_elsewhere(&from, position, buffer)),
+            Some(fault) => return Err(fault.error().expect("a read that fails says so")),
+            None => {}
+        }
+        if self.is_bad(node, position, position + as_u64(buffer.len())) {
+            return Err(io::Error::from_raw_os_error(errno::EIO));
+        }
+        Ok(self.file(node).read(as_usize(position), buffer))
+    }
+
+    fn read_elsewhere(&self, from: &Path, position: u64, buffer: &mut [u8]) -> usize {
+        match self.find(from).map(|node| self.cached(node)) {
+            Ok(Image::File(content)) => content.read(as_usize(position), buffer),
+            Ok(Image::Directory(_)) | Err(_) => 0,
+        }
+    }
+
+    fn write(&mut self, node: NodeNumber, path: &Path, position: u64, bytes: Bytes) -> io::Result<()> {
+        self.traffic.writes += 1;
+        self.check_writable(path)?;
+        match self.strike(Occasion::Write, path) {
+            Some(Fault::WriteLost) => {
+                self.show(node, &Change::Write { position, bytes, grows: false });
+                return Ok(());
+            }
+            Some(Fault::WriteMisdirected { to, position: elsewhere }) => {
+                let change = Change::Write { position: elsewhere, bytes: bytes.clone(), grows: false };
+                self.show(node, &Change::Write { position, bytes, grows: false });
+                if let Ok(other) = self.find(&to)
+                    && !self.cached(other).is_directory()
+                {
+                    self.wait(node, other, change);
+                }
+                return Ok(());
+            }
+            Some(fault) => {
+                self.write_part(node, position, bytes.slice(..bytes.len() / 2));
+                return Err(fault.error().expect("a write that fails says so"));
+            }
+            None => {}
+        }
+        if !count_down(&mut self.writes_left) {
+            self.write_part(node, position, bytes.slice(..bytes.len() / 2));
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let fits = self.fitting(node, position, bytes.len());
+        let is_whole = fits == bytes.len();
+        self.write_part(node, position, bytes.slice(..fits));
+        if is_whole { Ok(()) } else { Err(io::Error::from_raw_os_error(errno::ENOSPC)) }
+    }
+
+    fn write_part(&mut self, node: NodeNumber, position: u64, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let len = as_u64(bytes.len());
+        self.traffic.bytes_written += len;
+        self.renew_sectors(node, position, position + len);
+        let grows = position + len > as_u64(self.file(node).len());
+        self.change(node, Change::Write { position, bytes, grows });
+    }
+
+    /// How many bytes of a write there is room for.
+    fn fitting(&self, node: NodeNumber, position: u64, count: usize) -> usize {
+        let end_max = as_u64(self.file(node).len()).saturating_add(self.room());
+        count.min(usize::try_from(end_max.saturating_sub(position)).unwrap_or(usize::MAX))
+    }
+
+    fn set_len(&mut self, node: NodeNumber, path: &Path, len: u64) -> io::Result<()> {
+        self.check_writable(path)?;
+        let before = as_u64(self.file(node).len());
+        if len.saturating_sub(before) > self.room() {
+            return Err(io::Error::from_raw_os_error(errno::ENOSPC));
+        }
+        if before != len {
+            self.renew_sectors(node, len, u64::MAX);
+            self.change(node, Change::SetLen(len));
         }
         Ok(())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
-        self.files.disk().sync(self.node)
+    /// Whether a file may be changed, made or removed.
+    pub(super) fn check_writable(&mut self, path: &Path) -> io::Result<()> {
+        self.strike(Occasion::Change, path).and_then(|fault| fault.error()).map_or(Ok(()), Err)
+    }
+
+    /// The fault that strikes a file now.
+    pub(super) fn strike(&mut self, occasion: Occasion, path: &Path) -> Option<Fault> {
+        self.faults.strike(occasion, path, || FileKind::of(path))
     }
 }

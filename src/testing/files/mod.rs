@@ -4,11 +4,13 @@
 //! file or directory. A power cut applies any subset of those that wait, a write perhaps only in part, at sectors of
 //! 512 bytes. Invariant: a sync moves the operations of its own file only.
 
-mod content;
-mod change;
-mod disk;
 mod crash;
+mod fault;
+mod rest;
 mod file;
+mod disk;
+mod change;
+mod content;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,15 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::env::{Entry, File, FileLock, Files, OpenMode, SyncItem};
 
-pub use crash::CrashPoint;
+pub use crash::{CrashPoint, Survival};
+pub use disk::Traffic;
+pub use fault::{Fault, FileKind, Target, Times};
 
-use change::{Change, Image, SECTOR};
+use change::{Change, Image, NodeNumber};
 use content::Content;
-use disk::{BadSector, Disk, ROOT, names};
+use disk::{Disk, Medium, ROOT, names};
+use fault::{Faults, Occasion, errno};
 use file::SimulatedFile;
-
-/// EIO.
-const MEDIA_ERROR: i32 = 5;
 
 /// See the file's comment. Clones share one disk.
 #[derive(Clone, Debug)]
@@ -36,7 +38,7 @@ pub struct SimulatedFiles {
 
 impl Default for SimulatedFiles {
     fn default() -> Self {
-        Self::of(Disk::of(vec![Arc::new(Image::Directory(BTreeMap::new()))]))
+        Self::of(Disk::of(vec![Arc::new(Image::Directory(BTreeMap::new()))], Medium::default()))
     }
 }
 
@@ -85,40 +87,29 @@ impl SimulatedFiles {
         self.disk().reads_fail = Some(error);
     }
 
-    /// How many bytes were read so far, of all files.
-    #[must_use]
-    pub fn bytes_read(&self) -> u64 {
-        self.disk().bytes_read
+    /// From now on this goes wrong with these files.
+    pub fn inject(&self, fault: Fault, target: Target, times: Times) {
+        self.disk().faults.inject(fault, target, times);
     }
 
-    /// How many bytes a file has.
-    #[must_use]
-    pub fn size_of(&self, path: &Path) -> usize {
-        let disk = self.disk();
-        disk.file(disk.find(path).expect("the file is there")).len()
+    /// The files may have so many bytes together, or as many as they like; a write that does not fit is cut short and
+    /// fails with ENOSPC. What is cut off or removed, and closed, makes room.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.disk().medium.capacity = bytes;
     }
 
-    /// Some bits of a file's byte are not what was written.
-    pub fn flip_bits(&self, path: &Path, position: usize, bits: u8) {
-        let mut disk = self.disk();
-        let node = disk.find(path).expect("the file is there");
-        let mut byte = [0];
-        assert_eq!(disk.file(node).read(position, &mut byte), 1, "the byte is there");
-        disk.file_mut(node).write(position, &[byte[0] ^ bits]);
+    /// Files that are written from now on bear this time, in milliseconds since 1970.
+    pub fn set_clock(&self, milliseconds: i64) {
+        self.disk().medium.clock = milliseconds;
     }
 
-    /// From now on the sector of a file at this position cannot be read.
-    pub fn fail_reads_at(&self, path: &Path, position: u64) {
-        let mut disk = self.disk();
-        let node = disk.find(path).expect("the file is there");
-        disk.bad.push(BadSector { node, begin: position / SECTOR * SECTOR });
-    }
-
-    /// Everything works again.
+    /// Everything works again, and there is room.
     pub fn heal(&self) {
         let mut disk = self.disk();
         (disk.syncs_left, disk.writes_left, disk.reads_fail) = (None, None, None);
-        disk.bad.clear();
+        disk.faults = Faults::default();
+        disk.medium.bad.clear();
+        disk.medium.capacity = None;
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -129,20 +120,9 @@ impl SimulatedFiles {
 impl Files for SimulatedFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut disk = self.disk();
-        let node = match disk.find(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::Create => {
-                let (parent, name) = disk.parent(path)?;
-                let node = disk.add(Image::File(Content::default()));
-                disk.change(parent, Change::Link { name: name.into(), node });
-                node
-            }
-            other => other?,
-        };
-        if disk.cached(node).is_directory() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
+        let node = disk.open(path, mode)?;
         disk.opened(node);
-        Ok(Arc::new(SimulatedFile::new(self.clone(), node)))
+        Ok(Arc::new(SimulatedFile::new(self.clone(), node, disk.generation, path)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -151,11 +131,7 @@ impl Files for SimulatedFiles {
         for name in names(path) {
             node = match disk.entries(node)?.get(name) {
                 Some(next) => *next,
-                None => {
-                    let next = disk.add(Image::Directory(BTreeMap::new()));
-                    disk.change(node, Change::Link { name: name.into(), node: next });
-                    next
-                }
+                None => disk.make(node, path, name, Image::Directory(BTreeMap::new()))?,
             };
         }
         Ok(())
@@ -178,36 +154,42 @@ impl Files for SimulatedFiles {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         let node = disk.find(from)?;
-        let ((parent, from), (other, to)) = (disk.parent(from)?, disk.parent(to)?);
+        let ((parent, name), (other, to)) = (disk.parent(from)?, disk.parent(to)?);
         assert_eq!(parent, other, "renames stay within one directory");
-        disk.change(parent, Change::Rename { from: from.into(), to: to.into(), node });
+        disk.check_writable(from)?;
+        disk.change(parent, Change::Rename { from: name.into(), to: to.into(), node });
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
-        disk.find(path)?;
-        let (parent, name) = disk.parent(path)?;
-        disk.change(parent, Change::Unlink(name.into()));
-        Ok(())
+        let node = disk.find(path)?;
+        if disk.cached(node).is_directory() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        disk.unlink(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.remove_file(path)
+        let mut disk = self.disk();
+        let node = disk.find(path)?;
+        disk.entries(node)?;
+        disk.remove_tree(node, path)
     }
 
     fn open_max(&self) -> usize {
         usize::MAX
     }
 
-    fn modified(&self, _path: &Path) -> io::Result<i64> {
-        Ok(0)
+    fn modified(&self, path: &Path) -> io::Result<i64> {
+        let disk = self.disk();
+        Ok(disk.file(disk.find(path)?).modified())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         let node = disk.find(path)?;
-        disk.sync(node)
+        disk.sync(node, path)
     }
 
     fn sync_all(&self, _root: &Path, items: &[SyncItem]) -> io::Result<()> {
@@ -225,10 +207,62 @@ impl Files for SimulatedFiles {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>> {
-        if !self.disk().locks.insert(path.to_owned()) {
+        let mut disk = self.disk();
+        disk.open(path, OpenMode::Create)?;
+        if !disk.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(SimulatedLock { files: self.clone(), path: path.to_owned() }))
+    }
+}
+
+impl Disk {
+    /// Finds a file that may be opened so, or makes it.
+    fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<NodeNumber> {
+        if let Some(error) = self.strike(Occasion::Open, path).and_then(|fault| fault.error()) {
+            return Err(error);
+        }
+        let node = match self.find(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::Create => {
+                let (parent, name) = self.parent(path)?;
+                return self.make(parent, path, name, Image::File(Content::default()));
+            }
+            other => other?,
+        };
+        if self.cached(node).is_directory() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if mode != OpenMode::Read {
+            self.check_writable(path)?;
+        }
+        Ok(node)
+    }
+
+    fn make(&mut self, parent: NodeNumber, path: &Path, name: &str, image: Image) -> io::Result<NodeNumber> {
+        self.check_writable(path)?;
+        if self.room() == 0 {
+            return Err(io::Error::from_raw_os_error(errno::ENOSPC));
+        }
+        let node = self.add(image);
+        self.change(parent, Change::Link { name: name.into(), node });
+        Ok(node)
+    }
+
+    /// As the system does it: each entry by itself, so that a crash may find some of them.
+    fn remove_tree(&mut self, node: NodeNumber, path: &Path) -> io::Result<()> {
+        let entries: Vec<(Arc<str>, NodeNumber)> =
+            self.cached(node).entries().map(|(name, entry)| (name.clone(), entry)).collect();
+        for (name, entry) in entries {
+            self.remove_tree(entry, &path.join(&*name))?;
+        }
+        self.unlink(path)
+    }
+
+    fn unlink(&mut self, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        self.check_writable(path)?;
+        self.change(parent, Change::Unlink(name.into()));
+        Ok(())
     }
 }
 
