@@ -50,6 +50,7 @@ impl World {
         }
         machine.starts += 1;
         let files = machine.files.clone();
+        files.set_clock(super::client::wall(now).get());
         self.lives = life;
         self.record.node(now, node, NodeEventKind::Started);
         match Process::start(&files, node, life, now, shard, options) {
