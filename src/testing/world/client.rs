@@ -45,6 +45,8 @@ struct Lane {
     epoch: i16,
     sequence: i32,
     order: u64,
+    /// How many batches were made.
+    batches: usize,
     in_flight: VecDeque<Outgoing>,
     rests_until: Instant,
     /// Whether a batch of this epoch was acknowledged. Before that a leader knows nothing of the session and takes any
@@ -55,6 +57,8 @@ struct Lane {
 /// One batch on its way.
 #[derive(Debug)]
 struct Outgoing {
+    /// Its place among the lane's batches.
+    number: usize,
     batch: Batch,
     values: Vec<(ValueId, Vec<u8>)>,
     /// Where its values stand in the history.
@@ -173,7 +177,9 @@ impl World {
         let partition = *producer.chance.pick(&partitions);
         let lane = producer.lanes.entry(partition).or_default();
         let most = if producer.is_idempotent && lane.is_known { most } else { 1 };
-        if is_over || lane.in_flight.len() >= most || lane.rests_until > now {
+        // A leader remembers five batches: no more may be younger than the oldest that is not settled, settled or not.
+        let span = lane.in_flight.front().map_or(0, |oldest| lane.batches - oldest.number);
+        if is_over || span >= most || lane.rests_until > now {
             return;
         }
         self.compose(client, partition, padding);
@@ -220,7 +226,9 @@ impl World {
         }
         lane.sequence += i32::try_from(count).expect("a few records");
         let (attempts, request, is_uncertain) = (0, None, false);
-        lane.in_flight.push_back(Outgoing { batch, values, sends, attempts, request, is_uncertain });
+        let number = lane.batches;
+        lane.batches += 1;
+        lane.in_flight.push_back(Outgoing { number, batch, values, sends, attempts, request, is_uncertain });
     }
 
     /// Sends what is not under way, in its order.

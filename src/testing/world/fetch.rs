@@ -91,30 +91,11 @@ impl World {
     }
 
     pub(super) fn fetch_answer(&mut self, node: NodeId, leader: NodeId, id: RequestId, body: Option<Answer>) {
-        let now = self.now;
         let life = self.life(node).expect("it was asked");
         let process = self.running(node).expect("it was asked");
         let fetcher = process.fetchers.get_mut(&leader).expect("it has asked");
         let parts = match body {
             Some(Answer::Fetched(parts)) => parts,
-            Some(Answer::Bounded { start, end }) => {
-                fetcher.lost_since = None;
-                let (_, asked) = fetcher.request.take().expect("it has asked");
-                let position = asked.first().and_then(|partition| fetcher.positions.get(partition)).copied();
-                if let Some(position) = position {
-                    self.give_shard(node, position, FetchedOutcome::OutOfRange { start, end });
-                }
-                self.pump(life, leader);
-                return;
-            }
-            Some(Answer::Unable) if fetcher.request.as_ref().is_some_and(|(_, asked)| asked.len() == 1) => {
-                let (_, asked) = fetcher.request.take().expect("it has asked");
-                for partition in asked {
-                    fetcher.resting.insert(partition, now.plus(PARTITION_BACKOFF));
-                }
-                self.pump(life, leader);
-                return;
-            }
             Some(_) | None => {
                 self.fetch_failed(life, leader, id);
                 return;
@@ -136,10 +117,8 @@ impl World {
                 (false, Err(_)) => {}
             }
         }
-        match outside.first() {
-            Some(position) => self.ask_bounds(life, leader, *position),
-            None => self.pump(life, leader),
-        }
+        outside.into_iter().for_each(|position| self.ask_bounds(life, leader, position));
+        self.pump(life, leader);
     }
 
     /// An answer that nobody waits for any more: what it holds is told all the same, as the shard must judge it.
@@ -180,15 +159,30 @@ impl World {
         }
     }
 
-    /// The position is outside of the leader's log: asks for its bounds.
+    /// The position is outside of the leader's log: asks for its bounds; the partition rests meanwhile.
     fn ask_bounds(&mut self, life: Life, leader: NodeId, position: FetchPosition) {
-        let node = life.node;
+        let (node, until) = (life.node, self.now.plus(ANSWER_WITHIN));
         let body = Request::Bounds { node, position };
         let id = self.ask_endpoint(Endpoint::Node(node), Endpoint::Node(leader), body);
         if let Some(fetcher) = self.process(life).and_then(|process| process.fetchers.get_mut(&leader)) {
-            fetcher.request = Some((id, BTreeSet::from([position.partition])));
+            fetcher.bounds.insert(id, position);
+            fetcher.resting.insert(position.partition, until);
         }
-        self.after(ANSWER_WITHIN, Happening::FetchEnds(life, leader, id));
+    }
+
+    /// The bounds of a leader's log have come, or nothing did.
+    pub(super) fn bounds_answer(&mut self, node: NodeId, leader: NodeId, id: RequestId, body: Option<Answer>) {
+        let soon = self.now.plus(PARTITION_BACKOFF);
+        let Some(life) = self.life(node) else { return };
+        let Some(fetcher) = self.process(life).and_then(|process| process.fetchers.get_mut(&leader)) else { return };
+        let Some(position) = fetcher.bounds.remove(&id) else { return };
+        fetcher.resting.insert(position.partition, soon);
+        if let Some(Answer::Bounded { start, end }) = body
+            && self.stands(node, leader, position)
+        {
+            self.give_shard(node, position, FetchedOutcome::OutOfRange { start, end });
+        }
+        self.pump(life, leader);
     }
 
     /// Leaders that have not answered for a while, as heartbeats name them (rule S12).

@@ -56,6 +56,7 @@ impl World {
         world.observer.is_quiet = true;
         world.run_while(REST_MAX, |world| !world.is_at_rest());
         // What nobody reads rots unseen: every copy is read once, and what is given up for it is made anew.
+        world.restart_sick();
         world.read_all_copies();
         let looked_at = world.now.plus(Duration::from_secs(1));
         world.run_while(REST_MAX, |world| world.now < looked_at || !world.is_at_rest());
@@ -79,6 +80,15 @@ impl World {
         let removed = self.machines[&node].files.remove_dir_all(&path);
         self.record.say(self.now, &format!("an operator removes {} of {node}: {removed:?}", path.display()));
         self.after(Duration::from_millis(5), Happening::Start(node));
+    }
+
+    /// Where records may have been destroyed, a start looks at what no reader does.
+    fn restart_sick(&mut self) {
+        if let Some(node) = self.observer.sick {
+            self.end(node, End::Killed);
+            self.after(Duration::from_millis(5), Happening::Start(node));
+            self.run_while(REST_MAX, |world| !world.is_serving());
+        }
     }
 
     /// Every copy is read from its begin, as consumers of followers do.

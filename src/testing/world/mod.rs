@@ -347,6 +347,11 @@ impl World {
             self.fetch_answer(node, leader, id, body);
             return;
         }
+        let bounds = process.fetchers.iter().find(|(_, fetcher)| fetcher.bounds.contains_key(&id));
+        if let Some(leader) = bounds.map(|(leader, _)| *leader) {
+            self.bounds_answer(node, leader, id, body);
+            return;
+        }
         let asked = process.asks.iter().find(|(_, ask)| ask.request == Some(id)).map(|(number, _)| *number);
         match asked {
             Some(number) => self.ask_answer(node, number, body),

@@ -47,6 +47,15 @@ pub enum When {
 }
 
 impl Plan {
+    /// Leaves out every step but those at these places.
+    pub fn keep(&mut self, places: &[usize]) {
+        let mut at = 0;
+        self.steps.retain(|_| {
+            at += 1;
+            places.contains(&(at - 1))
+        });
+    }
+
     /// The plan of a seed: a random set-up and a random mix of faults, with quiet windows in between.
     #[must_use]
     pub fn random(seed: u64, span: Duration) -> Self {

@@ -131,6 +131,8 @@ pub(super) struct Fetcher {
     pub(super) busy: BTreeSet<PartitionId>,
     pub(super) resting: BTreeMap<PartitionId, Instant>,
     pub(super) request: Option<(RequestId, BTreeSet<PartitionId>)>,
+    /// Questions for the bounds of the leader's logs.
+    pub(super) bounds: BTreeMap<RequestId, FetchPosition>,
     pub(super) rests_until: Instant,
     /// Since when the leader does not answer.
     pub(super) lost_since: Option<Instant>,

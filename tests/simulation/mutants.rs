@@ -1,0 +1,70 @@
+//! Takes each guard out in turn, and looks how many seeds it takes until a named invariant falls.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ottla::probe::{self, Mutant, Plane};
+
+use super::{Arguments, plan};
+
+/// How one mutant fared.
+struct Kill {
+    mutant: Mutant,
+    /// The seed that found it, counted from the first, and what fell.
+    found: Option<(u64, Vec<&'static str>)>,
+}
+
+/// Runs all mutants of the machines. Whether every one fell.
+pub(super) fn run_all_of(arguments: &Arguments, wanted: &[Mutant]) -> bool {
+    let (next, kills) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(mutant) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let kill = hunt(*mutant, arguments);
+                    tell(&kill);
+                    kills.lock().expect("no panic").push(kill);
+                }
+            });
+        }
+    });
+    let kills = kills.into_inner().expect("no panic");
+    let left: Vec<&Kill> = kills.iter().filter(|kill| kill.found.is_none()).collect();
+    println!("{} mutants, {} found, {} not found", kills.len(), kills.len() - left.len(), left.len());
+    left.is_empty()
+}
+
+/// Runs every mutant that this plane can find, or the one that is named.
+pub(super) fn run(arguments: &Arguments) -> bool {
+    let named = arguments.mutant.as_ref().and_then(|name| Mutant::named(name));
+    let all = Mutant::ALL.iter().copied().filter(|mutant| mutant.plane() == Plane::Machines);
+    let wanted: Vec<Mutant> = named.map_or_else(|| all.collect(), |mutant| vec![mutant]);
+    run_all_of(arguments, &wanted)
+}
+
+fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {
+    probe::plant(Some(mutant));
+    let found = (0..arguments.seeds).find_map(|number| {
+        let fallen = run_one(arguments.seed + number, arguments);
+        (!fallen.is_empty()).then_some((number + 1, fallen))
+    });
+    probe::plant(None);
+    Kill { mutant, found }
+}
+
+fn run_one(seed: u64, arguments: &Arguments) -> Vec<&'static str> {
+    super::run(plan(seed, arguments)).fallen()
+}
+
+fn tell(Kill { mutant, found }: &Kill) {
+    let expected: BTreeSet<&str> = mutant.falls().iter().copied().collect();
+    match found {
+        Some((seeds, fallen)) => {
+            let is_as_expected = fallen.iter().any(|name| expected.contains(name));
+            let note = if is_as_expected { "" } else { "  (expected others)" };
+            println!("{seeds:>6}  {:<5} {:<34} {}{note}", mutant.rule(), mutant.name(), fallen.join(" "));
+        }
+        None => println!("     -  {:<5} {:<34} not found; expected {expected:?}", mutant.rule(), mutant.name()),
+    }
+}
