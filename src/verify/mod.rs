@@ -37,3 +37,6 @@ pub fn check(history: &History, expectations: &Expectations) -> Report {
     let validity = health::judge_validity(&index, &mut findings);
     findings.into_report(validity)
 }
+
+#[cfg(test)]
+mod tests;

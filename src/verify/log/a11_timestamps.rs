@@ -36,16 +36,19 @@ fn check_partition(facts: &PartitionFacts<'_>, scan: &Scan<'_>, findings: &mut F
     let newest = newest_so_far(scan);
     let mut sweep = facts.floor.sweep();
     for (lookup, timestamp) in lookups {
-        let expected = scan.records.get(newest.partition_point(|newest| *newest < timestamp)).copied();
+        // What may have been removed by then is passed over, and may also be the answer.
+        let removed = facts.start_at_most(lookup.returned);
+        let from = newest.partition_point(|newest| *newest < timestamp).max(scan.count_below(removed));
+        let expected = scan.records[from..].iter().find(|seen| seen.timestamp >= timestamp).copied();
         let known = sweep.known(lookup.invoked, lookup.leader_epoch).map(|known| known.end);
-        let wrong = match (lookup.answer, expected) {
-            (Some(answer), Some(expected)) if answer >= scan.start => answer != expected.offset,
-            (Some(answer), Some(expected)) => expected.offset < answer,
-            (Some(answer), None) => answer >= scan.start,
-            (None, Some(expected)) => known.is_some_and(|end| end > expected.offset),
-            (None, None) => false,
+        let is_wrong = match lookup.answer {
+            Some(answer) => {
+                let is_not_older = scan.at(answer).iter().any(|seen| seen.timestamp >= timestamp);
+                expected.is_some_and(|expected| expected.offset < answer) || (answer >= scan.start && !is_not_older)
+            }
+            None => expected.is_some_and(|expected| known.is_some_and(|end| end > expected.offset)),
         };
-        if wrong {
+        if is_wrong {
             findings.add(Invariant::A11, || message(lookup, timestamp, expected));
         }
     }

@@ -1,0 +1,5 @@
+//! The judge is judged: by legal histories that it must let pass, and by broken ones that it must not.
+
+mod random;
+mod model;
+mod legal;
