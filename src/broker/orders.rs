@@ -134,3 +134,29 @@ fn replica_state(image: &Image, node: NodeId) -> ReplicaState {
         may_join: broker.is_some_and(|b| b.state == BrokerState::Active),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::metadata::{BrokerRegistered, Record};
+    use crate::model::{BootNumber, DirectoryId, LogIndex};
+
+    #[test]
+    fn no_order_leaves_before_this_start_of_the_broker_is_registered() {
+        let node = NodeId::new(1);
+        let mut image = Image::default();
+        assert!(!may_leave(&image, node, None));
+        let record = Record::BrokerRegistered(BrokerRegistered {
+            node,
+            boot: BootNumber::new(1),
+            broker_epoch: None,
+            directories: vec![DirectoryId::new([1; 16])],
+            listeners: Vec::new(),
+            rack: None,
+        });
+        image.replay(LogIndex::new(5), &record);
+        assert!(!may_leave(&image, node, None), "what is registered there is the life before");
+        assert!(!may_leave(&image, node, Some(BrokerEpoch::new(9))));
+        assert!(may_leave(&image, node, Some(BrokerEpoch::new(5))));
+    }
+}

@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_settles_only_what_was_sent_once() {
+        let refused = |refusal, sendings| outcome(Err(refusal), sendings);
+        let ineligible = || IsrRefusal::IneligibleReplica { node: NodeId::new(2) };
+        assert_eq!(refused(ineligible(), 1), IsrOutcome::Ineligible);
+        assert_eq!(refused(ineligible(), 2), IsrOutcome::Retry);
+        assert_eq!(refused(IsrRefusal::NotAttempted, 2), IsrOutcome::Retry);
+    }
+
+    #[test]
     fn an_ordinary_leader_never_asks_to_become_recovering() {
         for recovered in [false, true] {
             let asked = change(&wanted(recovered));

@@ -80,3 +80,15 @@ impl Standing<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_asks_to_serve_once_its_registration_is_on_disk_and_to_stop_whenever() {
+        let wish = |is_stopping, epoch_is_stored| Stage { is_stopping, epoch_is_stored }.wish();
+        assert_eq!((wish(false, false), wish(false, true)), (Wish::StayFenced, Wish::Serve));
+        assert_eq!((wish(true, false), wish(true, true)), (Wish::ShutDown, Wish::ShutDown));
+    }
+}

@@ -393,6 +393,17 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     assert!(matches!(other, Err(DataDirError::OtherNode { .. })));
 }
 
+#[test]
+fn a_directory_that_has_lost_its_flush_log_vouches_for_no_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
+    let open =
+        || DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), &crate::env::SystemSeed).unwrap();
+    open().set_broker_epoch(crate::model::BrokerEpoch::new(77)).unwrap();
+    std::fs::remove_file(dir.path().join("flush-log")).unwrap();
+    assert_eq!(open().previous_broker_epoch(), None);
+}
+
 fn remove_deleted(data: &DataDir, count: usize) {
     let names = data.deleted().unwrap();
     data.remove_deleted(&names).unwrap();

@@ -184,6 +184,16 @@ fn a_snapshot_keeps_a_broker_between_two_lives() {
 }
 
 #[test]
+fn a_snapshot_keeps_the_base_though_other_entries_came_behind_it() {
+    let mut image = Image::default();
+    image.apply(LogIndex::new(1), &proposal(0, vec![registered(1)]));
+    image.pass(LogIndex::new(2));
+    let (header, records) = snapshot(&image);
+    let records: Vec<Record> = records.collect();
+    assert_eq!(Image::from_snapshot(header, records).last_accepted(), LogIndex::new(1));
+}
+
+#[test]
 fn a_topic_takes_the_clusters_default_before_the_nodes() {
     use crate::model::TopicConfigs;
     let mut node = TopicConfigs::new();

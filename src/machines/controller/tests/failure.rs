@@ -94,6 +94,26 @@ fn a_new_controller_gives_everybody_a_full_session() {
 }
 
 #[test]
+fn a_new_controller_does_not_judge_by_an_earlier_term_of_its_own() {
+    let mut world = World::with_topic();
+    world.tick();
+    // Another led meanwhile, and broker 1 has spoken to that one.
+    world.pass(60_000);
+    world.all_serve(&[2, 3]);
+    world.soft.begin(&world.image, world.now);
+    assert!(world.tick().is_empty());
+}
+
+#[test]
+fn only_a_connection_that_this_process_held_can_close() {
+    let mut world = World::with_topic();
+    world.close(1);
+    world.pass(500);
+    assert!(world.tick().is_empty());
+    assert!(world.effects.is_empty());
+}
+
+#[test]
 fn a_new_controller_knows_which_connections_closed_before_it_began() {
     let mut world = World::with_topic();
     world.connect(1);
