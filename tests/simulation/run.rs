@@ -112,7 +112,7 @@ fn run_all(arguments: &Arguments) -> bool {
                     let verdict = run(plan(seed, arguments));
                     let marks = probe::take_marks();
                     let repeats = !arguments.twice || run(plan(seed, arguments)).digest() == verdict.digest();
-                    probe::take_marks();
+                    drop(probe::take_marks());
                     sum.lock().expect("no panic").add(seed, &verdict, marks, repeats);
                 }
             });

@@ -151,14 +151,11 @@ impl World {
                 if (is_made || exists) && !self.administrator.wanted.is_empty() {
                     self.administrator.wanted.remove(0);
                 }
-                if is_made { Class::Ok } else { Class::Fail }
+                if is_made { Class::Ok } else { Class::Info }
             }
             Reply::DeleteTopics(answers) => {
-                if answers.iter().all(|(_, answer)| answer.is_ok()) {
-                    Class::Ok
-                } else {
-                    Class::Fail
-                }
+                // What is refused now may have been done by an earlier sending.
+                if answers.iter().all(|(_, answer)| answer.is_ok()) { Class::Ok } else { Class::Info }
             }
             _ => Class::Info,
         }

@@ -149,8 +149,11 @@ impl World {
     pub(super) fn consume_answer(&mut self, client: Endpoint, id: RequestId, body: Option<(Endpoint, Answer)>) {
         let consumer = self.consumers.get_mut(&client).expect("a consumer");
         let Some(pending) = consumer.pending.remove(&id) else { return };
-        if let Pending::Poll { partition, .. } = pending {
-            consumer.positions.entry(partition).and_modify(|position| position.is_busy = false);
+        if let Pending::Poll { partition, position: of, .. } = pending
+            && let Some(position) = consumer.positions.get_mut(&partition)
+            && position.incarnation == of.incarnation
+        {
+            position.is_busy = false;
         }
         let node = match &body {
             Some((Endpoint::Node(node), _)) => *node,

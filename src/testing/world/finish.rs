@@ -21,7 +21,7 @@ use crate::verify::{Activity, Bounds, Expectations, Report, check};
 
 /// How long after the healing everything may take to be served again, and then to come to rest.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
-const REST_MAX: Duration = Duration::from_secs(20);
+const REST_MAX: Duration = Duration::from_secs(60);
 /// How often the world is asked whether it is well.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -87,7 +87,8 @@ impl World {
         if let Some(node) = self.observer.sick {
             self.end(node, End::Killed);
             self.after(Duration::from_millis(5), Happening::Start(node));
-            self.run_while(REST_MAX, |world| !world.is_serving());
+            let looked_at = self.now.plus(Duration::from_secs(2));
+            self.run_while(REST_MAX, |world| world.now < looked_at || !world.is_serving() || !world.is_at_rest());
         }
     }
 
@@ -134,7 +135,7 @@ impl World {
         }
         self.record.history.ended_at = self.now;
         let expectations = Expectations {
-            bounds: Bounds { recovery: RECOVERY_MAX, ..Bounds::default() },
+            bounds: Bounds { recovery: RECOVERY_MAX + REST_MAX, stale: RECOVERY_MAX + REST_MAX, ..Bounds::default() },
             activity: Activity {
                 acknowledged_during_faults: 1,
                 leader_changes: 1,
