@@ -22,6 +22,8 @@ use crate::verify::{Activity, Bounds, Expectations, Report, check};
 /// How long after the healing everything may take to be served again, and then to come to rest.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(60);
+/// How often every copy is read at the end, as long as something is found.
+const LOOKS_MAX: usize = 10;
 /// How often the world is asked whether it is well.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -57,9 +59,7 @@ impl World {
         world.run_while(REST_MAX, |world| !world.is_at_rest());
         // What nobody reads rots unseen: every copy is read once, and what is given up for it is made anew.
         world.restart_sick();
-        world.read_all_copies();
-        let looked_at = world.now.plus(Duration::from_secs(1));
-        world.run_while(REST_MAX, |world| world.now < looked_at || !world.is_at_rest());
+        world.read_until_all_are_sound();
         world.finish()
     }
 
@@ -74,12 +74,22 @@ impl World {
     /// An operator has copies made anew that were given up: stops the broker, removes the directory, starts it again
     /// (docs/DATA.md).
     fn mend_copies(&mut self) {
-        let Some((node, name)) = self.observer.given_up() else { return };
-        self.end(node, End::Killed);
-        let path = Path::new(DATA).join(name);
-        let removed = self.machines[&node].files.remove_dir_all(&path);
-        self.record.say(self.now, &format!("an operator removes {} of {node}: {removed:?}", path.display()));
-        self.after(Duration::from_millis(5), Happening::Start(node));
+        let image = self.quorum.image();
+        // Never the last copy: somebody else has to lead.
+        let is_spare = |node: NodeId, id: PartitionId| {
+            image.partition(id).is_some_and(|partition| partition.leader.is_some_and(|leader| leader != node))
+        };
+        let given_up = self.observer.given_up(is_spare);
+        for (node, name) in given_up {
+            if self.machines[&node].process.is_some() {
+                self.end(node, End::Killed);
+                self.after(Duration::from_millis(5), Happening::Start(node));
+            }
+            self.mended += 1;
+            let path = Path::new(DATA).join(name);
+            let removed = self.machines[&node].files.remove_dir_all(&path);
+            self.record.say(self.now, &format!("an operator removes {} of {node}: {removed:?}", path.display()));
+        }
     }
 
     /// Where records may have been destroyed, a start looks at what no reader does.
@@ -89,6 +99,19 @@ impl World {
             self.after(Duration::from_millis(5), Happening::Start(node));
             let looked_at = self.now.plus(Duration::from_secs(2));
             self.run_while(REST_MAX, |world| world.now < looked_at || !world.is_serving() || !world.is_at_rest());
+        }
+    }
+
+    /// Each look finds at most the first damage of a copy, and a copy that is made anew may come from another's.
+    fn read_until_all_are_sound(&mut self) {
+        for _ in 0..LOOKS_MAX {
+            self.read_all_copies();
+            let looked_at = self.now.plus(Duration::from_secs(1));
+            let mended = self.mended;
+            self.run_while(REST_MAX, |world| world.now < looked_at || !world.is_serving() || !world.is_at_rest());
+            if self.mended == mended {
+                return;
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::process::Process;
 use super::quorum::ProposalId;
 use super::{Happening, Life, World};
-use crate::machines::metadata::{Applied, Image, Record};
+use crate::machines::metadata::{Applied, Record};
 use crate::model::{LogIndex, NodeId, Term};
 use crate::probe::{Mark, mark};
 use crate::verify::history::NodeEventKind;
@@ -188,10 +188,10 @@ impl World {
         while self.record.metadata_noted() < self.quorum.last() {
             let index = LogIndex::new(self.record.metadata_noted().get() + 1);
             let entry = self.quorum.entry(index).clone();
-            let image: &Image = &entry.image;
+            let before = self.quorum.image_at(self.record.metadata_noted());
             let records: &[Record] = entry.proposal.as_ref().map_or(&[], |proposal| &proposal.records);
             let accepted = entry.applied == Applied::Accepted;
-            self.record.metadata(index, entry.term, entry.at, accepted, records, image, isr_min);
+            self.record.metadata(index, entry.term, entry.at, accepted, records, &before, isr_min);
             let facts = self.record.history.metadata.last().expect("just noted").facts.clone();
             self.note_elections(&facts);
         }

@@ -110,6 +110,8 @@ pub struct World {
     observer: Observer,
     /// Faults are over.
     is_healed: bool,
+    /// Copies that an operator has had made anew.
+    mended: u64,
     events: u64,
 }
 
@@ -143,6 +145,7 @@ impl World {
             arrivals: BTreeMap::new(),
             machines,
             is_healed: false,
+            mended: 0,
             events: 0,
         };
         world.begin();
@@ -284,11 +287,13 @@ impl World {
         }
     }
 
-    /// Whether a request may come again on another connection: of several that a producer has under way, none comes
-    /// without those before it.
+    /// Whether a request may come again on another connection, as if its sender had tried again: of several that a
+    /// producer has under way, none comes without those before it; one without a session never tries again.
     fn may_double(&self, message: &Message) -> bool {
         match message {
-            Message::Request { body: message::Request::Produce { .. }, .. } => self.knobs.in_flight_max == 1,
+            Message::Request { body: message::Request::Produce { batch, .. }, .. } => {
+                self.knobs.in_flight_max == 1 && batch.header().has_producer()
+            }
             Message::Request { .. } => true,
             Message::Answer { .. } | Message::Broken { .. } | Message::Opened { .. } | Message::Closed { .. } => false,
         }

@@ -126,10 +126,14 @@ impl Observer {
         found.is_some_and(|found| found.high_watermark == end && found.end == end && found.flushed_end == end)
     }
 
-    /// A copy that is served no more, by its node and its directory's name.
-    pub(super) fn given_up(&self) -> Option<(NodeId, String)> {
-        let found = self.descriptions.iter().find(|(_, found)| found.role == RoleDescription::Offline);
-        found.map(|((node, partition), found)| (*node, format!("{}-{}", found.name, partition.index)))
+    /// Copies that are served no more, by node and the name of the directory.
+    pub(super) fn given_up(&self, is_spare: impl Fn(NodeId, PartitionId) -> bool) -> Vec<(NodeId, String)> {
+        let is_gone = |node: NodeId, found: &PartitionDescription| {
+            found.role == RoleDescription::Offline && is_spare(node, found.partition)
+        };
+        let found = self.descriptions.iter().filter(|((node, _), found)| is_gone(*node, found));
+        let found = found.map(|((node, partition), found)| (*node, format!("{}-{}", found.name, partition.index)));
+        found.collect()
     }
 
     /// Every copy, and where it begins.

@@ -121,12 +121,17 @@ impl Recorder {
         committed_at: Instant,
         accepted: bool,
         records: &[Record],
-        image: &Image,
+        before: &Image,
         isr_min: usize,
     ) {
         self.noted = index;
         let facts = if accepted {
-            records.iter().flat_map(|record| facts(record, image, isr_min)).collect()
+            let mut image = before.clone();
+            let told = records.iter().flat_map(|record| {
+                image.replay(index, record);
+                facts(record, &image, isr_min)
+            });
+            told.collect()
         } else {
             Vec::new()
         };
