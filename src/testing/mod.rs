@@ -7,4 +7,4 @@ mod files;
 pub mod world;
 
 pub use chance::{Chance, FixedSeed};
-pub use files::{CrashPoint, Fault, FileKind, SimulatedFiles, Survival, Target, Times, Traffic};
+pub use files::{CrashPoint, Fault, FileKind, Outcomes, SimulatedFiles, Survival, Target, Times, Traffic};

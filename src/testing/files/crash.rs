@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::SimulatedFiles;
 use super::change::{End, Image, Operation};
 use super::disk::{Disk, Medium};
+use super::outcomes::Outcomes;
 
 /// What a power cut at one moment would find: what is durable, and what is not yet.
 #[derive(Clone, Debug)]
@@ -89,7 +90,13 @@ impl CrashPoint {
         self.files(images)
     }
 
-    fn files(&self, images: Vec<Arc<Image>>) -> SimulatedFiles {
+    /// Its outcomes, one of which can be told from another at little cost.
+    #[must_use]
+    pub fn outcomes(&self) -> Outcomes<'_> {
+        Outcomes::new(self)
+    }
+
+    pub(super) fn files(&self, images: Vec<Arc<Image>>) -> SimulatedFiles {
         SimulatedFiles::of(Disk::of(images, self.medium.clone()))
     }
 }

@@ -90,11 +90,13 @@ struct Node {
     names: usize,
     /// How many open files it has.
     handles: usize,
+    /// How many writes to it were forgotten without a sync.
+    losses: u64,
 }
 
 impl Node {
     fn new(cached: Arc<Image>, durable: Arc<Image>) -> Self {
-        Self { cached, durable, pending: Vec::new(), names: 0, handles: 0 }
+        Self { cached, durable, pending: Vec::new(), names: 0, handles: 0, losses: 0 }
     }
 
     /// What it takes of the disk.
@@ -219,10 +221,11 @@ impl Disk {
         }
     }
 
-    pub(super) fn sync(&mut self, node: NodeNumber, path: &Path) -> io::Result<()> {
+    /// Makes what waits for a node durable; `has_lost` when it has to say that something was forgotten before.
+    pub(super) fn sync(&mut self, node: NodeNumber, path: &Path, has_lost: bool) -> io::Result<()> {
         self.traffic.syncs += 1;
         let fault = self.sync_fault(node, path);
-        let fails = !count_down(&mut self.syncs_left) || fault == Some(Fault::SyncFails);
+        let fails = !count_down(&mut self.syncs_left) || fault == Some(Fault::SyncFails) || has_lost;
         if fault == Some(Fault::SyncLies) && !fails {
             return Ok(());
         }
@@ -376,6 +379,14 @@ impl Disk {
         let before = self.nodes[node].space();
         self.nodes[node].handles -= 1;
         self.used = self.used - before + self.nodes[node].space();
+    }
+
+    pub(super) fn losses(&self, node: NodeNumber) -> u64 {
+        self.nodes[node].losses
+    }
+
+    pub(super) fn lose(&mut self, node: NodeNumber) {
+        self.nodes[node].losses += 1;
     }
 
     /// How many files and directories are kept.

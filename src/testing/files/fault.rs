@@ -29,6 +29,10 @@ pub enum Fault {
     WriteFails,
     /// A write is seen, even synced, and never reaches the medium: a firmware that drops it ("phantom write").
     WriteLost,
+    /// A write is seen, fails on its way to the medium without a sync, and is forgotten; a sync says so, with EIO, to
+    /// who had the file open then, and to nobody else: Linux reports a failed writeback once per descriptor, and a file
+    /// that nobody has open may leave memory with its error.
+    WritebackFails,
     /// A write is seen where it was meant to be, and reaches the medium elsewhere: a bit flip in the disk's address
     /// lines or its firmware's map. If there is no such file it is lost.
     WriteMisdirected {
@@ -192,7 +196,9 @@ impl Fault {
     fn is_met_at(&self, occasion: Occasion) -> bool {
         let own = match self {
             Self::SyncFails | Self::SyncLies => Occasion::Sync,
-            Self::WriteFails | Self::WriteLost | Self::WriteMisdirected { .. } => Occasion::Write,
+            Self::WriteFails | Self::WriteLost | Self::WritebackFails | Self::WriteMisdirected { .. } => {
+                Occasion::Write
+            }
             Self::ReadFails | Self::ReadMisdirected { .. } => Occasion::Read,
             Self::OpenDenied | Self::TooManyOpen => Occasion::Open,
             Self::ReadOnly => Occasion::Change,
@@ -207,9 +213,11 @@ impl Fault {
             Self::OpenDenied => errno::EACCES,
             Self::TooManyOpen => errno::EMFILE,
             Self::ReadOnly => errno::EROFS,
-            Self::SyncLies | Self::WriteLost | Self::WriteMisdirected { .. } | Self::ReadMisdirected { .. } => {
-                return None;
-            }
+            Self::SyncLies
+            | Self::WriteLost
+            | Self::WritebackFails
+            | Self::WriteMisdirected { .. }
+            | Self::ReadMisdirected { .. } => return None,
         };
         Some(io::Error::from_raw_os_error(number))
     }

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::env::File;
+use crate::env::{File, OpenMode};
 
 use super::SimulatedFiles;
 use super::change::{Change, Image, NodeNumber, as_u64, as_usize};
@@ -20,12 +21,17 @@ pub(super) struct SimulatedFile {
     node: NodeNumber,
     generation: u64,
     path: PathBuf,
+    /// How many of the file's failed writebacks a sync through this descriptor need not tell any more.
+    losses_told: AtomicU64,
 }
 
 impl SimulatedFile {
-    /// The disk has counted it as opened.
-    pub(super) fn new(files: SimulatedFiles, node: NodeNumber, generation: u64, path: &Path) -> Self {
-        Self { files, node, generation, path: path.to_owned() }
+    pub(super) fn open(files: &SimulatedFiles, path: &Path, mode: OpenMode) -> io::Result<Self> {
+        let mut disk = files.disk();
+        let node = disk.open(path, mode)?;
+        disk.opened(node);
+        let (generation, losses_told) = (disk.generation, AtomicU64::new(disk.losses(node)));
+        Ok(Self { files: files.clone(), node, generation, path: path.to_owned(), losses_told })
     }
 
     /// The disk, if it is still the one that the file was opened on.
@@ -68,7 +74,10 @@ impl File for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk()?.sync(self.node, &self.path)
+        let mut disk = self.disk()?;
+        let losses = disk.losses(self.node);
+        let has_lost = self.losses_told.swap(losses, Ordering::Relaxed) != losses;
+        disk.sync(self.node, &self.path, has_lost)
     }
 }
 
@@ -102,6 +111,11 @@ impl Disk {
         match self.strike(Occasion::Write, path) {
             Some(Fault::WriteLost) => {
                 self.show(node, &Change::Write { position, bytes, grows: false });
+                return Ok(());
+            }
+            Some(Fault::WritebackFails) => {
+                self.show(node, &Change::Write { position, bytes, grows: false });
+                self.lose(node);
                 return Ok(());
             }
             Some(Fault::WriteMisdirected { to, position: elsewhere }) => {

@@ -5,6 +5,7 @@
 //! 512 bytes. Invariant: a sync moves the operations of its own file only.
 
 mod crash;
+mod outcomes;
 mod fault;
 mod rest;
 mod file;
@@ -22,6 +23,7 @@ use crate::env::{Entry, File, FileLock, Files, OpenMode, SyncItem};
 pub use crash::{CrashPoint, Survival};
 pub use disk::Traffic;
 pub use fault::{Fault, FileKind, Target, Times};
+pub use outcomes::Outcomes;
 
 use change::{Change, Image, NodeNumber};
 use content::Content;
@@ -119,10 +121,7 @@ impl SimulatedFiles {
 
 impl Files for SimulatedFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut disk = self.disk();
-        let node = disk.open(path, mode)?;
-        disk.opened(node);
-        Ok(Arc::new(SimulatedFile::new(self.clone(), node, disk.generation, path)))
+        Ok(Arc::new(SimulatedFile::open(self, path, mode)?))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -189,7 +188,7 @@ impl Files for SimulatedFiles {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         let node = disk.find(path)?;
-        disk.sync(node, path)
+        disk.sync(node, path, false)
     }
 
     fn sync_all(&self, _root: &Path, items: &[SyncItem]) -> io::Result<()> {

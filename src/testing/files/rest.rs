@@ -4,7 +4,6 @@
 //! Invariant: damage is on the medium, so that a restart finds it, too.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use super::SimulatedFiles;
 use super::change::{Change, Image, NodeNumber, SECTOR, as_u64, as_usize};
 use super::content::Content;
 use super::disk::{BadSector, Disk, ROOT, Traffic};
+use super::outcomes;
 
 impl SimulatedFiles {
     /// Some bits of a file's byte are not what was written: rot, or a bit that flipped on its way to the disk.
@@ -123,11 +123,7 @@ impl SimulatedFiles {
         let disk = self.disk();
         let mut files = Vec::new();
         if let Ok(node) = disk.find(path) {
-            walk(&disk, node, path, &mut |path, image| {
-                if let Image::File(content) = image {
-                    files.push((path.to_owned(), as_u64(content.len())));
-                }
-            });
+            walk(&disk, node, path, &mut |path, content| files.push((path.to_owned(), as_u64(content.len()))));
         }
         files.sort();
         files
@@ -138,15 +134,7 @@ impl SimulatedFiles {
     #[must_use]
     pub fn digest(&self) -> u64 {
         let disk = self.disk();
-        let mut hasher = DefaultHasher::new();
-        walk(&disk, ROOT, Path::new("/"), &mut |path, image| {
-            hasher.write(path.as_os_str().as_encoded_bytes());
-            if let Image::File(content) = image {
-                hasher.write_u64(as_u64(content.len()));
-                content.pages().for_each(|page| hasher.write(page));
-            }
-        });
-        hasher.finish()
+        outcomes::digest(ROOT, &|node| disk.cached(node))
     }
 
     /// How many bytes a file has.
@@ -193,10 +181,12 @@ impl SimulatedFiles {
     }
 }
 
-/// Visits what stands at and below a node; the entries of a directory after it, in order of their names.
-fn walk(disk: &Disk, node: NodeNumber, path: &Path, visit: &mut dyn FnMut(&Path, &Image)) {
-    visit(path, disk.cached(node));
-    for (name, entry) in disk.cached(node).entries() {
-        walk(disk, entry, &path.join(&**name), visit);
+/// Visits the files at and below a node, in order of their names.
+fn walk(disk: &Disk, node: NodeNumber, path: &Path, visit: &mut dyn FnMut(&Path, &Content)) {
+    match disk.cached(node) {
+        Image::File(content) => visit(path, content),
+        Image::Directory(entries) => {
+            entries.iter().for_each(|(name, entry)| walk(disk, *entry, &path.join(&**name), visit));
+        }
     }
 }

@@ -153,3 +153,38 @@ fn a_random_power_cut_tears_a_write_at_any_sector() {
     let after = files.crash_point().random(Survival::Any, &mut |_| draws.next().unwrap());
     assert_eq!(content(&after, "/a").unwrap(), [[7; 512], [0; 512], [7; 512]].concat());
 }
+
+#[test]
+fn outcomes_are_told_apart_as_the_files_that_they_are() {
+    let files = SimulatedFiles::default();
+    let file = synced(&files, "/a", &[1; 700]);
+    files.rename(Path::new("/a"), Path::new("/b")).unwrap();
+    file.write_at(100, &[&[2; 1000]]).unwrap();
+    files.create_dir_all(Path::new("/d")).unwrap();
+    written(&files, "/d/e", b"x");
+    file.set_len(1100).unwrap();
+    file.set_len(1000).unwrap();
+    let point = files.crash_point();
+    let ways = point.ways();
+    let mut outcomes = point.outcomes();
+    let mut digests = BTreeMap::new();
+    for mut number in 0..ways.iter().product::<usize>() {
+        let digit = |n: &usize| {
+            let digit = number % n;
+            number /= n;
+            digit
+        };
+        let ends: Vec<usize> = ways.iter().map(digit).collect();
+        let digest = outcomes.digest(&ends);
+        let after = point.after(&ends);
+        assert_eq!((digest, outcomes.after(&ends).digest()), (after.digest(), after.digest()));
+        let shown: Vec<_> = after.files_under(Path::new("/"));
+        let bytes: Vec<_> = shown.iter().map(|(path, _)| content(&after, path.to_str().unwrap())).collect();
+        let directory = after.exists(Path::new("/d")).unwrap();
+        assert_eq!(
+            digests.entry(digest).or_insert((shown.clone(), bytes.clone(), directory)),
+            &(shown, bytes, directory)
+        );
+    }
+    assert!(digests.len() > 50, "{} of {ways:?}", digests.len());
+}

@@ -158,6 +158,25 @@ fn a_lost_write_is_seen_until_memory_is_short() {
 }
 
 #[test]
+fn a_failed_writeback_is_told_once_to_each_descriptor_that_was_open_then() {
+    let files = SimulatedFiles::default();
+    let file = synced(&files, "/a", b"aaaa");
+    let other = files.open(Path::new("/a"), OpenMode::Read).unwrap();
+    files.inject(Fault::WritebackFails, Target::any(), Times::Once);
+    file.write_at(2, &[b"xx"]).unwrap();
+    let later = files.open(Path::new("/a"), OpenMode::Read).unwrap();
+    later.sync_data().unwrap();
+    assert_eq!(
+        (content(&files, "/a").unwrap(), content(&files.durable(), "/a").unwrap()),
+        (b"aaxx".into(), b"aaaa".into())
+    );
+    for told in [file, other] {
+        assert_eq!(errno_of(told.sync_data()), Some(errno::EIO));
+        told.sync_data().unwrap();
+    }
+}
+
+#[test]
 fn what_waits_for_a_sync_is_not_clean() {
     let files = SimulatedFiles::default();
     let file = synced(&files, "/a", b"aaaa");
