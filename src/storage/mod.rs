@@ -30,6 +30,7 @@ mod derive;
 mod truncate;
 mod retain;
 mod recover;
+mod rewrite;
 mod resume;
 mod tail;
 mod producer_state;

@@ -457,7 +457,7 @@ impl Scan<'_> {
     }
 }
 
-/// What was found beyond the attested end waits for a sync (rule S1); everything else is at rest.
+/// What was found beyond the attested end is written again and waits for a sync (rule S1); everything else is at rest.
 fn finish(log: &mut Log, attested: Option<Attested>, now: Now) -> Result<(), LogError> {
     log.tail.made = Some(now.timestamp);
     log.derived.epochs_changed |= log.epochs.truncate_start(log.start);
@@ -468,6 +468,8 @@ fn finish(log: &mut Log, attested: Option<Attested>, now: Now) -> Result<(), Log
         if is_behind && log.end > floor {
             let path = log.path_of(log.segments[index].base, Suffix::Log);
             let file = log.file(index, Suffix::Log, OpenMode::Write).map_err(|e| Log::failure(&path, e))?;
+            let end = attested.map(|attested| attested.end);
+            log.write_again(index, &*file, end).map_err(|e| Log::failure(&path, e))?;
             log.unsynced.note_file(&file);
             if log.is_active(index) {
                 log.writer = Some(file);
@@ -490,7 +492,10 @@ fn finish(log: &mut Log, attested: Option<Attested>, now: Now) -> Result<(), Log
 fn sync_identity(log: &mut Log) -> Result<(), LogError> {
     let path = log.directory.join("partition.metadata");
     match log.home.files.open(&path, OpenMode::Write) {
-        Ok(file) => log.unsynced.note_file(&file),
+        Ok(file) => {
+            log.write_file_again(&*file).map_err(|e| Log::failure(&path, e))?;
+            log.unsynced.note_file(&file);
+        }
         // The quorum's log has none.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(Log::failure(&path, error)),

@@ -7,7 +7,7 @@ use super::super::*;
 use super::{batch_of, now, open, produced, small};
 use crate::model::{LeaderEpoch, Offset, ProducerId};
 use crate::records::Batch;
-use crate::testing::SimulatedFiles;
+use crate::testing::{Fault, FileKind, SimulatedFiles, Target, Times};
 
 fn at(offset: i64) -> Offset {
     Offset::new(offset)
@@ -170,4 +170,45 @@ fn a_cut_that_leaves_only_what_is_deleted_keeps_its_producers() {
     let (mut log, _) = open(dir.path(), small());
     let again = log.append(&produced(7, 0, 10), LeaderEpoch::new(3), now(0)).unwrap();
     assert!(matches!(again, Appended::Duplicate { .. }), "{again:?}");
+}
+
+/// The process is told that a sync failed and dies of it; the next one finds what was written, and flushes.
+fn killed_by_a_failed_sync_of(kind: FileKind, sizes: &[usize]) {
+    let files = SimulatedFiles::default();
+    let mut data = data_dir(&files);
+    let mut log = log_of(&data);
+    sizes.iter().for_each(|size| drop(log.append(&batch_of(1, *size, 0), LeaderEpoch::new(1), now(0)).unwrap()));
+    files.inject(Fault::SyncFails, Target::kind(kind), Times::Once);
+    assert!(log.flush_now(now(0)).is_err());
+    drop((log, data));
+    data = data_dir(&files);
+    log = log_of(&data);
+    let end = log.end();
+    assert_eq!(end, at(i64::try_from(sizes.len()).unwrap()), "the power stayed");
+    assert_eq!(log.flush_now(now(0)).unwrap(), end);
+    assert_eq!(log_of(&data_dir(&files.durable())).end(), end);
+}
+
+fn data_dir(files: &SimulatedFiles) -> DataDir {
+    let seed = crate::env::SystemSeed;
+    DataDir::open(Arc::new(files.clone()), Path::new("/data"), crate::model::NodeId::new(1), &seed).unwrap()
+}
+
+fn log_of(data: &DataDir) -> Log {
+    let id = crate::model::PartitionId {
+        topic: crate::model::TopicId::new([9; 16]),
+        index: crate::model::PartitionIndex::new(0),
+    };
+    Log::open(data, &crate::model::TopicName::new("orders").unwrap(), id, small(), now(0)).unwrap().0
+}
+
+#[test]
+fn what_a_failed_sync_forgot_is_on_the_disk_before_a_later_one_counts() {
+    killed_by_a_failed_sync_of(FileKind::Segment, &[100]);
+    killed_by_a_failed_sync_of(FileKind::Segment, &[700, 700, 700, 700]);
+}
+
+#[test]
+fn an_identity_that_a_failed_sync_forgot_is_on_the_disk_before_a_later_one_counts() {
+    killed_by_a_failed_sync_of(FileKind::Meta, &[100]);
 }
