@@ -3,3 +3,8 @@
 mod random;
 mod model;
 mod legal;
+mod mutations;
+mod brute;
+mod twin;
+mod oddities;
+mod live;

@@ -81,7 +81,7 @@ impl World {
             self.deliver();
             self.answer();
         }
-        if round > 2 && round % 3 == 0 {
+        if round > 2 && round.is_multiple_of(3) {
             for batch in self.open_batches() {
                 // Giving one up may have given up those behind it.
                 if !self.open_batches().contains(&batch) {
