@@ -115,7 +115,9 @@ fn high_watermark_bound(view: &PartitionView<'_>, violations: &mut Vec<Violation
 /// When nobody may be elected, at least as many as may commit are remembered: among them is one that holds all.
 fn min_isr_recovery_quorum(view: &PartitionView<'_>, violations: &mut Vec<Violation>) {
     let PartitionState { isr, elr, isr_min, .. } = view.state;
-    if isr.is_empty() && elr.is_empty() && view.last_known.len() < *isr_min {
+    // A partition that never had enough members in sync has committed nothing.
+    let holds_something = view.committed > Offset::ZERO;
+    if holds_something && isr.is_empty() && elr.is_empty() && view.last_known.len() < *isr_min {
         let (partition, known) = (view.state.partition, view.last_known);
         let message = format!("{partition}: nobody may be elected, and only {known:?} are remembered, not {isr_min}");
         violations.push(Violation { invariant: Invariant::L5, message });

@@ -71,8 +71,8 @@ impl World {
         }
     }
 
-    /// An operator has copies made anew that were given up: stops the broker, removes the directory, starts it again
-    /// (docs/DATA.md).
+    /// An operator starts brokers again that gave copies up, and where records may have been destroyed has the copies
+    /// made anew: removes their directories (docs/DATA.md).
     fn mend_copies(&mut self) {
         let image = self.quorum.image();
         // Never the last copy: somebody else has to lead.
@@ -86,6 +86,10 @@ impl World {
                 self.after(Duration::from_millis(5), Happening::Start(node));
             }
             self.mended += 1;
+            // A disk that only failed to be read holds what it held: starting again is enough.
+            if self.observer.sick != Some(node) {
+                continue;
+            }
             let path = Path::new(DATA).join(name);
             let removed = self.machines[&node].files.remove_dir_all(&path);
             self.record.say(self.now, &format!("an operator removes {} of {node}: {removed:?}", path.display()));
