@@ -17,6 +17,7 @@ pub mod storage;
 pub mod partition;
 
 // Asynchronous: sockets, openraft, tasks.
+pub mod threads;
 pub mod telemetry;
 pub mod transport;
 pub mod quorum;

@@ -5,14 +5,13 @@
 //! the directory and never tried again (ADR 7).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tracing::error;
 
 use super::inbox::{Inbox, Taken};
 use super::progress::Progress;
-use super::vital::Vital;
+use super::worker::{self, Running};
 use crate::env::Clock;
 use crate::partition::Event;
 use crate::storage::{FlushLog, FlushOrder};
@@ -38,11 +37,6 @@ pub(super) struct Flusher {
     shards: Arc<Mutex<Vec<Arc<Inbox<Event>>>>>,
 }
 
-/// The thread to wait for at the end.
-pub(super) struct FlusherThread {
-    thread: JoinHandle<()>,
-}
-
 struct Worker {
     flusher: Flusher,
     log: FlushLog,
@@ -58,7 +52,7 @@ impl Flusher {
         clock: &Arc<dyn Clock>,
         progress: &Arc<Progress>,
         metrics: &PartitionMetrics,
-    ) -> std::io::Result<(Self, FlusherThread)> {
+    ) -> std::io::Result<(Self, Running)> {
         // Each shard sends at most one job per turn, and waits with the next write of a partition for none: the number
         // of jobs is bounded by the shards' inboxes.
         let flusher = Self { jobs: Arc::new(Inbox::new(usize::MAX)), shards: Arc::default() };
@@ -69,8 +63,8 @@ impl Flusher {
             progress: Arc::clone(progress),
             metrics: metrics.clone(),
         };
-        let thread = thread::Builder::new().name("flush".to_owned()).spawn(move || worker.run())?;
-        Ok((flusher, FlusherThread { thread }))
+        let thread = worker::start("flush", Arc::clone(&flusher.jobs), worker)?;
+        Ok((flusher, thread))
     }
 
     /// Makes a shard known; shards are registered in order of their numbers.
@@ -91,35 +85,25 @@ impl Flusher {
     }
 }
 
-impl FlusherThread {
-    /// Waits until the thread has ended.
-    pub(super) fn join(self) {
-        if self.thread.join().is_err() {
-            error!("the flush thread ended by a panic");
+impl worker::Worker<FlushJob> for Worker {
+    const PART: &'static str = "flusher";
+
+    fn patience(&self) -> Duration {
+        let now = self.clock.now();
+        self.log.attest_due().map_or(IDLE_MAX, |due| due.since(now.instant).min(IDLE_MAX))
+    }
+
+    fn turn(&mut self, jobs: &mut Vec<FlushJob>, taken: Taken) {
+        if !jobs.is_empty() {
+            self.flush(std::mem::take(jobs));
+        }
+        if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed {
+            self.attest();
         }
     }
 }
 
 impl Worker {
-    fn run(self) {
-        let _vital = Vital("flusher");
-        let mut jobs = Vec::new();
-        loop {
-            let now = self.clock.now();
-            let wait = self.log.attest_due().map_or(IDLE_MAX, |due| due.since(now.instant).min(IDLE_MAX));
-            let taken = self.flusher.jobs.take(&mut jobs, wait);
-            if !jobs.is_empty() {
-                self.flush(std::mem::take(&mut jobs));
-            }
-            if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed {
-                self.attest();
-            }
-            if taken == Taken::Closed {
-                return;
-            }
-        }
-    }
-
     fn flush(&self, jobs: Vec<FlushJob>) {
         let mut owners = Vec::new();
         let mut orders = Vec::new();

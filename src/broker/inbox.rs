@@ -21,6 +21,9 @@ pub(super) struct Inbox<T> {
     /// Guards only the hand-over; nobody computes or does I/O while holding it.
     queue: Mutex<Queue<T>>,
     filled: Condvar,
+    /// As `filled`, for an owner that is a task.
+    #[cfg(feature = "sim")]
+    ring: tokio::sync::Notify,
     entries_max: usize,
 }
 
@@ -42,7 +45,25 @@ pub(super) enum Taken {
 impl<T> Inbox<T> {
     pub(super) fn new(entries_max: usize) -> Self {
         let queue = Queue { entries: Vec::new(), is_closed: false };
-        Self { queue: Mutex::new(queue), filled: Condvar::new(), entries_max }
+        Self {
+            queue: Mutex::new(queue),
+            filled: Condvar::new(),
+            #[cfg(feature = "sim")]
+            ring: tokio::sync::Notify::new(),
+            entries_max,
+        }
+    }
+
+    fn wake(&self) {
+        self.filled.notify_one();
+        #[cfg(feature = "sim")]
+        self.ring.notify_one();
+    }
+
+    /// Returns when something was added since this was last called, or the end was told. Cancel-safe.
+    #[cfg(feature = "sim")]
+    pub(super) async fn filled(&self) {
+        self.ring.notified().await;
     }
 
     /// Adds an entry that its sender can do without.
@@ -56,20 +77,20 @@ impl<T> Inbox<T> {
         }
         queue.entries.push(entry);
         drop(queue);
-        self.filled.notify_one();
+        self.wake();
         Ok(())
     }
 
     /// Adds an entry that must arrive: answers of flushes and orders, whose number other bounds limit.
     pub(super) fn push(&self, entry: T) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).entries.push(entry);
-        self.filled.notify_one();
+        self.wake();
     }
 
     /// Says that no more will come.
     pub(super) fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
-        self.filled.notify_one();
+        self.wake();
     }
 
     /// Waits at most `longest` for entries and moves them all to the end of `into`.

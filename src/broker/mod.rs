@@ -35,6 +35,7 @@ mod succession;
 pub(crate) mod suspects;
 mod upkeep;
 mod vital;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,7 @@ use crate::partition::{
 use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use crate::threads;
 use crate::transport::Liveness;
 use progress::Progress;
 use shards::Shards;
@@ -133,8 +135,7 @@ impl Inner {
 
 /// Ends the process: what it holds can no longer be trusted, and others can take over (rule S11).
 pub(crate) fn abort(why: &str) -> ! {
-    tracing::error!(why, "aborting");
-    std::process::abort();
+    threads::end_process(why);
 }
 
 /// What a produce waits for; resolved by the shard.
@@ -297,7 +298,7 @@ impl Broker {
     /// Looks into a batch on a thread that may wait for the disk.
     async fn look_up(&self, partition: PartitionId, lookup: OffsetLookup) -> Result<Option<FoundOffset>, ListRefusal> {
         let doubt = lookup.doubt(partition);
-        match tokio::task::spawn_blocking(move || lookup.resolve(LOOKUP_BYTES_MAX)).await {
+        match threads::blocking(move || lookup.resolve(LOOKUP_BYTES_MAX)).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(cause)) => {
                 tracing::warn!(%partition, %cause, "a batch cannot be looked into");

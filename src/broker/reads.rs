@@ -25,6 +25,7 @@ use crate::partition::{
     AbortedTransaction, Event, ReadAnswer, ReadEvent, ReadRefusal, ReadReply, ReadRequest, Reader, Reply, Watching,
 };
 use crate::storage::{ReadPlan, Slice};
+use crate::threads;
 use crate::transport::{Chunk, FileRange, RangeCheck};
 
 /// What is read at once of a partition for a consumer: up to here one read and one write are cheaper than pieces.
@@ -297,7 +298,7 @@ async fn read_slice(slice: Slice, mut soundness: Soundness, trust: Trust) -> io:
 async fn read_anywhere(slice: Slice) -> io::Result<Bytes> {
     match slice.read_cached()? {
         Some(bytes) => Ok(bytes),
-        None => tokio::task::spawn_blocking(move || slice.read()).await.map_err(io::Error::other)?,
+        None => threads::blocking(move || slice.read()).await.map_err(io::Error::other)?,
     }
 }
 

@@ -5,7 +5,6 @@
 //! process (rule S11): its partitions would otherwise be led by nobody who can tell.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +14,7 @@ use super::flusher::{FlushJob, Flusher};
 use super::inbox::{Full, Inbox, Taken};
 use super::progress::Progress;
 use super::replies::{Replies, Watches};
-use super::vital::Vital;
+use super::worker::{self, Running};
 use crate::env::Clock;
 use crate::machines::replication::Ticket;
 use crate::model::PartitionId;
@@ -58,15 +57,12 @@ struct Lane {
     replies: Arc<Replies>,
 }
 
-/// The threads to wait for at the end.
-pub(super) struct ShardThreads {
-    threads: Vec<JoinHandle<()>>,
-}
-
 /// What a shard's thread works with.
 struct Worker {
     number: usize,
     shard: Shard,
+    /// Empty between two turns; kept for its room.
+    effects: Vec<Effect>,
     lane: Lane,
     watches: Arc<Watches>,
     flusher: Flusher,
@@ -85,7 +81,7 @@ impl Shards {
         clock: &Arc<dyn Clock>,
         progress: &Arc<Progress>,
         metrics: &PartitionMetrics,
-    ) -> std::io::Result<(Arc<Self>, ShardThreads)> {
+    ) -> std::io::Result<(Arc<Self>, Vec<Running>)> {
         let watches = Arc::new(Watches::default());
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
@@ -95,6 +91,7 @@ impl Shards {
             let worker = Worker {
                 number,
                 shard,
+                effects: Vec::new(),
                 lane: lane.clone(),
                 watches: Arc::clone(&watches),
                 flusher: flusher.clone(),
@@ -103,10 +100,10 @@ impl Shards {
                 progress: Arc::clone(progress),
                 metrics: metrics.clone(),
             };
-            threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(move || worker.run())?);
+            threads.push(worker::start(&format!("shard-{number}"), Arc::clone(&lane.inbox), worker)?);
             lanes.push(lane);
         }
-        Ok((Arc::new(Self { lanes, watches }), ShardThreads { threads }))
+        Ok((Arc::new(Self { lanes, watches }), threads))
     }
 
     /// Shards that nobody runs: a test takes their events and answers them.
@@ -186,44 +183,32 @@ impl Shards {
     }
 }
 
-impl ShardThreads {
-    /// Waits until every shard has ended.
-    pub(super) fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                error!("a shard ended by a panic");
-            }
+impl worker::Worker<Event> for Worker {
+    const PART: &'static str = "shard";
+
+    fn patience(&self) -> Duration {
+        let now = self.clock.now().instant;
+        self.shard.next_deadline().map_or(TICK_INTERVAL_MAX, |due| due.since(now).min(TICK_INTERVAL_MAX))
+    }
+
+    fn turn(&mut self, events: &mut Vec<Event>, _: Taken) {
+        let now = self.clock.now();
+        if events.is_empty() || self.shard.next_deadline().is_some_and(|due| due <= now.instant) {
+            events.push(Event::Tick);
         }
+        self.progress.turn_begins(self.number, now.instant);
+        let mut effects = std::mem::take(&mut self.effects);
+        self.shard.turn(now, events, &mut effects);
+        for effect in effects.drain(..) {
+            self.hand_out(effect);
+        }
+        self.effects = effects;
+        self.progress.turn_ends(self.number);
+        self.metrics.observe_turn(self.clock.now().instant.since(now.instant));
     }
 }
 
 impl Worker {
-    fn run(mut self) {
-        let _vital = Vital("shard");
-        let mut events = Vec::new();
-        let mut effects = Vec::new();
-        loop {
-            let now = self.clock.now().instant;
-            let wait =
-                self.shard.next_deadline().map_or(TICK_INTERVAL_MAX, |due| due.since(now).min(TICK_INTERVAL_MAX));
-            let taken = self.lane.inbox.take(&mut events, wait);
-            let now = self.clock.now();
-            if events.is_empty() || self.shard.next_deadline().is_some_and(|due| due <= now.instant) {
-                events.push(Event::Tick);
-            }
-            self.progress.turn_begins(self.number, now.instant);
-            self.shard.turn(now, &mut events, &mut effects);
-            for effect in effects.drain(..) {
-                self.hand_out(effect);
-            }
-            self.progress.turn_ends(self.number);
-            self.metrics.observe_turn(self.clock.now().instant.since(now.instant));
-            if taken == Taken::Closed {
-                return;
-            }
-        }
-    }
-
     fn hand_out(&self, effect: Effect) {
         match effect {
             Effect::Reply { ticket, reply } => self.lane.replies.resolve(ticket, reply),

@@ -16,6 +16,7 @@ use crate::model::PartitionId;
 use crate::partition::Event;
 use crate::records::{Damage, IntactCheck};
 use crate::storage::{Place, ReadPlan, Slice};
+use crate::threads;
 use crate::transport::RangeCheck;
 
 /// Watches over one range of a log while it is read.
@@ -76,6 +77,6 @@ impl RangeCheck for Soundness {
         debug!(partition = %self.partition, segment = %self.place.segment, %cause, "records cannot be read");
         let again = self.clone();
         // It waits for a disk.
-        drop(tokio::task::spawn_blocking(move || again.look_again()));
+        drop(threads::blocking(move || again.look_again()));
     }
 }

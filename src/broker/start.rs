@@ -11,12 +11,13 @@ use tracing::{info, warn};
 
 use super::beats::BeatingBroker;
 use super::fetcher::FetchOptions;
-use super::flusher::{Flusher, FlusherThread};
+use super::flusher::Flusher;
 use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
-use super::shards::{ShardThreads, Shards};
+use super::shards::Shards;
 use super::vital::spawn_vital;
+use super::worker::Running;
 use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
 use crate::machines::metadata::{Image, Listener};
 use crate::model::{BrokerEpoch, NodeId};
@@ -86,8 +87,8 @@ pub struct RunningBroker {
     pub broker: Broker,
     stop: watch::Sender<bool>,
     flusher: Flusher,
-    shard_threads: ShardThreads,
-    flusher_thread: FlusherThread,
+    shard_threads: Vec<Running>,
+    flusher_thread: Running,
 }
 
 impl Broker {
@@ -189,15 +190,11 @@ impl RunningBroker {
         }
         shards.close();
         // The flusher outlives the shards, for their last turns may have had something to flush.
-        let joined = tokio::task::spawn_blocking(move || {
-            shard_threads.join();
-            flusher.close();
-            flusher_thread.join();
-        });
-        if joined.await.is_err() {
-            warn!("a thread of the data plane ended by a panic");
-            return;
+        for thread in shard_threads {
+            thread.ended().await;
         }
+        flusher.close();
+        flusher_thread.ended().await;
         if !is_accounted_for(broker.inner.broker_epoch(), &broker.inner.directory) {
             info!("stopped before the broker was registered: the next start will recover");
             return;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::Inner;
 use super::settings::file_delete_delay;
 use crate::storage::DataDir;
+use crate::threads;
 
 /// A delay of zero shall not look without end.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -24,7 +25,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     loop {
         looks.tick().await;
         let (directory, before) = (Arc::clone(&inner.directory), std::mem::take(&mut found));
-        match tokio::task::spawn_blocking(move || look(&directory, &before)).await {
+        match threads::blocking(move || look(&directory, &before)).await {
             Ok(Ok(now)) => found = now,
             Ok(Err(cause)) => warn!(%cause, "deleted logs cannot be removed"),
             Err(cause) => warn!(%cause, "the removal of deleted logs ended by a panic"),

@@ -6,7 +6,7 @@
 
 use std::thread;
 
-use tracing::error;
+use crate::threads;
 
 /// Ends the process if it is dropped by a panic.
 #[derive(Debug)]
@@ -15,18 +15,17 @@ pub(super) struct Vital(pub(super) &'static str);
 impl Drop for Vital {
     fn drop(&mut self) {
         if thread::panicking() {
-            error!(part = self.0, "a vital part of the broker panicked: the process ends");
-            std::process::abort();
+            threads::panicked(self.0);
         }
     }
 }
 
 /// Runs a task without which the process ends.
 pub(super) fn spawn_vital(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(async move {
+    tokio::spawn(threads::guarded(async move {
         let _vital = Vital(name);
         task.await;
-    });
+    }));
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::time::Duration;
 
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
@@ -21,6 +21,7 @@ use super::metadata_store::{LogBounds, StoreHandle};
 use super::types::{LogId, Raft, RaftEntry, StorageError, Vote};
 use super::vote::{SmallFileError, SmallFiles};
 use crate::probe::{Mutant, planted};
+use crate::threads;
 
 /// Orders that wait for the thread. openraft has few in flight; a full queue makes its tasks wait.
 const ORDERS_MAX: usize = 64;
@@ -91,10 +92,7 @@ impl LogStore {
         owner.recover()?;
         let bounds = LogBounds { start: owner.log.start(), end: owner.log.end() };
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        std::thread::Builder::new()
-            .name("quorum-log".to_owned())
-            .spawn(move || owner.run(inbox))
-            .expect("the system has room for one more thread at start");
+        threads::serve("quorum-log", inbox, move |order| owner.obey(order));
         Ok((Self { orders, store: None }, bounds))
     }
 
@@ -288,14 +286,13 @@ impl Owner {
         Ok(())
     }
 
-    fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
-        while let Some(order) = inbox.blocking_recv() {
-            if let Err(error) = self.carry_out(order) {
-                tracing::error!(%error, "the metadata log failed; nothing more is written to it");
-                // Dropping the inbox answers every later order with `Closed`.
-                return;
-            }
+    fn obey(&mut self, order: Order) -> ControlFlow<()> {
+        if let Err(error) = self.carry_out(order) {
+            tracing::error!(%error, "the metadata log failed; nothing more is written to it");
+            // The end of the inbox answers every later order with `Closed`.
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
     }
 
     /// Carries out one order. An error ends the thread: after a failed write the disk's content is unknown.

@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::store_key;
 use super::types::{LogId, Membership};
 use crate::env::{Files, OpenMode};
 use crate::machines::metadata::{Image, Record, SnapshotHeader};
+use crate::threads;
 
 /// sled's own default is 1 GiB.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -102,9 +104,14 @@ pub(crate) struct LogBounds {
 
 /// An open store.
 pub(crate) struct MetadataStore {
+    /// None in a simulation.
+    disk: Option<Disk>,
+    stored: State,
+}
+
+struct Disk {
     db: sled::Db,
     file: Arc<dyn crate::env::File>,
-    stored: State,
 }
 
 impl MetadataStore {
@@ -117,6 +124,11 @@ impl MetadataStore {
         log: LogBounds,
         trusted: Option<u64>,
     ) -> Result<Self, StoreError> {
+        if cfg!(feature = "sim") {
+            // sled brings files and threads of its own, which no simulation sees. Without it every start rebuilds the
+            // image from snapshot and log, as when the store was set aside.
+            return Ok(Self { disk: None, stored: State::default() });
+        }
         let path = dir.join(DIR);
         match Self::open_at(files, &path).and_then(|store| store.checked(log, trusted)) {
             Ok(store) => Ok(store),
@@ -134,7 +146,7 @@ impl MetadataStore {
         let file = files.open(&path.join("db"), OpenMode::Write)?;
         files.sync_dir(path)?;
         let stored = unpanicked(|| load(&db))??;
-        Ok(Self { db, file, stored })
+        Ok(Self { disk: Some(Disk { db, file }), stored })
     }
 
     fn checked(self, log: LogBounds, trusted: Option<u64>) -> Result<Self, StoreError> {
@@ -152,18 +164,10 @@ impl MetadataStore {
     }
 
     /// Starts the thread, which writes what is published. It ends with the last handle.
-    pub(crate) fn start(self, published: watch::Receiver<State>) -> StoreHandle {
+    pub(crate) fn start(mut self, mut published: watch::Receiver<State>) -> StoreHandle {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        std::thread::Builder::new()
-            .name("quorum-store".to_owned())
-            .spawn(move || self.run(inbox, published))
-            .expect("the system has room for one more thread at start");
-        StoreHandle { orders }
-    }
-
-    fn run(mut self, mut inbox: mpsc::Receiver<Order>, mut published: watch::Receiver<State>) {
         let mut failed = false;
-        while let Some(order) = inbox.blocking_recv() {
+        threads::serve("quorum-store", inbox, move |order| {
             if !failed {
                 let newest = published.borrow_and_update().clone();
                 let outcome = self.carry_out(newest, matches!(order, Order::MakeDurable(_)));
@@ -175,25 +179,31 @@ impl MetadataStore {
             if let Order::MakeDurable(answer) = order {
                 let _ = answer.send(());
             }
-        }
+            ControlFlow::Continue(())
+        });
+        StoreHandle { orders }
     }
 
     fn carry_out(&mut self, newest: State, durable: bool) -> Result<(), StoreError> {
-        unpanicked(|| self.write(newest))??;
+        let Some(disk) = &self.disk else { return Ok(()) };
+        if let Some(last_applied) = newest.last_applied
+            && newest.last_applied != self.stored.last_applied
+        {
+            unpanicked(|| disk.write(&self.stored, &newest, last_applied))??;
+            self.stored = newest;
+        }
         if durable {
             // sled's flush is sync_file_range on Linux, no fsync.
-            unpanicked(|| self.db.flush())??;
-            self.file.sync_data()?;
+            unpanicked(|| disk.db.flush())??;
+            disk.file.sync_data()?;
         }
         Ok(())
     }
+}
 
-    fn write(&mut self, newest: State) -> Result<(), StoreError> {
-        if newest.last_applied == self.stored.last_applied {
-            return Ok(());
-        }
-        let Some(last_applied) = newest.last_applied else { return Ok(()) };
-        let changes = store_key::changes(&self.stored.image, &newest.image);
+impl Disk {
+    fn write(&self, stored: &State, newest: &State, last_applied: LogId) -> Result<(), StoreError> {
+        let changes = store_key::changes(&stored.image, &newest.image);
         let position = Position {
             last_applied,
             membership: newest.membership.clone(),
@@ -221,7 +231,6 @@ impl MetadataStore {
         batch.insert(store_key::POSITION, frame);
         batch.remove(store_key::UNFINISHED);
         self.db.apply_batch(batch)?;
-        self.stored = newest;
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::error::{ClientWriteError, RaftError};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 pub use describe::{MemberState, QuorumDescription};
@@ -60,7 +60,10 @@ use crate::env::{Clock, Files, Seed};
 use crate::machines::metadata::{Image, Proposal};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
 use crate::probe::{Mutant, planted};
+use crate::threads::{self, OwnRuntime};
 
+/// Threads of the quorum's runtime for work with files.
+const FILE_THREADS_MAX: usize = 4;
 /// How long a barrier waits for the leader, and again for this node to catch up.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -103,39 +106,9 @@ pub type FatalCallback = Box<dyn FnOnce(String) + Send>;
 #[derive(Clone, Debug)]
 pub struct Quorum {
     core: Arc<Core>,
-    threads: Arc<Threads>,
+    threads: Arc<OwnRuntime>,
     /// One permit: who has it asks the leader.
     describing: Arc<Semaphore>,
-}
-
-/// The quorum's own runtime. Dropped with the last handle, from whatever thread, without waiting.
-#[derive(Debug)]
-struct Threads {
-    runtime: Option<Runtime>,
-}
-
-impl Threads {
-    fn new(count: usize) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(count.max(1))
-            .max_blocking_threads(4)
-            .thread_name("quorum")
-            .enable_all()
-            .build();
-        Self { runtime: Some(runtime.expect("the system has room for the quorum's threads at start")) }
-    }
-
-    fn handle(&self) -> &Handle {
-        self.runtime.as_ref().expect("the runtime is there until the drop").handle()
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Quorum {
@@ -155,7 +128,7 @@ impl Quorum {
         fatal: FatalCallback,
     ) -> Result<Self, StartError> {
         options.check()?;
-        let threads = Arc::new(Threads::new(options.worker_threads));
+        let threads = Arc::new(OwnRuntime::new("quorum", options.worker_threads, FILE_THREADS_MAX));
         let seed = Arc::clone(&world.seed);
         let started = threads.handle().spawn(start::start(options, world, open_log)).await;
         let started = started.map_err(|e| StartError::Raft { reason: e.to_string() })??;
@@ -169,7 +142,7 @@ impl Quorum {
         spawn.spawn(members::join(Arc::clone(&core)));
         spawn.spawn(members::heal(Arc::clone(&core), started.regressed));
         spawn.spawn(started.log.rest_regularly());
-        spawn.spawn(watch_core(Arc::clone(&core), fatal));
+        spawn.spawn(threads::guarded(watch_core(Arc::clone(&core), fatal)));
         Ok(Self { core, threads, describing: Arc::new(Semaphore::new(1)) })
     }
 

@@ -27,6 +27,7 @@ use super::message::{Answer, Ask, Chunk};
 use super::peer::CallError;
 use super::snapshot::SnapshotDir;
 use super::types::{Member, Raft, Vote, node_id};
+use crate::threads;
 
 /// A chunk of a snapshot is answered within this; the last one after the image is read and installed.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -191,7 +192,7 @@ impl PeerNetwork {
         let mut offset = 0;
         loop {
             let (snapshots, file) = (self.snapshots.clone(), snapshot.snapshot.clone());
-            let read = tokio::task::spawn_blocking(move || snapshots.chunk(&file, offset)).await;
+            let read = threads::blocking(move || snapshots.chunk(&file, offset)).await;
             let read = read.expect("reading a chunk does not panic");
             // A newer snapshot has taken this one's place: openraft asks again and gets that.
             let (bytes, length) = read.map_err(|e| StreamingError::Unreachable(Unreachable::new(&e)))?;

@@ -20,6 +20,7 @@ use super::message::{Answer, Ask, Chunk, Identity, Refusal, Request};
 use super::types::{Metrics, Raft, raft_id};
 use crate::model::DirectoryId;
 use crate::probe::{Mutant, planted};
+use crate::threads;
 
 /// How long a watch is held; the watcher waits a little longer.
 pub(crate) const WATCH_HELD: Duration = Duration::from_secs(20);
@@ -119,7 +120,7 @@ async fn take_chunk(core: &Core, chunk: Chunk) -> Result<Answer, Refusal> {
         core.links.contacts.hear(&chunk.vote, core.now());
     }
     let snapshots = core.snapshots.clone();
-    let taken = tokio::task::spawn_blocking(move || snapshots.take_chunk(chunk.transfer, chunk.offset, &chunk.bytes));
+    let taken = threads::blocking(move || snapshots.take_chunk(chunk.transfer, chunk.offset, &chunk.bytes));
     let file = taken.await.expect("taking a chunk does not panic");
     let file = file.map_err(|e| Refusal::Failed { reason: e.to_string() })?;
     if !chunk.is_last {

@@ -24,6 +24,7 @@ use super::state_machine::{Outlets, StateMachine};
 use super::types::{LogId, RaftNode, raft_id};
 use super::vote::SmallFiles;
 use super::{Leadership, OpenLog, QuorumWorld};
+use crate::threads;
 use crate::transport::OncePerMinute;
 
 /// Members found regressed that wait to be healed.
@@ -50,7 +51,7 @@ pub(crate) async fn start(
     world: QuorumWorld,
     open_log: OpenLog,
 ) -> Result<Started, StartError> {
-    let recovered = tokio::task::spawn_blocking(move || {
+    let recovered = threads::blocking(move || {
         let recovered = recover(&options, &world, open_log)?;
         Ok::<_, StartError>((recovered, options, world))
     });

@@ -15,6 +15,7 @@ use super::snapshot::{SnapshotDir, SnapshotError, SnapshotFile, id_of};
 use super::types::{Applied, LogId, Member, Membership, Raft, RaftEntry, SnapshotMeta, StorageError};
 use crate::machines::metadata::{self, Image};
 use crate::model::LogIndex;
+use crate::threads;
 
 /// The state machine of one node.
 #[derive(Debug)]
@@ -168,5 +169,5 @@ impl RaftSnapshotBuilder<Raft> for Builder {
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, SnapshotError> {
-    tokio::task::spawn_blocking(work).await.expect("snapshot work does not panic and the runtime outlives it")
+    threads::blocking(work).await.expect("snapshot work does not panic and the runtime outlives it")
 }

@@ -15,7 +15,6 @@ mod wire;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::env::Clock;
 use crate::model::{BootNumber, BrokerEpoch, Instant, NodeId};
 use crate::telemetry::TransportMetrics;
+use crate::threads::{Apart, run_apart};
 
 use super::peer_gate::{Gate, PeerRoute};
 use super::socket::{self, DialError, ListenError, Listener};
@@ -155,7 +155,7 @@ pub struct Liveness {
     hello: watch::Sender<Option<Hello>>,
     voters: watch::Sender<Vec<(NodeId, HostPort)>>,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Apart>,
 }
 
 /// Why liveness cannot start.
@@ -163,7 +163,7 @@ pub struct Liveness {
 pub enum LivenessError {
     /// The system gives no thread or no event queue.
     #[error("cannot start the liveness thread: {0}")]
-    Thread(std::io::Error),
+    Thread(#[from] std::io::Error),
     /// The listener cannot be served.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -183,17 +183,6 @@ impl Liveness {
         clock: Arc<dyn Clock>,
         metrics: TransportMetrics,
     ) -> Result<(Self, VoterEvents), LivenessError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(LOOKUP_THREADS_MAX)
-            .build()
-            .map_err(LivenessError::Thread)?;
-        let address = listener.address();
-        let acceptor = {
-            let _on_runtime = runtime.enter();
-            let named = HostPort::new(address.ip().to_string(), address.port());
-            listener.acceptor().map_err(|reason| ListenError { address: named, reason })?
-        };
         let (events_in, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (hello, hello_changes) = watch::channel(None);
         let (voters, voter_changes) = watch::channel(Vec::new());
@@ -206,14 +195,12 @@ impl Liveness {
             stop: stopping.clone(),
         };
         let beats = broker_side::Beats { options, source, hello: hello_changes, stop: stopping };
-        let thread = std::thread::Builder::new()
-            .name("ottla-liveness".to_owned())
-            .spawn(move || {
-                runtime.block_on(run(gate, acceptor, beats, voter_changes));
-                // A name lookup may hang for many seconds; nobody waits for it any more.
-                runtime.shutdown_background();
-            })
-            .map_err(LivenessError::Thread)?;
+        let thread = run_apart("ottla-liveness", LOOKUP_THREADS_MAX, || -> Result<_, LivenessError> {
+            let address = listener.address();
+            let named = HostPort::new(address.ip().to_string(), address.port());
+            let acceptor = listener.acceptor().map_err(|reason| ListenError { address: named, reason })?;
+            Ok(run(gate, acceptor, beats, voter_changes))
+        })?;
         Ok((Self { hello, voters, stop, thread: Some(thread) }, VoterEvents { events }))
     }
 
@@ -244,8 +231,7 @@ impl Liveness {
     fn end(&mut self) {
         self.stop.send_replace(true);
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed by the panic hook; there is nothing left to do for it.
-            let _ = thread.join();
+            thread.join();
         }
     }
 }

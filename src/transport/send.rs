@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::handler::Chunk;
 use super::socket::SocketWriter;
 use crate::env::File;
+use crate::threads;
 
 /// How many chunks go into one system call.
 const SLICES_MAX: usize = 64;
@@ -168,7 +169,7 @@ async fn read(file: Arc<dyn File>, position: u64, wanted: usize) -> io::Result<B
         return Ok(buffer.into());
     }
     let read = move || file.read_at(position, &mut buffer).map(|count| (buffer, count));
-    let (mut buffer, count) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+    let (mut buffer, count) = threads::blocking(read).await.map_err(io::Error::other)??;
     buffer.truncate(count);
     Ok(buffer.into())
 }

@@ -7,6 +7,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("probe", &[]),
     ("codec", &[]),
     ("telemetry", &[]),
+    ("threads", &[]),
     ("model", &["codec"]),
     ("records", &["codec", "model"]),
     ("machines", &["probe", "codec", "model"]),
@@ -14,8 +15,11 @@ const RULES: &[(&str, &[&str])] = &[
     ("protocol", &["codec", "model", "records"]),
     ("storage", &["probe", "codec", "model", "records", "env"]),
     ("partition", &["probe", "codec", "model", "records", "machines", "storage", "env"]),
-    ("transport", &["model", "protocol", "env", "telemetry"]),
-    ("quorum", &["probe", "codec", "model", "records", "machines", "storage", "transport", "env", "telemetry"]),
+    ("transport", &["model", "protocol", "env", "telemetry", "threads"]),
+    (
+        "quorum",
+        &["probe", "codec", "model", "records", "machines", "storage", "transport", "env", "telemetry", "threads"],
+    ),
     (
         "broker",
         &[
@@ -30,6 +34,7 @@ const RULES: &[(&str, &[&str])] = &[
             "quorum",
             "env",
             "telemetry",
+            "threads",
         ],
     ),
     ("api", &["codec", "model", "records", "protocol", "machines", "partition", "broker", "transport", "telemetry"]),
@@ -50,6 +55,7 @@ const ALL: &[&str] = &[
     "verify",
     "codec",
     "telemetry",
+    "threads",
     "model",
     "records",
     "machines",
@@ -73,7 +79,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("sled", &["quorum"]),
     ("bincode", &["quorum"]),
     ("axum", &["admin", "node"]),
-    ("tokio", &["transport", "quorum", "broker", "api", "admin", "node", "cli"]),
+    ("turmoil", &["transport"]),
+    ("tokio", &["threads", "transport", "quorum", "broker", "api", "admin", "node", "cli"]),
     ("rustix", &["env", "node", "cli"]),
     ("getrandom", &["env"]),
 ];

@@ -1,0 +1,156 @@
+//! Everything on one thread: what has a thread of its own elsewhere is a task of its host's runtime here.
+//!
+//! Invariant: nothing here blocks, reads a clock or asks for chance. A host's "process" ends by a note, after which the
+//! simulation takes the host down; until then the part that ended it does nothing more.
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A process that has ended itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Of which host; empty when that is not known.
+    pub host: String,
+    /// Why.
+    pub why: String,
+    /// Whether by a panic, which is always a fault of ours.
+    pub is_panic: bool,
+}
+
+#[derive(Default)]
+struct Register {
+    /// Hosts by the ids of their runtimes.
+    hosts: Vec<(tokio::runtime::Id, String)>,
+    deaths: Vec<Death>,
+}
+
+impl Register {
+    fn host(&self, id: Option<tokio::runtime::Id>) -> String {
+        let host = self.hosts.iter().find(|(known, _)| Some(*known) == id).map(|(_, name)| name.clone());
+        host.unwrap_or_default()
+    }
+}
+
+thread_local! {
+    static REGISTER: RefCell<Register> = RefCell::default();
+}
+
+/// Says that the current runtime is that of `host`.
+pub fn name_host(host: &str) {
+    let id = Handle::current().id();
+    REGISTER.with_borrow_mut(|register| {
+        register.hosts.retain(|(_, name)| name != host);
+        register.hosts.push((id, host.to_owned()));
+    });
+}
+
+/// The host whose runtime this is; empty outside of one.
+#[must_use]
+pub fn host_name() -> String {
+    let id = Handle::try_current().ok().map(|handle| handle.id());
+    REGISTER.with_borrow(|register| register.host(id))
+}
+
+/// Who has ended itself since this was asked last.
+#[must_use]
+pub fn deaths() -> Vec<Death> {
+    REGISTER.with_borrow_mut(|register| std::mem::take(&mut register.deaths))
+}
+
+fn note(why: &str, is_panic: bool) {
+    let id = Handle::try_current().ok().map(|handle| handle.id());
+    REGISTER.with_borrow_mut(|register| {
+        let host = register.host(id);
+        // The unwinding that ends a process is no second death.
+        if !register.deaths.iter().any(|death| death.host == host) {
+            register.deaths.push(Death { host, why: why.to_owned(), is_panic });
+        }
+    });
+}
+
+/// Runs the work as a task.
+pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(async move { work() })
+}
+
+/// Gives what comes in `inbox` to `carry_out`, one by one, in a task.
+pub fn serve<T: Send + 'static>(
+    _name: &str,
+    mut inbox: mpsc::Receiver<T>,
+    mut carry_out: impl FnMut(T) -> ControlFlow<()> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        while let Some(order) = inbox.recv().await {
+            if carry_out(order).is_break() {
+                return;
+            }
+        }
+    });
+}
+
+/// The host's runtime.
+#[derive(Debug)]
+pub struct OwnRuntime {
+    handle: Handle,
+}
+
+impl OwnRuntime {
+    /// The current runtime, whatever is asked for.
+    #[must_use]
+    pub fn new(_name: &str, _count: usize, _blocking_max: usize) -> Self {
+        Self { handle: Handle::current() }
+    }
+
+    /// Where to spawn.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+/// A future in a task.
+#[derive(Debug)]
+pub struct Apart;
+
+/// Makes a future and runs it in a task.
+///
+/// # Errors
+/// What `make` says.
+pub fn run_apart<F, E>(_name: &str, _blocking_max: usize, make: impl FnOnce() -> Result<F, E>) -> Result<Apart, E>
+where
+    F: Future<Output = ()> + Send + 'static,
+    E: From<io::Error>,
+{
+    tokio::spawn(make()?);
+    Ok(Apart)
+}
+
+impl Apart {
+    /// It ends when it was told to; on one thread nobody can wait for it here.
+    pub fn join(self) {}
+}
+
+/// Notes that this host's process has ended, and stops the task that calls it.
+pub fn end_process(why: &str) -> ! {
+    note(why, false);
+    std::panic::resume_unwind(Box::new("the simulated process has ended"));
+}
+
+/// Notes that this host's process has ended by a panic.
+pub fn panicked(part: &str) {
+    note(part, true);
+}
+
+/// A future whose `end_process` ends no more than its own process: it then waits for the host to be taken down.
+pub async fn guarded<F: Future<Output = ()>>(future: F) {
+    if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
