@@ -4,8 +4,8 @@
 //! a `RequestHandler` gets frames and gives chunks, a `PeerService` gets payloads and gives payloads.
 //!
 //! Invariants: responses leave a connection in the order of its requests; every buffer, queue and wait has a named
-//! bound; a name is resolved again at every dial; only `socket` names tokio's network types, so that a simulated
-//! network can take their place.
+//! bound; a name is resolved again at every dial; only `tcp` names tokio's network types, so that a simulated network
+//! can take their place.
 
 mod address;
 mod budget;
@@ -20,6 +20,11 @@ mod receive;
 mod send;
 mod server;
 mod socket;
+#[cfg(not(feature = "sim"))]
+mod tcp;
+#[cfg(feature = "sim")]
+#[path = "simulated_tcp.rs"]
+mod tcp;
 mod throttled_log;
 
 pub use address::{HostPort, HostPortError};
@@ -34,4 +39,6 @@ pub use peer_gate::{PeerRoute, PeerService};
 pub use peers::{CallError, Peers, PeersOptions};
 pub use server::{Server, ServerOptions};
 pub use socket::{DialError, Dialer, ListenError, Listener, Socket};
+#[cfg(feature = "sim")]
+pub use tcp::SimulatedNetwork;
 pub use throttled_log::OncePerMinute;

@@ -1,33 +1,27 @@
-//! Sockets. The only file that names tokio's and the standard library's network types besides plain addresses.
+//! Sockets: `Listener`, `Acceptor`, `Socket`, its two halves and `Dialer` are all that the rest sees.
 //!
-//! Called by everything in `transport`. A simulated network replaces this file: `Listener`, `Acceptor`, `Socket`,
-//! its two halves and `Dialer` are all that the rest sees.
+//! Called by everything in `transport`. What differs between the machine's network and a simulated one is in `tcp.rs`
+//! and `simulated_tcp.rs`.
 //!
 //! Invariant: every dial resolves the name anew, in bounded time; an address that was reached stays in use when the
 //! name no longer resolves (a stopped container loses its name, a restarted one may get another address).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HostPort;
+use super::tcp::{self, BoundListener, DetachedStream, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 
 /// The half of a socket that reads.
 pub(super) type SocketReader = OwnedReadHalf;
 /// The half of a socket that writes.
 pub(super) type SocketWriter = OwnedWriteHalf;
 
-/// Silence after which the kernel asks whether the peer is there, and how often it asks again.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES_MAX: u32 = 3;
 /// How long one lookup of a name may hold up a dial; after it the last known address is dialled.
 const RESOLVE_WAIT: Duration = Duration::from_millis(250);
 /// How many addresses of one name are kept and tried.
@@ -36,7 +30,7 @@ const ADDRESSES_MAX: usize = 4;
 /// A bound listening socket. It belongs to no runtime yet, so it can be bound early and served on any.
 #[derive(Debug)]
 pub struct Listener {
-    socket: std::net::TcpListener,
+    socket: BoundListener,
     address: SocketAddr,
 }
 
@@ -56,7 +50,9 @@ impl Listener {
     /// # Errors
     /// When the name is unknown, or the address is in use or not ours.
     pub fn bind(address: &HostPort, backlog: u32) -> Result<Self, ListenError> {
-        listen(address, backlog).map_err(|reason| ListenError { address: address.clone(), reason })
+        let bound = tcp::listen(address, backlog);
+        let (socket, address) = bound.map_err(|reason| ListenError { address: address.clone(), reason })?;
+        Ok(Self { socket, address })
     }
 
     /// Where it listens: the port is the real one even if 0 was asked for.
@@ -67,26 +63,8 @@ impl Listener {
 
     /// Starts to accept on the current runtime.
     pub(super) fn acceptor(self) -> io::Result<Acceptor> {
-        Ok(Acceptor { socket: TcpListener::from_std(self.socket)? })
+        Ok(Acceptor { socket: tcp::serve(self.socket)? })
     }
-}
-
-fn listen(address: &HostPort, backlog: u32) -> io::Result<Listener> {
-    let target = if address.host.is_empty() {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port)
-    } else {
-        let found = (address.host.as_str(), address.port).to_socket_addrs()?.next();
-        found.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?
-    };
-    let socket = socket2::Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted node takes its port back at once, though old connections linger in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&target.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    let socket = std::net::TcpListener::from(socket);
-    let address = socket.local_addr()?;
-    Ok(Listener { socket, address })
 }
 
 /// A listening socket on a runtime.
@@ -113,14 +91,7 @@ impl Socket {
     /// Sends without delay, asks a silent peer whether it is there, and gives up when what was sent stays
     /// unacknowledged for `unacknowledged_max` (after a cut, TCP's own retransmission would wait for many seconds).
     pub(super) fn tune(&self, unacknowledged_max: Duration) -> io::Result<()> {
-        self.stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
-            .with_retries(KEEPALIVE_PROBES_MAX);
-        let socket = SockRef::from(&self.stream);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(unacknowledged_max))
+        tcp::tune(&self.stream, unacknowledged_max)
     }
 
     /// The socket as bytes, for greetings before frames.
@@ -135,20 +106,20 @@ impl Socket {
 
     /// Takes the socket off its runtime.
     pub(super) fn detach(self) -> io::Result<DetachedSocket> {
-        Ok(DetachedSocket { stream: self.stream.into_std()? })
+        Ok(DetachedSocket { stream: tcp::detach(self.stream)? })
     }
 }
 
 /// A socket on its way from one runtime to another.
 #[derive(Debug)]
 pub(super) struct DetachedSocket {
-    stream: std::net::TcpStream,
+    stream: DetachedStream,
 }
 
 impl DetachedSocket {
     /// Puts the socket on the current runtime.
     pub(super) fn attach(self) -> io::Result<Socket> {
-        Ok(Socket { stream: TcpStream::from_std(self.stream)? })
+        Ok(Socket { stream: tcp::attach(self.stream)? })
     }
 }
 
@@ -216,7 +187,7 @@ impl Dialer {
         self.resolve(deadline).await;
         let mut failure = DialError::Unresolved;
         for (index, address) in self.last.iter().enumerate() {
-            match timeout_at(deadline, TcpStream::connect(address)).await {
+            match timeout_at(deadline, tcp::connect(*address)).await {
                 Ok(Ok(stream)) => {
                     // What answered is tried first when the name is gone.
                     self.last.swap(0, index);
@@ -248,12 +219,12 @@ impl Dialer {
 }
 
 async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((host.as_str(), port)).await?.take(ADDRESSES_MAX).collect())
+    Ok(tcp::look_up(&host, port).await?.take(ADDRESSES_MAX).collect())
 }
 
 /// Connects to an address without a name.
 pub(super) async fn connect(address: SocketAddr, within: Duration) -> Result<Socket, DialError> {
-    match timeout(within, TcpStream::connect(address)).await {
+    match timeout(within, tcp::connect(address)).await {
         Ok(Ok(stream)) => Ok(Socket { stream }),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(DialError::TimedOut),
