@@ -1,6 +1,6 @@
 //! Builds the process from its configuration and takes it down again.
 //!
-//! Called by `cli` and by nobody else.
+//! Called by `cli`, and by the simulation of whole nodes.
 
 mod config;
 mod descriptors;
@@ -19,3 +19,4 @@ pub use options::{
     reference,
 };
 pub use process::{HEALTH_VARIABLE, PARENT_VARIABLE, run};
+pub use running::{Node, NodeWorld};

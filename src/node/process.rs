@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::config::Config;
 use super::descriptors::{client_connections_max, raise_descriptor_limit};
 use super::options::{Sources, VARIABLE_PREFIX};
-use super::running::Node;
+use super::running::{Node, NodeWorld};
 use crate::telemetry;
 
 /// Set by `ottla dev` for its nodes: the process number of the parent that they end with.
@@ -54,7 +54,7 @@ pub fn run(file: Option<&Path>, set: &[String]) -> anyhow::Result<()> {
 async fn live(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let node = Node::start(config).await?;
+    let node = Node::start(config, NodeWorld::default()).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -29,6 +29,7 @@ use crate::model::NodeId;
 use crate::quorum::{CallError as QuorumCallError, PeerCaller, Quorum, QuorumWorld};
 use crate::storage::DataDir;
 use crate::telemetry::Metrics;
+use crate::threads;
 use crate::transport::{
     Budget, CallError, HostPort, Listener, Liveness, PeerRoute, PeerService, Peers, PeersOptions, RequestHandler,
     Server, Service, VoterEvents,
@@ -38,7 +39,7 @@ use crate::transport::{
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running node.
-pub(super) struct Node {
+pub struct Node {
     quorum: Quorum,
     liveness: Arc<Liveness>,
     broker: Option<RunningBroker>,
@@ -47,11 +48,27 @@ pub(super) struct Node {
 }
 
 /// The machine and what counts in it.
-struct World {
-    files: Arc<dyn Files>,
-    clock: Arc<dyn Clock>,
-    seed: Arc<dyn Seed>,
-    metrics: Arc<Metrics>,
+pub struct NodeWorld {
+    /// Files.
+    pub files: Arc<dyn Files>,
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub seed: Arc<dyn Seed>,
+    /// What counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Default for NodeWorld {
+    /// This machine.
+    fn default() -> Self {
+        Self {
+            files: Arc::new(SystemFiles::default()),
+            clock: Arc::new(SystemClock::new()),
+            seed: Arc::new(SystemSeed),
+            metrics: Arc::new(Metrics::new()),
+        }
+    }
 }
 
 /// The listeners, bound before anything is started so that a port in use is an error at once.
@@ -66,13 +83,7 @@ impl Node {
     ///
     /// # Errors
     /// When a directory, a port or a thread cannot be had.
-    pub(super) async fn start(config: Config) -> anyhow::Result<Self> {
-        let world = World {
-            files: Arc::new(SystemFiles::default()),
-            clock: Arc::new(SystemClock::new()),
-            seed: Arc::new(SystemSeed),
-            metrics: Arc::new(Metrics::new()),
-        };
+    pub async fn start(config: Config, world: NodeWorld) -> anyhow::Result<Self> {
         let bound = bind(&config)?;
         let files = Arc::clone(&world.files);
         let directory = DataDir::open(files, &config.data_dir, config.node, &*world.seed)
@@ -114,7 +125,7 @@ impl Node {
     }
 
     /// Stops in good order.
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         let Self { quorum, liveness, broker, servers, admin } = self;
         if let Some(broker) = &broker {
             broker.leave().await;
@@ -151,17 +162,19 @@ fn bind(config: &Config) -> anyhow::Result<Bound> {
     Ok(Bound { controller, clients, admin })
 }
 
-async fn start_quorum(config: &Config, directory: &DataDir, peers: &Peers, world: &World) -> anyhow::Result<Quorum> {
+async fn start_quorum(
+    config: &Config,
+    directory: &DataDir,
+    peers: &Peers,
+    world: &NodeWorld,
+) -> anyhow::Result<Quorum> {
     let quorum_world = QuorumWorld {
         files: Arc::clone(&world.files),
         clock: Arc::clone(&world.clock),
         seed: Arc::clone(&world.seed),
         peers: Arc::new(QuorumPeers { peers: peers.clone() }),
     };
-    let fatal = |why: String| {
-        tracing::error!(why, "the metadata quorum has failed: aborting (rule S11)");
-        std::process::abort();
-    };
+    let fatal = |why: String| threads::end_process(&format!("the metadata quorum has failed (rule S11): {why}"));
     Ok(Quorum::start(quorum_options(config, directory), quorum_world, Box::new(fatal)).await?)
 }
 
@@ -171,7 +184,7 @@ fn start_liveness(
     quorum: &Quorum,
     controller: &Arc<ControllerService>,
     beats: &Arc<Beats>,
-    world: &World,
+    world: &NodeWorld,
 ) -> anyhow::Result<(Arc<Liveness>, VoterEvents)> {
     let routes = vec![
         PeerRoute {
@@ -195,7 +208,7 @@ fn start_liveness(
     Ok((Arc::new(liveness), events))
 }
 
-fn start_controller(config: &Config, quorum: &Quorum, events: VoterEvents, world: &World) -> ControllerHandle {
+fn start_controller(config: &Config, quorum: &Quorum, events: VoterEvents, world: &NodeWorld) -> ControllerHandle {
     let controller_world = ControllerWorld {
         quorum: quorum.clone(),
         clock: Arc::clone(&world.clock),
@@ -212,7 +225,7 @@ fn start_broker(
     cluster: Cluster,
     beats: Arc<Beats>,
     liveness: &Arc<Liveness>,
-    world: &World,
+    world: &NodeWorld,
 ) -> anyhow::Result<RunningBroker> {
     let metrics = MetricHandles {
         broker: world.metrics.broker.clone(),
@@ -227,7 +240,7 @@ fn start_servers(
     config: &Config,
     listeners: Vec<(String, Listener)>,
     broker: Option<&Broker>,
-    world: &World,
+    world: &NodeWorld,
 ) -> anyhow::Result<Vec<Server>> {
     let Some(broker) = broker else { return Ok(Vec::new()) };
     let metrics = &world.metrics.transport;
