@@ -13,6 +13,7 @@ use super::inbox::{Inbox, Taken};
 use super::progress::Progress;
 use super::worker::{self, Running};
 use crate::env::Clock;
+use crate::model::Now;
 use crate::partition::Event;
 use crate::storage::{FlushLog, FlushOrder};
 use crate::telemetry::PartitionMetrics;
@@ -93,9 +94,17 @@ impl worker::Worker<FlushJob> for Worker {
         self.log.attest_due().map_or(IDLE_MAX, |due| due.since(now.instant).min(IDLE_MAX))
     }
 
-    fn turn(&mut self, jobs: &mut Vec<FlushJob>, taken: Taken) {
+    fn begin(&self, jobs: &[FlushJob]) -> Now {
+        let now = self.clock.now();
         if !jobs.is_empty() {
-            self.flush(std::mem::take(jobs));
+            self.progress.flush_begins(now.instant);
+        }
+        now
+    }
+
+    fn turn(&mut self, begin: Now, jobs: &mut Vec<FlushJob>, taken: Taken) {
+        if !jobs.is_empty() {
+            self.flush(begin, std::mem::take(jobs));
         }
         if self.log.attest_due().is_some_and(|due| due <= self.clock.now().instant) || taken == Taken::Closed {
             self.attest();
@@ -104,15 +113,13 @@ impl worker::Worker<FlushJob> for Worker {
 }
 
 impl Worker {
-    fn flush(&self, jobs: Vec<FlushJob>) {
+    fn flush(&self, begin: Now, jobs: Vec<FlushJob>) {
         let mut owners = Vec::new();
         let mut orders = Vec::new();
         for job in jobs {
             owners.extend(std::iter::repeat_n(job.shard, job.orders.len()));
             orders.extend(job.orders);
         }
-        let begin = self.clock.now();
-        self.progress.flush_begins(begin.instant);
         let outcome = self.log.flush(orders, begin);
         self.progress.flush_ends();
         self.metrics.observe_flush(self.clock.now().instant.since(begin.instant));

@@ -17,7 +17,7 @@ use super::replies::{Replies, Watches};
 use super::worker::{self, Running};
 use crate::env::Clock;
 use crate::machines::replication::Ticket;
-use crate::model::PartitionId;
+use crate::model::{Now, PartitionId};
 use crate::partition::{
     ContradictedFollower, Effect, Event, FetchPosition, PartitionProposal, Reply, Shard, UnservedRecords, UnusableFetch,
 };
@@ -191,12 +191,16 @@ impl worker::Worker<Event> for Worker {
         self.shard.next_deadline().map_or(TICK_INTERVAL_MAX, |due| due.since(now).min(TICK_INTERVAL_MAX))
     }
 
-    fn turn(&mut self, events: &mut Vec<Event>, _: Taken) {
+    fn begin(&self, _: &[Event]) -> Now {
         let now = self.clock.now();
+        self.progress.turn_begins(self.number, now.instant);
+        now
+    }
+
+    fn turn(&mut self, now: Now, events: &mut Vec<Event>, _: Taken) {
         if events.is_empty() || self.shard.next_deadline().is_some_and(|due| due <= now.instant) {
             events.push(Event::Tick);
         }
-        self.progress.turn_begins(self.number, now.instant);
         let mut effects = std::mem::take(&mut self.effects);
         self.shard.turn(now, events, &mut effects);
         for effect in effects.drain(..) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::inbox::{Inbox, Taken};
 use super::vital::Vital;
+use crate::model::Now;
 use crate::threads;
 
 /// What takes turns with what came meanwhile.
@@ -19,8 +20,11 @@ pub(super) trait Worker<T>: Send + 'static {
     /// How long it can do without a turn when nothing comes.
     fn patience(&self) -> Duration;
 
+    /// A turn with `entries` begins: notes it where others see how long it takes. Gives the present.
+    fn begin(&self, entries: &[T]) -> Now;
+
     /// Takes all of `entries`. After `Taken::Closed` there is no more.
-    fn turn(&mut self, entries: &mut Vec<T>, taken: Taken);
+    fn turn(&mut self, now: Now, entries: &mut Vec<T>, taken: Taken);
 }
 
 /// A worker to wait for at the end.
@@ -44,7 +48,8 @@ where
         let mut taken = Taken::Open;
         while taken == Taken::Open {
             taken = inbox.take(&mut entries, worker.patience());
-            worker.turn(&mut entries, taken);
+            let now = worker.begin(&entries);
+            worker.turn(now, &mut entries, taken);
         }
     };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
@@ -65,7 +70,9 @@ where
             // Whether it was filled or patience has run out: the turn sees which.
             let _ = tokio::time::timeout(worker.patience(), inbox.filled()).await;
             taken = inbox.take(&mut entries, Duration::ZERO);
-            worker.turn(&mut entries, taken);
+            let now = worker.begin(&entries);
+            threads::take_time().await;
+            worker.turn(now, &mut entries, taken);
         }
     };
     Ok(Running { part: W::PART, task: tokio::spawn(threads::guarded(run)) })

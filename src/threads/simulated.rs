@@ -1,12 +1,14 @@
 //! Everything on one thread: what has a thread of its own elsewhere is a task of its host's runtime here.
 //!
-//! Invariant: nothing here blocks, reads a clock or asks for chance. A host's "process" ends by a note, after which the
+//! Invariant: nothing here blocks, reads a clock or asks for chance that has no seed. A host's "process" ends by a note, after which the
 //! simulation takes the host down; until then the part that ended it does nothing more.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -29,6 +31,29 @@ struct Register {
     /// Hosts by the ids of their runtimes.
     hosts: Vec<(tokio::runtime::Id, String)>,
     deaths: Vec<Death>,
+    paces: BTreeMap<String, Pace>,
+}
+
+/// How long a host's threads take for what takes no time here.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// A turn takes as long at most; mostly far less.
+    pub longest: Duration,
+    /// Where the chance of it comes from.
+    pub seed: u64,
+    /// No turn ends: the disk hangs.
+    pub hangs: bool,
+}
+
+impl Pace {
+    fn next(&mut self) -> Duration {
+        // An LCG of Knuth's; of its bits the upper ones are good.
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = u32::try_from(self.seed >> 48).expect("16 bits");
+        // The fourth power: half of the turns take less than a sixteenth of the longest.
+        let share = f64::from(share) / f64::from(1_u32 << 16);
+        self.longest.mul_f64(share.powi(4))
+    }
 }
 
 impl Register {
@@ -64,6 +89,32 @@ pub fn deaths() -> Vec<Death> {
     REGISTER.with_borrow_mut(|register| std::mem::take(&mut register.deaths))
 }
 
+/// Sets how fast a host is; before, everything takes no time.
+pub fn set_pace(host: &str, pace: Pace) {
+    REGISTER.with_borrow_mut(|register| register.paces.insert(host.to_owned(), pace));
+}
+
+/// A host's disk hangs, or goes on.
+pub fn hang(host: &str, hangs: bool) {
+    REGISTER.with_borrow_mut(|register| {
+        if let Some(pace) = register.paces.get_mut(host) {
+            pace.hangs = hangs;
+        }
+    });
+}
+
+/// Takes as long as a turn of a thread takes on this host.
+pub async fn take_time() {
+    /// How often a hanging disk is looked at.
+    const LOOK: Duration = Duration::from_millis(5);
+    let host = host_name();
+    let turn = REGISTER.with_borrow_mut(|register| register.paces.get_mut(&host).map(Pace::next));
+    tokio::time::sleep(turn.unwrap_or_default()).await;
+    while REGISTER.with_borrow(|register| register.paces.get(&host).is_some_and(|pace| pace.hangs)) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 fn note(why: &str, is_panic: bool) {
     let id = Handle::try_current().ok().map(|handle| handle.id());
     REGISTER.with_borrow_mut(|register| {
@@ -77,7 +128,10 @@ fn note(why: &str, is_panic: bool) {
 
 /// Runs the work as a task.
 pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    tokio::spawn(async move { work() })
+    tokio::spawn(async move {
+        take_time().await;
+        work()
+    })
 }
 
 /// Gives what comes in `inbox` to `carry_out`, one by one, in a task.
@@ -88,6 +142,7 @@ pub fn serve<T: Send + 'static>(
 ) {
     tokio::spawn(async move {
         while let Some(order) = inbox.recv().await {
+            take_time().await;
             if carry_out(order).is_break() {
                 return;
             }

@@ -44,6 +44,8 @@ pub struct SimulatedNetwork {
     cut: BTreeSet<(IpAddr, IpAddr)>,
     /// How often something was cut between two hosts, lesser address first.
     cuts: BTreeMap<(IpAddr, IpAddr), u64>,
+    /// Between whom everything waits, lesser address first, and since when.
+    held: BTreeMap<(IpAddr, IpAddr), Duration>,
     /// Hosts whose process has ended, and whose kernel says so.
     ended: BTreeSet<IpAddr>,
     /// The open connections between hosts.
@@ -77,9 +79,18 @@ impl SimulatedNetwork {
         lines.iter().for_each(|line| line.lock().cut());
     }
 
-    /// It is delivered again.
-    pub fn mend(from: IpAddr, to: IpAddr) {
-        NETWORK.with_borrow_mut(|network| network.cut.remove(&(from, to)));
+    /// What is sent between two hosts waits from `now` on; a cut before it is delivered loses it.
+    pub fn hold(one: IpAddr, other: IpAddr, now: Duration) {
+        NETWORK.with_borrow_mut(|network| *network.held.entry(pair(one, other)).or_insert(now));
+    }
+
+    /// Between two hosts everything is delivered again.
+    pub fn mend(one: IpAddr, other: IpAddr) {
+        NETWORK.with_borrow_mut(|network| {
+            network.cut.remove(&(one, other));
+            network.cut.remove(&(other, one));
+            network.held.remove(&pair(one, other));
+        });
     }
 
     /// The process of a host has ended; its kernel refuses who dials.
@@ -90,6 +101,13 @@ impl SimulatedNetwork {
     /// The process of a host runs.
     pub fn begin(host: IpAddr) {
         NETWORK.with_borrow_mut(|network| network.ended.remove(&host));
+    }
+
+    /// What was sent since then may be lost; `None` while nothing is.
+    fn lost_since(one: IpAddr, other: IpAddr, now: Duration) -> Option<Duration> {
+        let held = NETWORK.with_borrow(|network| network.held.get(&pair(one, other)).copied());
+        let begin = held.unwrap_or(now).saturating_sub(LATENCY_MAX);
+        Self::is_cut(one, other).then_some(begin)
     }
 
     fn is_cut(one: IpAddr, other: IpAddr) -> bool {
@@ -154,12 +172,13 @@ impl Ends {
     }
 
     /// Notes what this end has lost, as of now.
-    fn look(&mut self, me: SocketAddr, now: Duration, is_sending: bool, is_cut: bool) {
+    fn look(&mut self, me: SocketAddr, now: Duration, is_sending: bool, lost_since: Option<Duration>) {
         let Some(end) = self.0.get_mut(&me) else { return };
         if is_sending {
             end.last_sent = Some(now);
         }
-        if is_cut && end.lost.is_none() && end.last_sent.is_some_and(|sent| sent + LATENCY_MAX >= now) {
+        let is_lost = lost_since.zip(end.last_sent).is_some_and(|(since, sent)| sent >= since);
+        if is_lost && end.lost.is_none() {
             end.lost = Some(now);
             self.cut();
         }
@@ -299,9 +318,10 @@ impl Side {
 
     /// Fails once the line is given up; else sees to it that the task is woken when it is.
     fn check(&mut self, context: &mut Context<'_>, is_sending: bool) -> io::Result<()> {
-        let (now, is_cut) = (now(), SimulatedNetwork::is_cut(self.me.ip(), self.peer.ip()));
+        let now = now();
+        let lost_since = SimulatedNetwork::lost_since(self.me.ip(), self.peer.ip(), now);
         let mut ends = self.line.lock();
-        ends.look(self.me, now, is_sending, is_cut);
+        ends.look(self.me, now, is_sending, lost_since);
         let Some(end) = ends.given_up(self.me) else {
             if !is_sending && let Some(end) = ends.0.get_mut(&self.me) {
                 end.readers.retain(|known| !known.will_wake(context.waker()));
