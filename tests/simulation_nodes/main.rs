@@ -1,0 +1,128 @@
+//! Whole nodes on a simulated network, in one thread and in virtual time.
+//!
+//! Run by `scripts/sim-nodes`; wants the feature `sim` and RUSTFLAGS="--cfg tokio_unstable". A seed decides everything:
+//! what is done to the cluster, what the network does, in which order tasks run. Each runs in a process of its own,
+//! because tokio numbers tasks by the process, and drops those of a host that is taken down in an order of their
+//! numbers. OTTLA_SEED=S runs one seed; with OTTLA_TELL=1 it tells what happened, with OTTLA_TRACE=FILE it writes
+//! everything down. OTTLA_SEEDS=N runs the first N. OTTLA_MUTANT=NAME takes out the guard of that name first.
+
+mod client;
+mod cluster;
+mod plan;
+mod run;
+mod trace;
+mod workload;
+mod world;
+
+use std::process::Command;
+
+use ottla::probe::{Mutant, plant};
+use run::{Outcome, run};
+
+/// Seeds of a plain run.
+const SEEDS: u64 = 24;
+/// Violations of one run that are told: the first say enough.
+const TOLD_MAX: usize = 8;
+/// A mutant must be found by one of the first seeds.
+const MUTANT_SEEDS_MAX: u64 = 60;
+/// How a run says its trace.
+const TRACE_MARK: &str = "trace ";
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+fn tell(seed: u64, outcome: &Outcome) {
+    let Outcome { digest: (digest, events), acked, refused, recovery, lasted, .. } = outcome;
+    println!(
+        "seed {seed}: {acked} acknowledged, {refused} refused, works again after {recovery:?}, {lasted:?} in all, \
+         {TRACE_MARK}{digest:016x} of {events} events"
+    );
+    if outcome.violations.is_empty() {
+        return;
+    }
+    for (at, what) in &outcome.log {
+        println!("    {at:?}: {what}");
+    }
+    for violation in outcome.violations.iter().take(TOLD_MAX) {
+        println!("    VIOLATION: {violation}");
+    }
+    println!("    again: OTTLA_TELL=1 scripts/sim-nodes --seed {seed}");
+}
+
+/// Runs this seed in a process of its own. What it said, and whether it went well.
+fn run_apart(seed: u64, mutant: Option<Mutant>) -> (String, bool) {
+    let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
+    child.args(["--exact", "one_seed", "--nocapture"]).env("OTTLA_SEED", seed.to_string());
+    if let Some(mutant) = mutant {
+        child.env("OTTLA_MUTANT", mutant.name());
+    }
+    let output = child.output().expect("this test can be run again");
+    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        said += &String::from_utf8_lossy(&output.stderr);
+    }
+    (said, output.status.success())
+}
+
+#[test]
+fn one_seed() {
+    let Some(seed) = number("OTTLA_SEED") else { return };
+    if let Ok(name) = std::env::var("OTTLA_MUTANT") {
+        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+        plant(Some(*mutant.unwrap_or_else(|| panic!("there is no mutant {name}"))));
+    }
+    let file = std::env::var_os("OTTLA_TRACE");
+    let outcome = run(seed, file.is_some());
+    if let Some(file) = file {
+        std::fs::write(file, outcome.lines.join("\n")).expect("the trace can be written");
+    }
+    println!();
+    tell(seed, &outcome);
+    assert!(outcome.violations.is_empty(), "seed {seed} failed");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_everything_works_again_after_healing() {
+    if number("OTTLA_SEED").is_some() {
+        return;
+    }
+    let mut failed = Vec::new();
+    for seed in 0..number("OTTLA_SEEDS").unwrap_or(SEEDS) {
+        let (said, is_well) = run_apart(seed, None);
+        if is_well {
+            said.lines().filter(|line| line.starts_with("seed ")).for_each(|line| println!("{line}"));
+        } else {
+            println!("{said}");
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "these seeds failed: {failed:?}");
+}
+
+#[test]
+fn one_seed_has_one_trace() {
+    if number("OTTLA_SEED").is_some() {
+        return;
+    }
+    let trace = |seed| {
+        let (said, _) = run_apart(seed, None);
+        let trace = said.lines().find_map(|line| line.split_once(TRACE_MARK)).map(|(_, trace)| trace.to_owned());
+        trace.unwrap_or_else(|| panic!("seed {seed} told no trace: {said}"))
+    };
+    for seed in 0..3 {
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_guard_that_is_out_is_found() {
+    if number("OTTLA_SEED").is_some() {
+        return;
+    }
+    for mutant in [Mutant::WatermarkIgnoresFollowers, Mutant::FlushedIsWritten] {
+        let found = (0..MUTANT_SEEDS_MAX).find(|seed| !run_apart(*seed, Some(mutant)).1);
+        println!("{}: {found:?}", mutant.name());
+        assert!(found.is_some(), "no seed finds that {}", mutant.what());
+    }
+}
