@@ -177,7 +177,9 @@ fn killed_by_a_failed_sync_of(kind: FileKind, sizes: &[usize]) {
     let files = SimulatedFiles::default();
     let mut data = data_dir(&files);
     let mut log = log_of(&data);
-    sizes.iter().for_each(|size| drop(log.append(&batch_of(1, *size, 0), LeaderEpoch::new(1), now(0)).unwrap()));
+    for size in sizes {
+        log.append(&batch_of(1, *size, 0), LeaderEpoch::new(1), now(0)).unwrap();
+    }
     files.inject(Fault::SyncFails, Target::kind(kind), Times::Once);
     assert!(log.flush_now(now(0)).is_err());
     drop((log, data));

@@ -157,7 +157,14 @@ impl World {
                 // What is refused now may have been done by an earlier sending.
                 if answers.iter().all(|(_, answer)| answer.is_ok()) { Class::Ok } else { Class::Info }
             }
-            _ => Class::Info,
+            Reply::Nothing
+            | Reply::Register(_)
+            | Reply::Heartbeat(_)
+            | Reply::AlterIsr(_)
+            | Reply::CreatePartitions(_)
+            | Reply::AlterConfigs(_)
+            | Reply::Unregister(_)
+            | Reply::AllocateProducers(_) => Class::Info,
         }
     }
 }

@@ -306,6 +306,7 @@ impl World {
         Vec::new()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "called for those of the network only")]
     fn disturb_network(&mut self, fault: Fault) -> Vec<Undo> {
         let nodes = self.nodes();
         let pairs: Vec<(NodeId, NodeId)> =
@@ -362,6 +363,7 @@ impl World {
         cut.into_iter().map(|(from, to)| Undo::Link(from, to)).collect()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "called for those of a node only")]
     fn disturb_node(&mut self, fault: Fault) -> Vec<Undo> {
         match fault {
             Fault::SlowFlush(which, by, _) => {

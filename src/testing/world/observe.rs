@@ -188,7 +188,19 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Reply { reply: Reply::Describe(all), .. } => found = Some(all),
-                other => self.carry_out(node, other),
+                other @ (Effect::Reply { .. }
+                | Effect::Wake(_)
+                | Effect::Flush(_)
+                | Effect::ProposeIsr(_)
+                | Effect::FetchFrom(_)
+                | Effect::StopFetching(_)
+                | Effect::Unusable(_)
+                | Effect::Damaged(_)
+                | Effect::Unreadable(_)
+                | Effect::Contradicted(_)
+                | Effect::Opened(_)
+                | Effect::Broken(_)
+                | Effect::Fatal { .. }) => self.carry_out(node, other),
             }
         }
         found
@@ -265,7 +277,19 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Reply { ticket: Ticket(0), reply: Reply::Read { reads, .. } } => found = Some(reads),
-                other => self.carry_out(node, other),
+                other @ (Effect::Reply { .. }
+                | Effect::Wake(_)
+                | Effect::Flush(_)
+                | Effect::ProposeIsr(_)
+                | Effect::FetchFrom(_)
+                | Effect::StopFetching(_)
+                | Effect::Unusable(_)
+                | Effect::Damaged(_)
+                | Effect::Unreadable(_)
+                | Effect::Contradicted(_)
+                | Effect::Opened(_)
+                | Effect::Broken(_)
+                | Effect::Fatal { .. }) => self.carry_out(node, other),
             }
         }
         let reply = found?.pop()?;

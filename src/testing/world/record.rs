@@ -191,6 +191,7 @@ pub(super) fn state(partition: PartitionId, of: &Partition, isr_min: usize) -> P
 }
 
 /// A happening in a line; an image would fill a page.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever is new is told like the rest")]
 fn shown_happening(happening: &Happening) -> String {
     match happening {
         Happening::Arrive { from, to, message: Message::Answer { id, body: Answer::Metadata(image) } } => {
@@ -201,6 +202,7 @@ fn shown_happening(happening: &Happening) -> String {
 }
 
 /// An effect in a line; an order or a plan would show the whole disk.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever is new is told like the rest")]
 fn shown_effect(effect: &Effect) -> String {
     match effect {
         Effect::Flush(orders) => format!("{} orders", orders.len()),
