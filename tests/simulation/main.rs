@@ -1,0 +1,57 @@
+//! The simulation as a test: what every run of the tests is to see of it. Many seeds, and the mutants, are `scripts/sim`'s.
+
+use std::time::Duration;
+
+use ottla::probe::{self, Mutant};
+use ottla::testing::world::{Outcome, Plan, Traces, World};
+use ottla::verify::Validity;
+
+fn run(seed: u64, seconds: u64, traces: Traces) -> Outcome {
+    World::run(Plan { traces, ..Plan::random(seed, Duration::from_secs(seconds)) })
+}
+
+/// A seed that once found a bug.
+fn survive(seed: u64) {
+    let outcome = run(seed, 60, Traces::Digest);
+    assert!(outcome.report.violations.is_empty(), "seed {seed}: {}", outcome.report);
+}
+
+#[test]
+fn a_seed_repeats_to_the_last_line() {
+    for seed in 1..=3 {
+        let (first, second) = (run(seed, 10, Traces::Lines), run(seed, 10, Traces::Lines));
+        let differs = first.lines.iter().zip(&second.lines).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!((first.digest, first.events), (second.digest, second.events), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_few_seeds_are_clean_and_prove_something() {
+    let outcomes: Vec<Outcome> = (1..=8).map(|seed| run(seed, 30, Traces::Digest)).collect();
+    for (outcome, seed) in outcomes.iter().zip(1..) {
+        assert!(outcome.report.violations.is_empty(), "seed {seed}: {}", outcome.report);
+    }
+    let valid = outcomes.iter().filter(|outcome| outcome.report.validity == Validity::Valid).count();
+    assert!(valid >= 6, "{valid} of 8 runs proved something");
+}
+
+#[test]
+fn a_guard_that_is_out_is_found() {
+    for mutant in [Mutant::WatermarkIgnoresFollowers, Mutant::EpochStaysOnElection] {
+        probe::plant(Some(mutant));
+        let fallen = (1..=20).find_map(|seed| {
+            let report = run(seed, 30, Traces::Digest).report;
+            report.violations.first().map(|violation| violation.invariant.name())
+        });
+        probe::plant(None);
+        let fallen = fallen.unwrap_or("nothing");
+        assert!(fallen != "nothing", "{mutant:?} was not found");
+    }
+}
+
+/// A process that a failed sync had ended was followed by one that took the pages for written: they were clean.
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_written_again() {
+    survive(177);
+}
