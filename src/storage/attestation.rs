@@ -99,8 +99,20 @@ fn encode(out: &mut Vec<u8>, statement: &Statement) {
     out.extend_from_slice(&attested.derived.time_entries.to_be_bytes());
 }
 
-/// All statements of the whole frames at the front of `bytes`, and whether anything followed them.
-pub(super) fn decode_frames(bytes: &[u8]) -> (Vec<Statement>, bool) {
+/// What follows the frames that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing: all of the file was read.
+    Whole,
+    /// What a crash leaves of the frame that was written last.
+    Torn,
+    /// Something that was whole: the first frame, which is on the disk before the file has its name, or one that others
+    /// were written behind. What is lost may have taken back what was read.
+    Damaged,
+}
+
+/// All statements of the whole frames at the front of `bytes`, and what follows them.
+pub(super) fn decode_frames(bytes: &[u8]) -> (Vec<Statement>, Ending) {
     let mut statements = Vec::new();
     let mut rest = bytes;
     let mut last = None;
@@ -113,7 +125,18 @@ pub(super) fn decode_frames(bytes: &[u8]) -> (Vec<Statement>, bool) {
         statements.extend(frame);
         rest = after;
     }
-    (statements, !rest.is_empty())
+    let ending = match last {
+        Some(_) if rest.is_empty() => Ending::Whole,
+        Some(last) if !holds_frame_after(rest, last) => Ending::Torn,
+        Some(_) | None => Ending::Damaged,
+    };
+    (statements, ending)
+}
+
+/// Whether a whole frame that was written later stands anywhere in `bytes`.
+fn holds_frame_after(bytes: &[u8], last: u64) -> bool {
+    let starts = bytes.windows(MAGIC.len()).enumerate().filter(|(_, window)| *window == MAGIC);
+    starts.filter_map(|(at, _)| decode_frame(&bytes[at..])).any(|(sequence, ..)| sequence > last)
 }
 
 fn decode_frame(bytes: &[u8]) -> Option<(u64, Vec<Statement>, &[u8])> {
@@ -181,14 +204,29 @@ mod tests {
         let before = [&[statement(9)][..], &said].concat();
         let (first, second) = (encode_frame(8, &before), encode_frame(9, &[statement(11)]));
         let both = [first.clone(), second.clone()].concat();
-        assert_eq!(decode_frames(&both), ([&before[..], &[statement(11)]].concat(), false));
+        assert_eq!(decode_frames(&both), ([&before[..], &[statement(11)]].concat(), Ending::Whole));
         for cut in first.len() + 1..both.len() {
-            assert_eq!(decode_frames(&both[..cut]), (before.clone(), true), "cut at {cut}");
+            assert_eq!(decode_frames(&both[..cut]), (before.clone(), Ending::Torn), "cut at {cut}");
         }
-        let mut hole = both;
-        hole[first.len() - 1] ^= 1;
-        assert_eq!(decode_frames(&hole), (vec![], true));
         let stale = [second, first].concat();
-        assert_eq!(decode_frames(&stale), (vec![statement(11)], true));
+        assert_eq!(decode_frames(&stale), (vec![statement(11)], Ending::Torn));
+    }
+
+    #[test]
+    fn a_frame_that_was_whole_once_is_damaged_and_not_torn() {
+        let frames = [8, 9, 10].map(|sequence| encode_frame(sequence, &[statement(9)]));
+        let length = frames[0].len();
+        let all = frames.concat();
+        for at in 0..2 * length {
+            let mut flipped = all.clone();
+            flipped[at] ^= 1;
+            assert_eq!(decode_frames(&flipped).1, Ending::Damaged, "byte {at}");
+        }
+        for cut in 0..length {
+            assert_eq!(decode_frames(&all[..cut]), (vec![], Ending::Damaged), "cut at {cut}");
+        }
+        let mut last = all.clone();
+        *last.last_mut().expect("it is not empty") ^= 1;
+        assert_eq!(decode_frames(&last), (vec![statement(9); 2], Ending::Torn));
     }
 }

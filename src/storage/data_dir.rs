@@ -113,7 +113,7 @@ impl DataDir {
             identity.boot = BootNumber::new(identity.boot.get() + 1);
         }
         let (home, found) = Home::open(files, path)?;
-        if found == Found::Nothing && !is_new && !planted(Mutant::LostFlushLogTrusted) {
+        if found != Found::Statements && !is_new && !planted(Mutant::LostFlushLogTrusted) {
             // The flush log is lost: what the partitions hold is not known to be what it was (rule S3).
             identity.broker_epoch = None;
         }

@@ -14,7 +14,7 @@ use crate::env::{File, Files, OpenMode, SyncItem};
 use crate::model::{Instant, Now, Offset, PartitionId};
 use crate::probe::{Mutant, planted};
 
-use super::attestation::{Attested, Said, Statement, decode_frames, encode_frame};
+use super::attestation::{Attested, Ending, Said, Statement, decode_frames, encode_frame};
 use super::checkpoint;
 use super::error::FlushError;
 use super::marks::Marks;
@@ -107,6 +107,8 @@ struct Known {
 pub(super) enum Found {
     /// No file: a new directory, or a lost one.
     Nothing,
+    /// A file that is not what was written. It says nothing: what it lost may have taken back what can be read.
+    Damage,
     /// A file, read to its end or to a torn frame.
     Statements,
 }
@@ -120,8 +122,11 @@ impl FlushLog {
         files.sync_all(root, &[]).map_err(failure)?;
         let path = root.join(FILE_NAME);
         let bytes = read_whole(&*files, &path).map_err(failure)?;
-        let found = if bytes.is_some() { Found::Statements } else { Found::Nothing };
-        let (statements, _torn) = decode_frames(&bytes.unwrap_or_default());
+        let (statements, found) = match bytes.as_deref().map(decode_frames) {
+            None => (Vec::new(), Found::Nothing),
+            Some((_, Ending::Damaged)) => (Vec::new(), Found::Damage),
+            Some((statements, Ending::Whole | Ending::Torn)) => (statements, Found::Statements),
+        };
         let (mut known, mut marks) = (BTreeMap::new(), Marks::default());
         for statement in statements {
             marks.read(&statement);

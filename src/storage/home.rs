@@ -20,7 +20,7 @@ pub struct Home {
     /// Held while a partition's directory is claimed or given up: topics of one name, one deleted and one just created,
     /// are different partitions of different shards, and share the directory's name.
     pub(super) names: Mutex<()>,
-    /// Whether there was no flush log at open: the directory is new, or the log is lost.
+    /// Whether there was no flush log at open, or none that can be believed: the directory is new, or the log is lost.
     pub(super) flush_log_was_lost: bool,
 }
 
@@ -38,7 +38,7 @@ impl Home {
     pub(super) fn open(files: Arc<dyn Files>, root: &Path) -> Result<(Self, Found), FlushError> {
         let (flush_log, found) = FlushLog::open(files.clone(), root)?;
         let handles = Handles::new(files.clone());
-        let flush_log_was_lost = found == Found::Nothing;
+        let flush_log_was_lost = found != Found::Statements;
         Ok((
             Self { files, root: root.to_owned(), flush_log, handles, names: Mutex::default(), flush_log_was_lost },
             found,

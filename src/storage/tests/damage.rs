@@ -252,3 +252,43 @@ fn a_closed_segment_that_lost_its_last_batches_is_told_as_damage() {
     let Err(ReadError::Corrupt(exact)) = log.inspect(found.place) else { panic!("nor when it is looked for") };
     assert_eq!(exact.place.offset, at(batches - 2));
 }
+
+/// A directory that knows its broker's life and has a log from 50 on, and its flush log's size before the last frame.
+fn vouching(files: &SimulatedFiles) -> usize {
+    let data = data_dir(files);
+    data.set_broker_epoch(crate::model::BrokerEpoch::new(77)).unwrap();
+    let mut log = log_of(&data);
+    log.reset(at(50)).unwrap();
+    append(&mut log, 3, 1);
+    log.flush_now(now(0)).unwrap();
+    log.flush_log().attest().unwrap();
+    let size = files.size_of(Path::new("/data/flush-log"));
+    append(&mut log, 1, 1);
+    log.rest_now(now(0)).unwrap();
+    size
+}
+
+fn data_dir(files: &SimulatedFiles) -> DataDir {
+    let seed = crate::env::SystemSeed;
+    DataDir::open(Arc::new(files.clone()), Path::new("/data"), crate::model::NodeId::new(1), &seed).unwrap()
+}
+
+fn log_of(data: &DataDir) -> Log {
+    let (topic, index) = (crate::model::TopicId::new([9; 16]), crate::model::PartitionIndex::new(0));
+    let name = crate::model::TopicName::new("orders").unwrap();
+    Log::open(data, &name, crate::model::PartitionId { topic, index }, small(), now(0)).unwrap().0
+}
+
+#[test]
+fn a_directory_whose_flush_log_is_damaged_keeps_its_logs_and_vouches_for_no_life() {
+    let size = vouching(&SimulatedFiles::default());
+    for position in [0, 5, 13, size / 2, size - 1] {
+        let files = SimulatedFiles::default();
+        assert_eq!(vouching(&files), size);
+        assert!(data_dir(&files.snapshot()).previous_broker_epoch().is_some());
+        files.flip_bits(Path::new("/data/flush-log"), position, 1);
+        let data = data_dir(&files);
+        assert_eq!(data.previous_broker_epoch(), None, "byte {position}");
+        assert_eq!(log_of(&data).end(), at(54), "byte {position}");
+    }
+}
