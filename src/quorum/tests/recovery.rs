@@ -1,21 +1,28 @@
 //! What survives on the disk, and what is done about the rest.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use openraft::CommittedLeaderId;
+use openraft::{CommittedLeaderId, EntryPayload};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::world::eventually;
-use crate::env::{Files, SystemFiles};
+use crate::env::{Files, SystemClock, SystemFiles};
 use crate::machines::metadata::{BrokerRegistered, ConfigResource, Image, Proposal, Record};
 use crate::model::{
     BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, ProducerId, Term, TopicId, TopicName,
 };
+use crate::probe::{self, Mutant};
+use crate::quorum::disk_log::DiskLog;
+use crate::quorum::entry_log::{Encoded, EntryLog as _};
+use crate::quorum::envelope::{self, Kind};
+use crate::quorum::log_store::LogStore;
 use crate::quorum::metadata_store::{LogBounds, MetadataStore, State};
 use crate::quorum::snapshot::SnapshotDir;
-use crate::quorum::types::{LogId, Membership, SnapshotMeta, Vote};
+use crate::quorum::types::{LogId, Membership, RaftEntry, SnapshotMeta, Vote};
 use crate::quorum::vote::{SmallFileError, SmallFiles};
+use crate::testing::{Fault, FileKind, SimulatedFiles, Target, Times};
 
 fn files() -> Arc<dyn Files> {
     Arc::new(SystemFiles::default())
@@ -193,4 +200,42 @@ fn a_torn_commit_hint_is_no_hint() {
     bytes[12] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(small.read_committed(), None);
+}
+
+/// A vote and an entry that the process has read at its start, and what a power cut leaves of them then.
+fn recovered_and_left() -> ((Option<Vote>, u64), (Option<Vote>, u64)) {
+    let files = SimulatedFiles::default();
+    let open = |files: &SimulatedFiles| {
+        let files: Arc<dyn Files> = Arc::new(files.clone());
+        let small = SmallFiles::open(&files, Path::new("/quorum")).unwrap();
+        (DiskLog::open(files, Path::new("/quorum/log"), Arc::new(SystemClock::new())).unwrap(), small)
+    };
+    files.create_dir_all(Path::new("/quorum")).unwrap();
+    files.sync_dir(Path::new("/")).unwrap();
+    let (mut log, small) = open(&files);
+    // The process dies when the vote has its name, and that is not synced; and before it flushes the entry.
+    files.inject(Fault::SyncLies, Target::kind(FileKind::Directory), Times::Once);
+    small.save_vote(&Vote::new(4, 2)).unwrap();
+    log.append(&[Encoded { index: 0, term: 4, bytes: &entry() }]).unwrap();
+    drop((log, small));
+    let (log, small) = open(&files);
+    let vote = small.read_vote().unwrap();
+    let (_, bounds) = LogStore::start(Box::new(log), small).unwrap();
+    let (log, small) = open(&files.durable());
+    ((vote, bounds.end), (small.read_vote().unwrap(), log.end()))
+}
+
+fn entry() -> Vec<u8> {
+    let entry = RaftEntry { log_id: log_id(0), payload: EntryPayload::Blank };
+    envelope::encode(Kind::Entry, &entry).unwrap()
+}
+
+#[test]
+fn a_recovered_vote_and_entry_are_durable_before_they_count() {
+    let (recovered, left) = recovered_and_left();
+    assert_eq!((recovered, left), ((Some(Vote::new(4, 2)), 1), recovered));
+    probe::plant(Some(Mutant::RecoveredQuorumCounts));
+    let (recovered, left) = recovered_and_left();
+    probe::plant(None);
+    assert_ne!(recovered, left, "with the guard out a power cut takes what has counted");
 }
