@@ -2,7 +2,8 @@
 //!
 //! Part of `Replica`. A copy that others can replace is given up: it leads and follows no more, and the controller is
 //! told (rule S3). A leader that is alone in sync goes on with the rest of its log, as nobody else has it.
-//! Invariant: a place that was found damaged is never part of an answer to a consumer.
+//! Invariant: a place that was found damaged is no part of an answer to a consumer before it was looked at again and
+//! found sound: a medium may fail for a while only.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,17 +23,39 @@ const PLACES_MAX: usize = 64;
 /// How often it is told of one partition that readers are refused, though it is not known to be damaged.
 const UNREADABLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// After how long a damaged place is looked at again when somebody wants to read it: at first, and at most. In between
+/// it doubles each time.
+const LOOK_AGAIN_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// The places of a log that are known to be damaged.
 #[derive(Debug, Default)]
 pub(super) struct DamagedPlaces {
-    /// Where the batches begin, and the offsets at which they end.
-    places: BTreeMap<Place, Offset>,
+    /// By where the batches begin.
+    places: BTreeMap<Place, Damage>,
+}
+
+/// What is known of a damaged place.
+#[derive(Clone, Copy, Debug)]
+struct Damage {
+    /// The offset at which the damaged batches end.
+    end: Offset,
+    /// When it was looked at last, and for how long that is enough.
+    looked_at: Instant,
+    wait: Duration,
 }
 
 impl DamagedPlaces {
     /// Whether the batch there is damaged.
     pub(super) fn holds(&self, place: Place) -> bool {
         self.places.contains_key(&place)
+    }
+
+    /// The damaged place that holds an offset, if it is to be looked at again by now.
+    fn due(&self, offset: Offset, now: Instant) -> Option<Place> {
+        let is_due = |(place, damage): &(&Place, &Damage)| {
+            (place.offset..damage.end).contains(&offset) && now.since(damage.looked_at) >= damage.wait
+        };
+        self.places.iter().find(is_due).map(|(place, _)| *place)
     }
 
     /// Whether a damaged batch begins at this offset.
@@ -57,7 +80,7 @@ impl DamagedPlaces {
 
     /// What has been deleted was the repair. A log may start within a batch, which is sent as a whole.
     fn forget_below(&mut self, start: Offset) {
-        self.places.retain(|_, end| *end > start);
+        self.places.retain(|_, damage| damage.end > start);
     }
 }
 
@@ -108,10 +131,24 @@ impl Replica {
             self.tell_unreadable(corruption.to_string(), turn);
             return ReadRefusal::Damaged;
         }
-        self.damaged.places.insert(place, log.next_batch(place));
+        let (end, looked_at, wait) = (log.next_batch(place), turn.now.instant, LOOK_AGAIN_AFTER.0);
+        self.damaged.places.insert(place, Damage { end, looked_at, wait });
         let (partition, name) = (self.id, self.name.clone());
         turn.effects.push(Effect::Damaged(UnservedRecords { partition, name, message: corruption.to_string() }));
         ReadRefusal::Damaged
+    }
+
+    /// Somebody wants to read here, and what is known to be damaged may be sound by now: with it followers can catch up.
+    pub(super) fn look_again(&mut self, offset: Offset, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        let Some(place) = self.damaged.due(offset, now) else { return };
+        let looked = self.log.as_ref().map_or(Ok(()), |log| log.inspect(place));
+        if !is_blamed(place, &looked) {
+            self.damaged.places.remove(&place);
+            self.tell_unreadable(sound_now(place), turn);
+        } else if let Some(damage) = self.damaged.places.get_mut(&place) {
+            (damage.looked_at, damage.wait) = (now, (damage.wait * 2).min(LOOK_AGAIN_AFTER.1));
+        }
     }
 
     /// Whether somebody else in sync can serve the log.
@@ -182,6 +219,16 @@ impl Replica {
         mark(Mark::Contradicted);
         turn.effects.push(Effect::Contradicted(told));
         ReadRefusal::Contradicted
+    }
+}
+
+/// Whether it is this place that a look found damaged, or could not reach.
+fn is_blamed(place: Place, looked: &Result<(), ReadError>) -> bool {
+    match looked {
+        Ok(()) => false,
+        // What is damaged behind it says nothing of it.
+        Err(ReadError::Corrupt(found)) => found.place == place,
+        Err(ReadError::OutOfRange { .. } | ReadError::Log(_)) => true,
     }
 }
 

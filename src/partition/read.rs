@@ -185,6 +185,7 @@ impl Replica {
         if offset >= end || !wanted {
             return Ok(Found { answer, place, more: offset < end });
         }
+        self.look_again(offset, turn);
         if self.damaged.begins_at(offset) && !planted(Mutant::DamageServed) {
             mark(Mark::DamageWithheld);
             return Err(ReadRefusal::Damaged);

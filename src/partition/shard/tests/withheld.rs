@@ -58,6 +58,44 @@ fn of_a_sector_that_is_lost_only_its_batches_are_blamed() {
     assert!(leads(&mut world));
 }
 
+/// The same, started again: nothing is in memory, and a sector is lost that holds the batches from 59 on.
+fn with_a_lost_sector() -> World {
+    let mut world = alone_with(100);
+    world.wait_ms(1_000_000);
+    world.restart(1);
+    world.run();
+    world.let_flush(1);
+    world.elect(1, 2, 2, &[1]);
+    world.run();
+    world.lose_sector(1, 60 * 69);
+    assert_eq!(world.read_on(1, 59, SIZE), Err(ReadRefusal::Damaged));
+    world
+}
+
+#[test]
+fn a_sector_that_can_be_read_again_is_served_again() {
+    let mut world = with_a_lost_sector();
+    world.heal_disk(1);
+    assert_eq!(world.read_on(1, 59, SIZE), Err(ReadRefusal::Damaged), "it was looked at a moment ago");
+    world.wait_ms(1_000);
+    assert_eq!(world.read_on(1, 59, SIZE), Ok(60));
+}
+
+#[test]
+fn what_could_not_be_read_for_long_is_looked_at_each_minute() {
+    let mut world = with_a_lost_sector();
+    for _ in 0..300 {
+        world.wait_ms(1_000);
+        assert_eq!(world.read_on(1, 59, SIZE), Err(ReadRefusal::Damaged));
+    }
+    world.heal_disk(1);
+    let served = (1..).find(|_| {
+        world.wait_ms(1_000);
+        world.read_on(1, 59, SIZE) == Ok(60)
+    });
+    assert!(served.is_some_and(|seconds| (1..=60).contains(&seconds)), "served after {served:?} s");
+}
+
 #[test]
 fn the_only_copy_is_kept_in_however_many_places_it_is_damaged() {
     // Whether it is their bytes that are damaged, or only their epochs that are not those of the history.

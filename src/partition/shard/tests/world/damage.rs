@@ -95,6 +95,11 @@ impl World {
         self.disks[&node].fail_reads_at(&self.segment(node), position);
     }
 
+    /// Everything of a node's disk can be read again.
+    pub(in crate::partition::shard::tests) fn heal_disk(&self, node: i32) {
+        self.disks[&node].heal();
+    }
+
     /// Every entry of a node's index names another place. Says how many there are.
     pub(in crate::partition::shard::tests) fn damage_index(&self, node: i32) -> usize {
         let path = self.segment(node).with_extension("index");
