@@ -115,6 +115,11 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, registration: &Re
         let registered = Registered { broker_epoch: epoch };
         return Decision::reply(Reply::Register(Ok(registered)));
     }
+    if before.is_some_and(|before| !is_accepted(image, before.broker_epoch)) {
+        // One proposal has one index: two lives in it would share a broker epoch (rule R14).
+        let rest = Some(Box::new(Event::Register(registration.clone())));
+        return Decision { rest, ..Decision::new(Vec::new(), Reply::Nothing) };
+    }
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
     let defaults = &soft.options.defaults;
     for id in lost(image, defaults, registration) {

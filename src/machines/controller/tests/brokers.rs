@@ -1,5 +1,7 @@
 //! Registrations and heartbeats.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 fn register(world: &mut World, registration: Registration) -> Result<Registered, RegisterRefusal> {
@@ -40,6 +42,26 @@ fn a_start_registered_twice_in_one_proposal_has_its_epoch_from_the_log() {
     assert!(second.records.is_empty());
     let index = LogIndex::new(world.image.last_applied().get() + 7);
     assert_eq!(second.reply.at(index), first.reply.at(index));
+}
+
+#[test]
+fn two_starts_of_a_broker_do_not_register_in_one_proposal() {
+    let mut world = World::with_brokers(1);
+    let mut waiting: VecDeque<_> =
+        [2, 3].map(|boot| Asked { event: Event::Register(restart(&world, 1, boot)), to: boot }).into();
+    let round = |world: &mut World, waiting: &mut VecDeque<_>| {
+        let mut round = Round::decide(&world.image, &mut world.soft, world.now, waiting, 1 << 17);
+        world.accept(Decision::new(std::mem::take(&mut round.records), Reply::Nothing));
+        round.settle(Some(world.image.last_applied()), waiting)
+    };
+    let epochs: Vec<_> = [0, 1]
+        .map(|_| match round(&mut world, &mut waiting).as_slice() {
+            [(boot, Reply::Register(Ok(registered)))] => (*boot, registered.broker_epoch),
+            replies => panic!("{replies:?}"),
+        })
+        .into();
+    assert_eq!((epochs[0].0, epochs[1].0), (2, 3));
+    assert!(epochs[0].1 < epochs[1].1, "{epochs:?}");
 }
 
 #[test]
