@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::number;
+use super::{LogIndex, number};
 use crate::codec::{DecodeError, Form, Kind, Reader, Wire, Writer};
 
 number! {
@@ -109,6 +109,28 @@ macro_rules! uuid {
 uuid! {
     /// The identity of a topic for its whole life; a topic made again under the same name has another (KIP-516).
     TopicId
+}
+impl TopicId {
+    /// How many of the bytes are the request's alone.
+    const OF_REQUEST: usize = 10;
+
+    /// The id of a topic that is made because of a request, which bears a random id, on a metadata log that ends at
+    /// `base`. A late copy of the request, come when its topic is deleted, makes a topic of another id.
+    #[must_use]
+    pub fn minted(request: Self, base: LogIndex) -> Self {
+        let mut bytes = request.get();
+        let index = base.get().to_be_bytes();
+        for (byte, part) in bytes[Self::OF_REQUEST..].iter_mut().zip(&index[2..]) {
+            *byte ^= part;
+        }
+        Self::new(bytes)
+    }
+
+    /// Whether it was minted for that request.
+    #[must_use]
+    pub fn is_of(self, request: Self) -> bool {
+        self.get()[..Self::OF_REQUEST] == request.get()[..Self::OF_REQUEST]
+    }
 }
 uuid! {
     /// The identity of a data directory, minted when it is formatted (KIP-858). A wiped disk has another.

@@ -31,7 +31,7 @@ pub struct CreateTopics {
 /// A topic that somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTopic {
-    /// Minted by the caller.
+    /// Random, minted by the caller: names the request, and the topic's id is made of it.
     pub id: TopicId,
     /// Its name, not yet checked.
     pub name: String,
@@ -254,7 +254,7 @@ fn plan(
     let name = TopicName::new(&topic.name)?;
     if let Some(existing) = image.topic_named(name.as_str()) {
         // The same request once more, because its first answer was lost: the id was minted for it.
-        return if existing.id == topic.id {
+        return if existing.id.is_of(topic.id) {
             Ok((made(existing), Vec::new()))
         } else {
             Err(TopicRefusal::AlreadyExists { name })
@@ -266,20 +266,22 @@ fn plan(
     let configs = check_configs(image, options, topic)?;
     let replicas =
         if topic.assignments.is_empty() { placed(image, options, topic, seed)? } else { assigned(image, topic)? };
+    // Whoever was away while a topic was deleted still holds its records under its id.
+    let id = TopicId::minted(topic.id, image.last_applied());
     let created = CreatedTopic {
-        id: topic.id,
+        id,
         partitions: i32::try_from(replicas.len()).expect("partitions were counted in an i32"),
         replication_factor: i16::try_from(replicas[0].len()).unwrap_or(i16::MAX),
     };
-    let resource = ConfigResource::Topic(topic.id);
+    let resource = ConfigResource::Topic(id);
     let config = |(name, value): (&str, &str)| Record::ConfigSet {
         resource,
         name: name.to_owned(),
         value: Some(value.to_owned()),
     };
-    let mut records = vec![Record::TopicCreated { topic: topic.id, name }];
+    let mut records = vec![Record::TopicCreated { topic: id, name }];
     records.extend(configs.iter().map(config));
-    records.push(first_states(image, topic.id, PartitionIndex::new(0), &replicas));
+    records.push(first_states(image, id, PartitionIndex::new(0), &replicas));
     let bytes: usize = records.iter().map(Record::size_max).sum();
     let fits = bytes <= options.proposal_bytes_max;
     if fits { Ok((created, records)) } else { Err(TopicRefusal::TooLarge { partitions: created.partitions }) }

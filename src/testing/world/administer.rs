@@ -72,7 +72,7 @@ impl World {
         };
         let seed = self.chance.number();
         let request = CreateTopics { topics: vec![topic], validate_only: false, seed, settled: Vec::new() };
-        self.order(Ask::CreateTopics(request), AdministrationKind::CreateTopic { name, topic: Some(id) });
+        self.order(Ask::CreateTopics(request), AdministrationKind::CreateTopic { name, topic: None });
     }
 
     /// Deletes a topic; one of the run's own is wanted again.
@@ -129,7 +129,16 @@ impl World {
     pub(super) fn administer_answer(&mut self, id: RequestId, body: Option<(Endpoint, Answer)>) {
         let Some((_, entry)) = self.administrator.pending.take_if(|(own, _)| *own == id) else { return };
         let class = match body.map(|(_, body)| body) {
-            Some(Answer::Controlled(reply)) => self.ordered(*reply),
+            Some(Answer::Controlled(reply)) => {
+                if let Reply::CreateTopics(answers) = &*reply
+                    && let Some((_, Ok(created))) = answers.first()
+                    && let AdministrationKind::CreateTopic { topic, .. } =
+                        &mut self.record.history.administrations[entry].what
+                {
+                    *topic = Some(created.id);
+                }
+                self.ordered(*reply)
+            }
             Some(Answer::Trimmed(result)) => {
                 // Clients cannot ask for it yet: the leader alone has moved its start, and nothing is promised.
                 if result.is_ok() { Class::Info } else { Class::Fail }

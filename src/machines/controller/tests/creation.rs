@@ -27,6 +27,23 @@ fn a_topic_gets_the_defaults() {
 }
 
 #[test]
+fn a_request_that_comes_again_makes_no_other_topic() {
+    let mut world = World::with_brokers(3);
+    let first = make(&mut world, new_topic("a")).unwrap();
+    assert_eq!(make(&mut world, new_topic("a")), Ok(first));
+}
+
+/// Whoever was away while the topic was deleted holds its records under its id.
+#[test]
+fn a_request_that_comes_again_after_the_deletion_makes_a_topic_of_another_id() {
+    let mut world = World::with_brokers(3);
+    let first = make(&mut world, new_topic("a")).unwrap();
+    delete(&mut world, vec![TopicReference::Id(first.id)]);
+    let second = make(&mut world, new_topic("a")).unwrap();
+    assert_ne!(first.id, second.id);
+}
+
+#[test]
 fn a_topic_is_refused_with_the_reason() {
     assert!(matches!(refused(|t| t.name = "a/b".to_owned()), TopicRefusal::Name(_)));
     assert!(matches!(refused(|t| t.name = "t".to_owned()), TopicRefusal::AlreadyExists { .. }));

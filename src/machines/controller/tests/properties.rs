@@ -81,7 +81,7 @@ fn happen(world: &mut World, happening: Happening, topics: &mut u64) {
         Happening::Create { name, partitions, replicas } => {
             *topics += 1;
             let mut topic = new_topic(&format!("topic.{name}"));
-            topic.id = TopicId::new(u128::from(*topics).to_be_bytes());
+            topic.id = TopicId::new((u128::from(*topics) << 64).to_be_bytes());
             topic.partitions = Some(partitions);
             topic.replication_factor = ReplicationFactor::Asked(replicas);
             world.event(Event::CreateTopics(CreateTopics { seed: *topics, ..request(vec![topic]) }));
