@@ -55,12 +55,11 @@ impl World {
         let life = process.life;
         let mut effects = Vec::new();
         process.shard.turn(now, &mut inbox, &mut effects);
-        // What a turn has made so counts, though an effect of it should end the process.
-        self.observe(node);
         for effect in effects {
             self.record.trace_effect(world, node, &effect);
             self.carry_out(node, effect);
         }
+        self.observe(node);
         let Some(process) = self.running(node).filter(|process| process.life == life) else { return };
         if let Some(due) = process.shard.next_deadline() {
             let at = process.world(due);

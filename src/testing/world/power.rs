@@ -131,8 +131,9 @@ impl World {
         self.machine(node).files = point.after(&ends);
     }
 
-    /// The process is gone, and with it its connections.
+    /// The process is gone, and with it its connections. What it did in its last turn counts.
     pub(super) fn drop_process(&mut self, node: NodeId) {
+        self.observe(node);
         let Some(process) = self.machine(node).process.take() else { return };
         self.machine(node).applied = process.image.last_applied();
         let boot = process.directory.boot();
