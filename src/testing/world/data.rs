@@ -47,6 +47,12 @@ impl World {
         let Some(process) = self.running(node) else { return };
         let now = process.now(world);
         let mut inbox = mem::take(&mut process.inbox);
+        // What was committed before an order came is seen before the order hides it.
+        if let Some(at) = inbox.iter().skip(1).position(is_order) {
+            process.inbox = inbox.split_off(at + 1);
+            self.turn_at(node, world);
+        }
+        let process = self.running(node).expect("just seen");
         if inbox.is_empty() || process.shard.next_deadline().is_some_and(|due| due <= now.instant) {
             inbox.push(Event::Tick);
         }
@@ -163,4 +169,9 @@ impl World {
         self.tickets += 1;
         Ticket(self.tickets)
     }
+}
+
+/// Whether an event may end a leadership.
+fn is_order(event: &Event) -> bool {
+    matches!(event, Event::Lead(_) | Event::Follow(_) | Event::Stop { .. })
 }

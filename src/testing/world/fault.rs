@@ -1,7 +1,8 @@
 //! Faults: what is broken, where, for how long.
 //!
 //! Invariant: what can destroy acknowledged records on a disk is done to one node of a run only, so that "everything was
-//! lost" is never a legal excuse; what every node must survive is done to any.
+//! lost" is never a legal excuse; what every node must survive is done to any. A copy that could not be read for a while
+//! is given up by its node: reads fail on several nodes only where nothing is destroyed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -378,7 +379,14 @@ impl World {
             }
             Fault::FailSyncs(which, span) => self.ail(which, span, |files| files.fail_syncs_after(0)),
             Fault::FailWrites(which, span) => self.ail(which, span, |files| files.fail_writes_after(0)),
-            Fault::FailReads(which, span) => self.ail(which, span, |files| files.fail_reads(MEDIA_ERROR)),
+            Fault::FailReads(which, span) => {
+                let node = self.which(which);
+                if self.observer.sick.is_some_and(|sick| sick != node) {
+                    return Vec::new();
+                }
+                self.observer.unread.insert(node);
+                self.ail(Which::Node(index(node)), span, |files| files.fail_reads(MEDIA_ERROR))
+            }
             Fault::FlipSegment(which, number) => {
                 if let Some(node) = self.may_destroy(which) {
                     self.flip(node, number, ".log");
@@ -426,6 +434,9 @@ impl World {
     /// The node, if records may be destroyed there: one of a run.
     fn may_destroy(&mut self, which: Which) -> Option<NodeId> {
         let node = self.which(which);
+        if self.observer.unread.iter().any(|unread| *unread != node) {
+            return None;
+        }
         let sick = *self.observer.sick.get_or_insert(node);
         (sick == node).then_some(node)
     }

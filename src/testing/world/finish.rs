@@ -75,19 +75,20 @@ impl World {
     /// made anew: removes their directories (docs/DATA.md).
     fn mend_copies(&mut self) {
         let image = self.quorum.image();
-        // Never the last copy: somebody else has to lead.
-        let is_spare = |node: NodeId, id: PartitionId| {
-            image.partition(id).is_some_and(|partition| partition.leader.is_some_and(|leader| leader != node))
-        };
-        let given_up = self.observer.given_up(is_spare);
-        for (node, name) in given_up {
+        for (node, id, name) in self.observer.given_up() {
+            // A disk that only failed to be read holds what it held: starting again is enough. Where records may be gone
+            // it is never the last copy that is removed: somebody else has to lead.
+            let is_sick = self.observer.sick == Some(node);
+            let leader = image.partition(id).and_then(|partition| partition.leader);
+            if is_sick && leader.is_none_or(|leader| leader == node) {
+                continue;
+            }
             if self.machines[&node].process.is_some() {
                 self.end(node, End::Killed);
                 self.after(Duration::from_millis(5), Happening::Start(node));
             }
             self.mended += 1;
-            // A disk that only failed to be read holds what it held: starting again is enough.
-            if self.observer.sick != Some(node) {
+            if !is_sick {
                 continue;
             }
             let path = Path::new(DATA).join(name);

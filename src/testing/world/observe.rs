@@ -89,6 +89,8 @@ pub(super) struct Observer {
     pub(super) is_quiet: bool,
     /// The node on which records may be destroyed.
     pub(super) sick: Option<NodeId>,
+    /// The nodes of which reads have failed.
+    pub(super) unread: BTreeSet<NodeId>,
     /// How the faults that are on end.
     pub(super) undo: BTreeMap<usize, Vec<Undo>>,
     pub(super) violations: Vec<Violation>,
@@ -126,14 +128,11 @@ impl Observer {
         found.is_some_and(|found| found.high_watermark == end && found.end == end && found.flushed_end == end)
     }
 
-    /// Copies that are served no more, by node and the name of the directory.
-    pub(super) fn given_up(&self, is_spare: impl Fn(NodeId, PartitionId) -> bool) -> Vec<(NodeId, String)> {
-        let is_gone = |node: NodeId, found: &PartitionDescription| {
-            found.role == RoleDescription::Offline && is_spare(node, found.partition)
-        };
-        let found = self.descriptions.iter().filter(|((node, _), found)| is_gone(*node, found));
-        let found = found.map(|((node, partition), found)| (*node, format!("{}-{}", found.name, partition.index)));
-        found.collect()
+    /// Copies that are served no more, with the name of the directory.
+    pub(super) fn given_up(&self) -> Vec<(NodeId, PartitionId, String)> {
+        let found = self.descriptions.iter().filter(|(_, found)| found.role == RoleDescription::Offline);
+        let name = |id: &PartitionId, found: &PartitionDescription| format!("{}-{}", found.name, id.index);
+        found.map(|((node, id), found)| (*node, *id, name(id, found))).collect()
     }
 
     /// Every copy, and where it begins.
