@@ -23,8 +23,11 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for entry in index.history.metadata.iter().filter(|entry| entry.accepted) {
         let before = fenced.clone();
         note_fences(entry, &mut fenced);
-        // Within one entry, the fence may stand before or behind what follows from it.
-        let is_out = |node: NodeId| before.get(&node) == Some(&true) && fenced.get(&node) == Some(&true);
+        // Within one entry, the fence may stand before or behind what follows from it; and one that is unfenced may be
+        // fenced again.
+        let unfenced = |node: NodeId| entry.facts.iter().any(|fact| *fact == MetadataFact::Unfenced { node });
+        let is_out =
+            |node: NodeId| before.get(&node) == Some(&true) && fenced.get(&node) == Some(&true) && !unfenced(node);
         for fact in &entry.facts {
             let MetadataFact::Partition(state) = fact else { continue };
             let earlier = states.insert(state.partition, state);
@@ -79,6 +82,7 @@ fn flaw_of_step(before: &PartitionState, after: &PartitionState, clean: bool) ->
     let flaws = [
         (after.leader_epoch < before.leader_epoch, "the leader epoch falls"),
         (changes && !is_election, "the leader changes, and its epoch does not"),
+        (!changes && is_election, "the leader epoch rises under the same leader"),
         (after.partition_epoch <= before.partition_epoch, "the partition epoch does not rise"),
         (clean && stranger, "somebody is elected who may lack committed records"),
         (after.elr.iter().any(|node| !held(node)), "somebody joins the ELR from outside the ISR"),

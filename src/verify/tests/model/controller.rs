@@ -101,13 +101,14 @@ impl World {
         self.commit(vec![MetadataFact::Partition(after)]);
     }
 
-    /// Another of the ISR leads, or the same one again; the old leader may hear of it late.
+    /// Another of the ISR leads; the old leader may hear of it late.
     fn elect_another(&mut self) {
         let Some(at) = self.some_partition() else { return };
         let state = self.partitions[at].state.clone();
         let strangers = self.options.unclean && self.random.chance(50);
         let among = if strangers { &state.replicas } else { &state.isr };
-        let able: Vec<NodeId> = among.iter().copied().filter(|node| !self.nodes[node].is_fenced).collect();
+        let may_lead = |node: &NodeId| !self.nodes[node].is_fenced && state.leader != Some(*node);
+        let able: Vec<NodeId> = among.iter().copied().filter(may_lead).collect();
         let Some(leader) = self.random.pick(&able).copied() else { return };
         let mut after = state.clone();
         if !state.isr.contains(&leader) {
