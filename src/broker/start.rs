@@ -260,7 +260,16 @@ mod tests {
     fn an_unclean_stop_is_not_marked_away_by_a_life_that_never_registered() {
         let dir = tempfile::tempdir().unwrap();
         let node = NodeId::new(1);
-        let open = || DataDir::open(Arc::new(SystemFiles::default()), dir.path(), node, &SystemSeed).unwrap();
+        let open = || {
+            DataDir::open(
+                Arc::new(SystemFiles::default()),
+                dir.path(),
+                node,
+                &SystemSeed,
+                crate::model::Timestamp::new(0),
+            )
+            .unwrap()
+        };
         let epoch = BrokerEpoch::new(7);
         let crashed = open();
         crashed.set_broker_epoch(epoch).unwrap();

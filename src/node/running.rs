@@ -86,7 +86,7 @@ impl Node {
     pub async fn start(config: Config, world: NodeWorld) -> anyhow::Result<Self> {
         let bound = bind(&config)?;
         let files = Arc::clone(&world.files);
-        let directory = DataDir::open(files, &config.data_dir, config.node, &*world.seed)
+        let directory = DataDir::open(files, &config.data_dir, config.node, &*world.seed, world.clock.now().timestamp)
             .with_context(|| format!("cannot use the data directory {}", config.data_dir.display()))?;
         let directory = Arc::new(directory);
         let peers = Peers::new(PeersOptions::new(config.node), world.metrics.transport.clone());

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::env::{FileLock, Files, Seed};
+use crate::model::Timestamp;
 use crate::model::{
     BootNumber, BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionId, PartitionIndex, TopicId, TopicName,
 };
@@ -87,11 +88,17 @@ impl DataDir {
     /// The quorum's own directory, beside those of partitions, named as Kafka names it.
     pub const METADATA_DIRECTORY: &'static str = "__cluster_metadata-0";
 
-    /// Locks and reads a directory, formats it if the rule allows, and counts this start.
+    /// Locks and reads a directory, formats it if the rule allows, and numbers this start by the wall clock.
     ///
     /// # Errors
     /// See [`DataDirError`]; each says what to do.
-    pub fn open(files: Arc<dyn Files>, path: &Path, node: NodeId, seed: &dyn Seed) -> Result<Self, DataDirError> {
+    pub fn open(
+        files: Arc<dyn Files>,
+        path: &Path,
+        node: NodeId,
+        seed: &dyn Seed,
+        now: Timestamp,
+    ) -> Result<Self, DataDirError> {
         let failure = |source| DataDirError::Io { path: path.to_owned(), source };
         make_durable_directory(&*files, path).map_err(failure)?;
         let lock = lock(&*files, path)?;
@@ -110,7 +117,7 @@ impl DataDir {
         let mut identity = read_identity(&*files, path, directory_id)?;
         let is_new = identity.boot == BootNumber::new(0);
         if is_new || !planted(Mutant::BootStays) {
-            identity.boot = BootNumber::new(identity.boot.get() + 1);
+            identity.boot = next_boot(identity.boot, now);
         }
         let (home, found) = Home::open(files, path)?;
         if found != Found::Statements && !is_new && !planted(Mutant::LostFlushLogTrusted) {
@@ -453,6 +460,14 @@ fn take_clean_marker(files: &dyn Files, path: &Path) -> io::Result<Option<Broker
     let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     let epoch = json.as_ref().and_then(|json| json.get("brokerEpoch")).and_then(serde_json::Value::as_i64);
     Ok(epoch.filter(|epoch| *epoch >= 0).map(BrokerEpoch::new))
+}
+
+/// The number of a start: its moment in milliseconds since 1970, or one more than that of the last start where the clock
+/// does not rise. By the clock, so that a directory that was put back from an older copy has a number that no start in
+/// between had: it would pass for the same start (rule S15).
+fn next_boot(last: BootNumber, now: Timestamp) -> BootNumber {
+    let clock = u64::try_from(now.get()).unwrap_or(0);
+    BootNumber::new(clock.max(last.get() + 1))
 }
 
 fn read_identity(files: &dyn Files, path: &Path, directory_id: DirectoryId) -> Result<Identity, DataDirError> {

@@ -42,7 +42,7 @@ mod tests {
 
     fn start(root: &Path) -> DataDir {
         let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
-        DataDir::open(files, root, NodeId::new(1), &SystemSeed).unwrap()
+        DataDir::open(files, root, NodeId::new(1), &SystemSeed, crate::model::Timestamp::new(0)).unwrap()
     }
 
     fn log_of(data: &DataDir, index: i32) -> Log {

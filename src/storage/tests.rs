@@ -356,7 +356,9 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     let dir = tempfile::tempdir().unwrap();
     let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
     let seed = crate::env::SystemSeed;
-    let open = || DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), &seed);
+    let open = || {
+        DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), &seed, crate::model::Timestamp::new(0))
+    };
     let data = open().unwrap();
     assert!(matches!(open(), Err(DataDirError::Locked { .. })));
     let first = data.directory_id();
@@ -389,7 +391,8 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
     let data = open().unwrap();
     assert!(!data.was_clean() && data.partitions().is_empty() && data.attested(id).is_none());
     drop(data);
-    let other = DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(2), &seed);
+    let other =
+        DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(2), &seed, crate::model::Timestamp::new(0));
     assert!(matches!(other, Err(DataDirError::OtherNode { .. })));
 }
 
@@ -397,8 +400,16 @@ fn a_data_directory_knows_its_partitions_and_starts_again() {
 fn a_directory_that_has_lost_its_flush_log_vouches_for_no_life() {
     let dir = tempfile::tempdir().unwrap();
     let files: Arc<dyn Files> = Arc::new(SystemFiles::default());
-    let open =
-        || DataDir::open(files.clone(), dir.path(), crate::model::NodeId::new(1), &crate::env::SystemSeed).unwrap();
+    let open = || {
+        DataDir::open(
+            files.clone(),
+            dir.path(),
+            crate::model::NodeId::new(1),
+            &crate::env::SystemSeed,
+            crate::model::Timestamp::new(0),
+        )
+        .unwrap()
+    };
     open().set_broker_epoch(crate::model::BrokerEpoch::new(77)).unwrap();
     std::fs::remove_file(dir.path().join("flush-log")).unwrap();
     assert_eq!(open().previous_broker_epoch(), None);
@@ -414,7 +425,8 @@ fn remove_deleted(data: &DataDir, count: usize) {
 fn a_later_topic_of_the_same_name_does_not_adopt_the_directory_nor_lose_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (files, node): (Arc<dyn Files>, _) = (Arc::new(SystemFiles::default()), crate::model::NodeId::new(1));
-    let data = DataDir::open(files, dir.path(), node, &crate::env::SystemSeed).unwrap();
+    let data =
+        DataDir::open(files, dir.path(), node, &crate::env::SystemSeed, crate::model::Timestamp::new(0)).unwrap();
     let name = crate::model::TopicName::new("a-topic").unwrap();
     let open = |topic| {
         let id = PartitionId { topic: TopicId::new([topic; 16]), index: PartitionIndex::new(0) };

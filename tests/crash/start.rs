@@ -60,7 +60,7 @@ pub(crate) fn open_log(data: &DataDir, topic: TopicId) -> Result<Log, String> {
 
 pub(crate) fn open_directory(files: &SimulatedFiles) -> Result<DataDir, String> {
     let files: Arc<dyn Files> = Arc::new(files.clone());
-    DataDir::open(files, Path::new("/data"), NodeId::new(1), &FixedSeed)
+    DataDir::open(files, Path::new("/data"), NodeId::new(1), &FixedSeed, ottla::model::Timestamp::new(0))
         .map_err(|e| format!("the directory does not open: {e}"))
 }
 

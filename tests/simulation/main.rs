@@ -7,7 +7,7 @@ use ottla::testing::world::{Outcome, Plan, Traces, World};
 use ottla::verify::Validity;
 
 fn run(seed: u64, seconds: u64, traces: Traces) -> Outcome {
-    World::run(Plan { traces, ..Plan::random(seed, Duration::from_secs(seconds)) })
+    World::run(Plan { traces, ..Plan::of(seed, Duration::from_secs(seconds)) })
 }
 
 /// A seed that once found a bug.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ottla::probe::{self, Mutant};
-use ottla::testing::world::{Outcome, Plan, Traces, World};
+use ottla::testing::world::{Outcome, Plan, Script, Traces, World};
 use ottla::verify::{Invariant, Violation};
 use report::Sum;
 
@@ -36,6 +36,9 @@ struct Arguments {
     /// Prints everything that happens in one run.
     #[arg(long)]
     lines: bool,
+    /// Runs this script with every seed, instead of the plan that is the seed's.
+    #[arg(long)]
+    script: Option<String>,
     /// Takes a guard out.
     #[arg(long)]
     mutant: Option<String>,
@@ -129,7 +132,11 @@ fn run_all(arguments: &Arguments) -> bool {
 
 /// The plan of a seed, as the arguments have it.
 fn plan(seed: u64, arguments: &Arguments) -> Plan {
-    let mut plan = Plan::random(seed, Duration::from_secs(arguments.seconds));
+    let span = Duration::from_secs(arguments.seconds);
+    let mut plan = match &arguments.script {
+        Some(script) => named_script(script).plan(seed, span),
+        None => Plan::of(seed, span),
+    };
     if arguments.lines {
         plan.traces = Traces::Lines;
     }
@@ -137,6 +144,14 @@ fn plan(seed: u64, arguments: &Arguments) -> Plan {
         plan.keep(only);
     }
     plan
+}
+
+fn named_script(name: &str) -> Script {
+    let found = Script::ALL.iter().find(|script| format!("{script:?}") == name);
+    *found.unwrap_or_else(|| {
+        eprintln!("no script is named '{name}'; there are {:?}", Script::ALL);
+        std::process::exit(2);
+    })
 }
 
 fn run(plan: Plan) -> Verdict {

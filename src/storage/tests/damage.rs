@@ -270,7 +270,14 @@ fn vouching(files: &SimulatedFiles) -> usize {
 
 fn data_dir(files: &SimulatedFiles) -> DataDir {
     let seed = crate::env::SystemSeed;
-    DataDir::open(Arc::new(files.clone()), Path::new("/data"), crate::model::NodeId::new(1), &seed).unwrap()
+    DataDir::open(
+        Arc::new(files.clone()),
+        Path::new("/data"),
+        crate::model::NodeId::new(1),
+        &seed,
+        crate::model::Timestamp::new(0),
+    )
+    .unwrap()
 }
 
 fn log_of(data: &DataDir) -> Log {

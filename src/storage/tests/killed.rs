@@ -193,7 +193,14 @@ fn killed_by_a_failed_sync_of(kind: FileKind, sizes: &[usize]) {
 
 fn data_dir(files: &SimulatedFiles) -> DataDir {
     let seed = crate::env::SystemSeed;
-    DataDir::open(Arc::new(files.clone()), Path::new("/data"), crate::model::NodeId::new(1), &seed).unwrap()
+    DataDir::open(
+        Arc::new(files.clone()),
+        Path::new("/data"),
+        crate::model::NodeId::new(1),
+        &seed,
+        crate::model::Timestamp::new(0),
+    )
+    .unwrap()
 }
 
 fn log_of(data: &DataDir) -> Log {

@@ -3,13 +3,14 @@
 use std::mem;
 use std::time::Duration;
 
+use super::administer::ADMINISTRATOR;
 use super::process::{AskKind, AwaitedImage, Served};
 use super::{Happening, Life, World};
 use crate::broker::orders::{Orders, may_leave};
 use crate::broker::proposals;
 use crate::broker::standing::Standing;
-use crate::machines::controller::{Event as Ask, Progress, Reply};
-use crate::model::{Instant, NodeId};
+use crate::machines::controller::{DirectoryClaim, Event as Ask, Progress, Registration, Reply};
+use crate::model::{BootNumber, DirectoryId, Instant, NodeId};
 use crate::partition::{Event, PartitionProposal};
 use crate::verify::history::NodeEventKind;
 
@@ -17,6 +18,8 @@ use crate::verify::history::NodeEventKind;
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// The same for a proposal of ISRs, and how long an accepted one may wait for this node's image.
 const ISR_WITHIN: Duration = Duration::from_secs(5);
+/// Between two tries of a second process under one node id.
+const TWIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two heartbeats while fenced or stopping, and between two tries to register.
 const HURRY: Duration = Duration::from_millis(10);
 
@@ -58,6 +61,33 @@ impl World {
         let standing = Standing { node: life.node, directory: &process.directory, suspects: &process.suspects };
         let heartbeat = standing.heartbeat(epoch, process.stage.wish(), progress, unfetchable);
         self.ask(life, AskKind::Heartbeat { sent: now }, Ask::Heartbeat(heartbeat), ASK_WITHIN);
+    }
+
+    /// A second process, on a disk of its own, asks to register under the id of a node that runs, until it is given up.
+    pub(super) fn impersonate(&mut self, node: NodeId, until: Instant) {
+        if self.now >= until || self.is_healed {
+            return;
+        }
+        self.after(TWIN_INTERVAL, Happening::Impersonate(node, until));
+        let nodes = self.nodes();
+        let Some(life) = nodes.into_iter().filter(|other| *other != node).find_map(|other| self.life(other)) else {
+            return;
+        };
+        if self.running(node).is_none() {
+            return;
+        }
+        let registration = Registration {
+            node,
+            boot: BootNumber::new(1),
+            cluster: None,
+            directories: vec![DirectoryClaim { id: DirectoryId::new([0xEE; 16]), previous_epoch: None }],
+            clean: false,
+            listeners: Vec::new(),
+            rack: None,
+            suspects: Vec::new(),
+        };
+        let what = AskKind::Relay { to: ADMINISTRATOR, id: self.request() };
+        self.ask(life, what, Ask::Register(registration), ASK_WITHIN);
     }
 
     /// The controller answered a registration, or nobody did.

@@ -7,7 +7,6 @@ use super::message::{Answer, Endpoint, RequestId};
 use super::network::Link;
 use super::quorum::ProposalId;
 use super::{Happening, Life, World};
-use crate::broker::controller::round::RECORD_BYTES_MAX;
 use crate::machines::controller::{DialOutcome, Effect, Reply, Round};
 use crate::machines::metadata::Proposal;
 use crate::model::{BootNumber, Instant, LogIndex, NodeId};
@@ -25,7 +24,7 @@ impl World {
     }
 
     pub(super) fn control(&mut self, life: Life, tick: u64) {
-        let world = self.now;
+        let (world, bytes_max) = (self.now, self.knobs.proposal_bytes_max);
         let Some(process) = self.process(life).filter(|process| process.host.tick == tick) else { return };
         let now = process.now(world);
         let host = &mut process.host;
@@ -36,7 +35,7 @@ impl World {
             return;
         }
         let image = process.image.clone();
-        let mut round = Round::decide(&image, &mut host.soft, now, &mut host.waiting, RECORD_BYTES_MAX);
+        let mut round = Round::decide(&image, &mut host.soft, now, &mut host.waiting, bytes_max);
         let effects = mem::take(&mut round.effects);
         let records = mem::take(&mut round.records);
         if records.is_empty() {
@@ -130,6 +129,7 @@ impl World {
         let link = self.network.link(Endpoint::Node(life.node), Endpoint::Node(node));
         let back = self.network.link(Endpoint::Node(node), Endpoint::Node(life.node));
         let outcome = match (link.or(back), self.running(node).is_some()) {
+            _ if self.machines[&life.node].is_blind => DialOutcome::Unable,
             (Some(Link::Silent | Link::Held), _) => DialOutcome::Unreachable,
             (Some(Link::Refused), _) | (None, false) => DialOutcome::Refused,
             (None, true) => DialOutcome::Answered,
@@ -156,12 +156,22 @@ impl World {
         if self.running(node).is_none_or(|process| process.directory.boot() != boot) {
             return;
         }
+        if self.machines[&voter].is_blind {
+            return;
+        }
         let Some(process) = self.running(voter) else { return };
         let now = process.now(world);
         if process.host.connections.insert((node, boot)) {
             process.host.soft.connected(now, node, boot);
         }
         self.control_soon(voter);
+    }
+
+    /// A voter loses every connection of the others to it.
+    pub(super) fn lose_connections(&mut self, voter: NodeId) {
+        let Some(process) = self.running(voter) else { return };
+        let held: Vec<_> = process.host.connections.iter().copied().filter(|(node, _)| *node != voter).collect();
+        held.into_iter().for_each(|(node, boot)| self.note_closed(voter, node, boot));
     }
 
     /// It has closed.

@@ -12,12 +12,12 @@ use super::process::DATA;
 use super::record::state;
 use super::{Happening, World};
 use crate::env::Files as _;
-use crate::model::{Instant, NodeId, Now, Offset, PartitionId};
+use crate::model::{Instant, NodeId, Now, Offset, PartitionId, Timestamp};
 use crate::records::{Batch, split};
 use crate::storage::{DataDir, FirstBatch, Log, LogOptions};
 use crate::testing::FixedSeed;
 use crate::verify::history::{DumpedBatch, FinalScan, PartitionEnding, ReplicaDump, Session};
-use crate::verify::{Activity, Bounds, Expectations, Report, check};
+use crate::verify::{Activity, Bounds, Expectations, Report, Retention, check};
 
 /// How long after the healing everything may take to be served again, and then to come to rest.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
@@ -162,7 +162,9 @@ impl World {
             self.gather();
         }
         self.record.history.ended_at = self.now;
+        let retention = self.knobs.retention.map_or(Retention::Unlimited, |_| Retention::Limited);
         let expectations = Expectations {
+            retention,
             bounds: Bounds { recovery: RECOVERY_MAX + REST_MAX, stale: RECOVERY_MAX + REST_MAX, ..Bounds::default() },
             activity: Activity {
                 acknowledged_during_faults: 1,
@@ -212,7 +214,9 @@ impl World {
     /// Reads a node's disk with the storage's own code.
     fn dump(&mut self, node: NodeId, known: &[(PartitionId, Offset)]) {
         let files = Arc::new(self.machines[&node].files.clone());
-        let Ok(directory) = DataDir::open(files, Path::new(DATA), node, &FixedSeed(1)) else { return };
+        let Ok(directory) = DataDir::open(files, Path::new(DATA), node, &FixedSeed(1), Timestamp::new(0)) else {
+            return;
+        };
         let directory = Arc::new(directory);
         let is_found = |id: PartitionId| directory.partitions().iter().any(|found| found.id == id);
         for (partition, end) in known.iter().filter(|(id, end)| *end == Offset::ZERO && !is_found(*id)) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::broker::controller::round::RECORD_BYTES_MAX;
 use crate::testing::Chance;
 
 /// How one run's cluster is set up.
@@ -55,6 +56,12 @@ pub struct Knobs {
     pub administers: bool,
     /// Whether the consumers read from followers too.
     pub reads_followers: bool,
+    /// What one proposal to the quorum holds.
+    pub proposal_bytes_max: usize,
+    /// `retention.ms` of the topics, if it is not the default.
+    pub retention: Option<Duration>,
+    /// Whether the topics are acknowledged from the page cache (`flush.mode`).
+    pub is_volatile: bool,
 }
 
 impl Knobs {
@@ -104,6 +111,9 @@ impl Knobs {
             padding_max: *chance.pick(&[0, 100, 700]),
             administers: chance.one_in(3),
             reads_followers: chance.one_in(2),
+            proposal_bytes_max: RECORD_BYTES_MAX,
+            retention: None,
+            is_volatile: false,
         }
     }
 }

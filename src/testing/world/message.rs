@@ -7,7 +7,7 @@ use crate::machines::metadata::Image;
 use crate::machines::replication::{Acks, EpochEnd};
 use crate::model::{BootNumber, BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::partition::{
-    Acked, AppendRefusal, ConsumerIsolation, FetchPosition, ListRefusal, OffsetQuery, ReadRefusal, TrimRefusal,
+    Acked, AppendRefusal, ConsumerIsolation, FetchPosition, ListRefusal, OffsetQuery, ReadRefusal,
 };
 use crate::records::Batch;
 use crate::verify::history::ClientId;
@@ -81,7 +81,7 @@ pub(super) enum Answer {
     /// To OffsetForLeaderEpoch.
     EpochEnd { result: Option<EpochEnd>, epoch: LeaderEpoch },
     /// To DeleteRecords.
-    Trimmed(Result<Offset, TrimRefusal>),
+    Trimmed,
     /// To Metadata.
     Metadata(Arc<Image>),
     /// To what was asked of the controller.

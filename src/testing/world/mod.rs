@@ -23,7 +23,10 @@ mod client;
 mod consume;
 mod administer;
 mod fault;
+mod disturb;
+mod disks;
 mod plan;
+mod script;
 mod observe;
 mod finish;
 
@@ -35,6 +38,7 @@ pub use self::finish::Outcome;
 pub use self::knobs::Knobs;
 pub use self::plan::{Plan, Step, When};
 pub use self::record::Traces;
+pub use self::script::Script;
 
 use self::administer::Administrator;
 use self::client::Producer;
@@ -72,6 +76,7 @@ enum Happening {
     Apply(Life, LogIndex),
     QuorumBeat,
     Start(NodeId),
+    Impersonate(NodeId, Instant),
     ClientTurn(Endpoint),
     ClientTimeout(Endpoint, RequestId),
     Administer,
@@ -126,7 +131,7 @@ impl World {
         let machines = (1..=count).map(|id| (NodeId::new(id), Machine::new(now))).collect();
         let mut world = Self {
             network: Network::new(knobs.delay),
-            quorum: Quorum::new(ClusterId::new(chance.uuid()), now),
+            quorum: Quorum::new(ClusterId::new(chance.uuid()), knobs.proposal_bytes_max, now),
             record: Recorder::new(plan.traces),
             observer: Observer::default(),
             administrator: Administrator::new(&knobs),
@@ -210,6 +215,7 @@ impl World {
             Happening::Apply(life, index) => self.apply(life, index),
             Happening::QuorumBeat => self.quorum_beat(),
             Happening::Start(node) => self.start(node),
+            Happening::Impersonate(node, until) => self.impersonate(node, until),
             Happening::ClientTurn(client) => self.client_turn(client),
             Happening::ClientTimeout(client, request) => self.client_answer(client, request, None),
             Happening::Administer => self.administer(),
@@ -391,6 +397,7 @@ impl Happening {
             | Self::Commit(..)
             | Self::QuorumBeat
             | Self::Start(_)
+            | Self::Impersonate(..)
             | Self::ClientTurn(_)
             | Self::ClientTimeout(..)
             | Self::Administer

@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::consume::seen;
-use super::fault::Undo;
+use super::disturb::Undo;
 use super::record::state;
 use super::{Happening, When, World};
 use crate::env::{Files as _, OpenMode};
@@ -292,8 +292,9 @@ impl World {
             }
         }
         let reply = found?.pop()?;
-        let next = reply.outcome.as_ref().ok()?.plan.as_ref()?.next;
         let piece = self.collect(node, reader, reply).ok()?;
+        // A reader goes on behind what it has got, wherever the plan ends.
+        let next = split(piece.bytes.clone()).filter_map(Result::ok).last()?.next_offset();
         (next > offset).then_some((next, piece.bytes))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::knobs::Knobs;
 use super::record::Traces;
+use super::script::Script;
 use crate::testing::Chance;
 
 /// See the file's comment.
@@ -56,7 +57,18 @@ impl Plan {
         });
     }
 
-    /// The plan of a seed: a random set-up and a random mix of faults, with quiet windows in between.
+    /// The plan of a seed: every third is scripted, each script in its turn; the others are random.
+    #[must_use]
+    pub fn of(seed: u64, span: Duration) -> Self {
+        if !seed.is_multiple_of(3) {
+            return Self::random(seed, span);
+        }
+        let count = u64::try_from(Script::ALL.len()).expect("a few scripts");
+        let script = usize::try_from(seed / 3 % count).expect("a few scripts");
+        Script::ALL[script].plan(seed, span)
+    }
+
+    /// A random plan of a seed: a random set-up and a random mix of faults, with quiet windows in between.
     #[must_use]
     pub fn random(seed: u64, span: Duration) -> Self {
         let mut chance = Chance::new(seed ^ 0x5eed);

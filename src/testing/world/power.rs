@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::message::{Endpoint, Message};
 use super::process::Process;
 use super::{Happening, Life, World};
-use crate::broker::controller::round::RECORD_BYTES_MAX;
 use crate::machines::controller::{Defaults, Options};
-use crate::model::{BootNumber, NodeId, TopicConfigs};
+use crate::model::{BootNumber, NodeId, Timestamp, TopicConfigs};
 use crate::partition::{Event, ShardOptions};
 use crate::testing::SimulatedFiles;
 use crate::verify::history::NodeEventKind;
@@ -29,7 +28,7 @@ impl World {
         Options {
             session_timeout: self.knobs.session_timeout,
             heartbeat_interval: self.knobs.heartbeat_interval,
-            proposal_bytes_max: RECORD_BYTES_MAX,
+            proposal_bytes_max: self.knobs.proposal_bytes_max,
             defaults: Defaults { topic, ..Defaults::default() },
             ..Options::default()
         }
@@ -50,10 +49,12 @@ impl World {
         }
         machine.starts += 1;
         let files = machine.files.clone();
-        files.set_clock(super::client::wall(now).get());
+        let wall = super::client::wall(now).get();
+        files.set_clock(wall);
+        let wall = Timestamp::new(wall + self.machines[&node].skew_ms);
         self.lives = life;
         self.record.node(now, node, NodeEventKind::Started);
-        match Process::start(&files, node, life, now, shard, options) {
+        match Process::start(&files, node, life, now, shard, options, wall) {
             Ok(mut process) => {
                 let machine = self.machine(node);
                 process.skew_ms = machine.skew_ms;
@@ -93,7 +94,7 @@ impl World {
     }
 
     /// The others dial a voter that has just started.
-    fn hear_others(&mut self, voter: NodeId) {
+    pub(super) fn hear_others(&mut self, voter: NodeId) {
         for node in self.nodes() {
             if let Some(boot) = self.running(node).map(|process| process.directory.boot()) {
                 self.send(Endpoint::Node(node), Endpoint::Node(voter), Message::Opened { node, boot });

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::disks::KeptImage;
 use super::message::{Endpoint, RequestId};
 use super::quorum::ProposalId;
 use crate::broker::standing::Stage;
@@ -41,6 +42,10 @@ pub(super) struct Machine {
     pub(super) slow_apply: Duration,
     /// Milliseconds that its wall clock is ahead.
     pub(super) skew_ms: i64,
+    /// It can dial nobody, and nobody can connect to it to be heard.
+    pub(super) is_blind: bool,
+    /// A copy of its disk that was put aside.
+    pub(super) kept: Option<KeptImage>,
 }
 
 /// A flush that is under way.
@@ -201,6 +206,8 @@ impl Machine {
             slow_flush: Duration::ZERO,
             slow_apply: Duration::ZERO,
             skew_ms: 0,
+            is_blind: false,
+            kept: None,
         }
     }
 }
@@ -221,9 +228,10 @@ impl Process {
         now: Instant,
         shard: ShardOptions,
         options: Options,
+        wall: Timestamp,
     ) -> Result<Self, crate::storage::DataDirError> {
         let seed = FixedSeed(life.wrapping_mul(1_000_003) ^ u64::from(node.get().unsigned_abs()));
-        let directory = Arc::new(DataDir::open(Arc::new(files.clone()), Path::new(DATA), node, &seed)?);
+        let directory = Arc::new(DataDir::open(Arc::new(files.clone()), Path::new(DATA), node, &seed, wall)?);
         let suspects = Suspects::of(&directory);
         Ok(Self {
             life,

@@ -43,11 +43,13 @@ pub(super) struct Quorum {
     pub(super) lost_since: Option<Instant>,
     pending: Vec<Pending>,
     proposals: u64,
+    /// What one proposal may hold (rule S14).
+    bytes_max: usize,
 }
 
 impl Quorum {
     /// An empty log but for the cluster's identity.
-    pub(super) fn new(cluster: ClusterId, now: Instant) -> Self {
+    pub(super) fn new(cluster: ClusterId, bytes_max: usize, now: Instant) -> Self {
         let mut quorum = Self {
             entries: Vec::new(),
             term: Term::new(1),
@@ -55,6 +57,7 @@ impl Quorum {
             lost_since: Some(now),
             pending: Vec::new(),
             proposals: 0,
+            bytes_max,
         };
         let record = crate::machines::metadata::Record::ClusterFormed { cluster };
         let proposal = Proposal { term: Term::new(1), base: LogIndex::new(0), records: vec![record] };
@@ -84,8 +87,10 @@ impl Quorum {
     pub(super) fn propose(&mut self, term: Term, proposal: Proposal) -> ProposalId {
         self.proposals += 1;
         let id = ProposalId(self.proposals);
-        // What a deposed leader proposes is in nobody's log but its own, and is cut off there.
-        if term == self.term {
+        // What a deposed leader proposes is in nobody's log but its own, and is cut off there. What is larger than an
+        // append between voters never gets there.
+        let bytes: usize = proposal.records.iter().map(crate::machines::metadata::Record::size_max).sum();
+        if term == self.term && bytes <= self.bytes_max {
             self.pending.push(Pending { id, term, proposal });
         }
         id

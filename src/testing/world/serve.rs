@@ -169,7 +169,7 @@ impl World {
                 let answer = result.map_or(Answer::Unable, |result| Answer::EpochEnd { result, epoch });
                 self.answer(node, to, id, answer);
             }
-            (Served::Trim { to, id }, Reply::Trim(result)) => self.answer(node, to, id, Answer::Trimmed(result)),
+            (Served::Trim { to, id }, Reply::Trim(_)) => self.answer(node, to, id, Answer::Trimmed),
             (Served::Close, Reply::Closed) => self.closed(node),
             (served, reply) => panic!("{served:?} was answered with {reply:?}"),
         }

@@ -1,6 +1,7 @@
 //! E6, view regress: broken by a node that, within one life of its process, tells a lower leader or partition epoch of
 //! a partition than before, or applies a lower index of the metadata log; or by an epoch of a broker's registration
-//! that is given to it twice, or falls. Brokers may share one: epochs are compared per broker only.
+//! that is given to it twice, or falls; or by another registration of a broker that serves and has not started anew.
+//! Brokers may share an epoch: epochs are compared per broker only.
 //!
 //! Source: rules R14, S15; KIP-631. Answers to fetches count too, where one client had them one after the other.
 
@@ -31,6 +32,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     }
     check_answers(index, findings);
     check_registrations(index, findings);
+    check_replacements(index, findings);
 }
 
 impl View {
@@ -81,6 +83,39 @@ fn check_registrations(index: &Index<'_>, findings: &mut Findings) {
                 findings.add(Invariant::E6, || {
                     format!("node {node} is registered with broker epoch {epoch} at {at}, after {before}")
                 });
+            }
+        }
+    }
+}
+
+/// Who serves is replaced by its own next start only: not by a second process, nor by an earlier start (rules R14, S15).
+fn check_replacements(index: &Index<'_>, findings: &mut Findings) {
+    let mut starts: BTreeMap<NodeId, Vec<Instant>> = BTreeMap::new();
+    for event in &index.history.node_events {
+        if event.what == NodeEventKind::Started {
+            starts.entry(event.node).or_default().push(event.at);
+        }
+    }
+    // Since when each broker is registered, and whether it serves.
+    let mut brokers: BTreeMap<NodeId, (Instant, bool)> = BTreeMap::new();
+    for entry in index.history.metadata.iter().filter(|entry| entry.accepted) {
+        let at = entry.committed_at;
+        for fact in &entry.facts {
+            match fact {
+                MetadataFact::Registered { node, .. } => {
+                    let before = brokers.insert(*node, (at, false));
+                    let Some((since, true)) = before else { continue };
+                    let has_started =
+                        starts.get(node).is_some_and(|starts| starts.iter().any(|s| *s >= since && *s <= at));
+                    if !has_started {
+                        findings.add(Invariant::E6, || {
+                            format!("node {node} serves, registered at {since}, and is registered anew at {at}")
+                        });
+                    }
+                }
+                MetadataFact::Unfenced { node } => drop(brokers.entry(*node).and_modify(|broker| broker.1 = true)),
+                MetadataFact::Fenced { node } => drop(brokers.entry(*node).and_modify(|broker| broker.1 = false)),
+                MetadataFact::TopicCreated { .. } | MetadataFact::TopicDeleted { .. } | MetadataFact::Partition(_) => {}
             }
         }
     }

@@ -606,7 +606,8 @@ impl World {
 impl Node {
     fn open(files: Arc<dyn Files>, path: &Path, node: i32) -> Self {
         let node = NodeId::new(node);
-        let directory = DataDir::open(files, path, node, &SystemSeed).expect("an empty directory formats itself");
+        let directory = DataDir::open(files, path, node, &SystemSeed, crate::model::Timestamp::new(0))
+            .expect("an empty directory formats itself");
         let directory = Arc::new(directory);
         let shard = Shard::new(directory.clone(), ShardOptions::new(node));
         Self {

@@ -459,7 +459,7 @@ struct Facts {
 impl Process {
     fn start(files: &SimulatedFiles, node: NodeId, life: BrokerEpoch) -> Self {
         let files = Arc::new(files.clone());
-        let directory = DataDir::open(files, Path::new("/data"), node, &FixedSeed)
+        let directory = DataDir::open(files, Path::new("/data"), node, &FixedSeed, crate::model::Timestamp::new(0))
             .expect("a directory of ours opens after any crash");
         let directory = Arc::new(directory);
         let shard = Shard::new(directory.clone(), ShardOptions::new(node));

@@ -1,0 +1,201 @@
+//! Faults of disks: what fails for a while, and what is destroyed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::World;
+use super::disturb::{Undo, index};
+use super::fault::{Fault, Which};
+use super::power::End;
+use super::process::{DATA, mount};
+use crate::env::Files as _;
+use crate::model::{BrokerEpoch, NodeId};
+use crate::testing::{Chance, SimulatedFiles};
+
+/// EIO.
+const MEDIA_ERROR: i32 = 5;
+/// What is left of a disk that is full: enough for a few small files.
+const ROOM_LEFT: u64 = 2 << 10;
+
+/// A copy of a node's disk, and the life that it is of.
+#[derive(Debug)]
+pub(super) struct KeptImage {
+    files: SimulatedFiles,
+    epoch: Option<BrokerEpoch>,
+}
+
+impl World {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "called for those of a disk only")]
+    pub(super) fn disturb_disk(&mut self, fault: Fault) -> Vec<Undo> {
+        match fault {
+            Fault::FailSyncs(which, span) => self.ail(which, span, |files| files.fail_syncs_after(0)),
+            Fault::FailWrites(which, span) => self.ail(which, span, |files| files.fail_writes_after(0)),
+            Fault::FailReads(which, span) => {
+                let node = self.which(which);
+                if self.observer.sick.is_some_and(|sick| sick != node) {
+                    return Vec::new();
+                }
+                self.observer.unread.insert(node);
+                self.ail(Which::Node(index(node)), span, |files| files.fail_reads(MEDIA_ERROR))
+            }
+            Fault::FlipSegment(which, number) => {
+                if let Some(node) = self.may_destroy(which) {
+                    self.flip(node, number, ".log");
+                }
+                Vec::new()
+            }
+            Fault::FlipDerived(which, number) => {
+                let node = self.which(which);
+                self.down(Which::Node(index(node)), End::Killed, None);
+                let kind = *Chance::new(number).pick(&[".index", ".timeindex", ".snapshot"]);
+                self.flip(node, number, kind);
+                Vec::new()
+            }
+            Fault::Wipe(which) => {
+                if let Some(node) = self.may_destroy(which) {
+                    self.down(Which::Node(index(node)), End::Killed, None);
+                    let files = SimulatedFiles::default();
+                    mount(&files);
+                    self.replace_disk(node, files);
+                    self.machine(node).applied = crate::model::LogIndex::new(0);
+                }
+                Vec::new()
+            }
+            Fault::FillDisk(which, span) => self.ail(which, span, |files| {
+                files.set_capacity(Some(files.used_bytes() + ROOM_LEFT));
+            }),
+            Fault::Damage(which, number) => {
+                if let Some(node) = self.may_destroy(which) {
+                    self.down(Which::Node(index(node)), End::Killed, None);
+                    self.damage(node, number);
+                }
+                Vec::new()
+            }
+            Fault::KeepImage(which) => {
+                let node = self.which(which);
+                let machine = self.machine(node);
+                let epoch = machine.process.as_ref().and_then(|process| process.epoch);
+                machine.kept = Some(KeptImage { files: machine.files.durable(), epoch });
+                Vec::new()
+            }
+            Fault::OldImage(which) => {
+                self.play_back(which);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// An operator plays an old image of a disk back. One of the very life that served last is no other than the disk
+    /// itself after a crash that lost what was synced, and nothing could tell: that is not done.
+    fn play_back(&mut self, which: Which) {
+        let node = self.which(which);
+        let served =
+            self.quorum.image().broker(node).and_then(|broker| broker.last_active.as_ref().map(|l| l.broker_epoch));
+        let Some(kept) = &self.machines[&node].kept else { return };
+        let is_older = kept.epoch.is_some() && kept.epoch < served;
+        if !is_older || self.may_destroy(Which::Node(index(node))).is_none() {
+            return;
+        }
+        self.down(Which::Node(index(node)), End::Killed, None);
+        let machine = self.machine(node);
+        let kept = machine.kept.take().expect("just seen");
+        machine.files = kept.files;
+        machine.applied = crate::model::LogIndex::new(0);
+        self.record.say(self.now, &format!("the disk of {node} is an old image"));
+    }
+
+    fn ail(&mut self, which: Which, span: Duration, how: impl FnOnce(&SimulatedFiles)) -> Vec<Undo> {
+        let node = self.which(which);
+        let until = self.now.plus(span + Duration::from_secs(5));
+        let machine = self.machine(node);
+        how(&machine.files);
+        machine.ill_until = until;
+        vec![Undo::Disk(node)]
+    }
+
+    /// The node, if records may be destroyed there: one of a run.
+    fn may_destroy(&mut self, which: Which) -> Option<NodeId> {
+        let node = self.which(which);
+        if self.observer.unread.iter().any(|unread| *unread != node) {
+            return None;
+        }
+        let sick = *self.observer.sick.get_or_insert(node);
+        (sick == node).then_some(node)
+    }
+
+    /// Flips bits of a file of a partition.
+    fn flip(&mut self, node: NodeId, number: u64, suffix: &str) {
+        let mut chance = Chance::new(number);
+        let files = self.machines[&node].files.clone();
+        let found: Vec<PathBuf> =
+            files_of(&files).into_iter().filter(|p| p.to_string_lossy().ends_with(suffix)).collect();
+        if found.is_empty() {
+            return;
+        }
+        let path = chance.pick(&found).clone();
+        let size = files.size_of(&path);
+        if size > 0 {
+            let bits = 1 << chance.below(8);
+            files.flip_bits(&path, chance.below(size), bits);
+            self.record.say(self.now, &format!("flipped bits of {} of {node}", path.display()));
+        }
+    }
+
+    /// Cuts, garbles or removes something of a node's partitions, all of which a start finds out.
+    fn damage(&mut self, node: NodeId, number: u64) {
+        let mut chance = Chance::new(number);
+        let files = self.machines[&node].files.clone();
+        let is_wanted = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+        let mut segments: Vec<PathBuf> = files_of(&files).into_iter().filter(is_wanted).collect();
+        // Of the last one nothing that is missing at its end can be told from what was never attested.
+        let all = segments.clone();
+        segments.retain(|path| all.iter().any(|other| other.parent() == path.parent() && other > path));
+        if segments.is_empty() {
+            return;
+        }
+        let path = chance.pick(&segments).clone();
+        let size = u64::try_from(files.size_of(&path)).expect("a small file");
+        let flush_log = Path::new(DATA).join("flush-log");
+        // Without its flush log a start takes the first segment for the begin of the log (docs/DATA.md): in one run either
+        // of them goes.
+        let what = match if self.plan.seed.is_multiple_of(4) { 4 } else { chance.below(4) } {
+            0 if size > 0 => {
+                files.truncate_at_rest(&path, chance.number() % size);
+                format!("cut {}", path.display())
+            }
+            1 if size > 0 => {
+                let begin = chance.number() % size;
+                files.garble(&path, begin..size.min(begin + 512), &mut || 0xA5);
+                format!("garbled {}", path.display())
+            }
+            2 => {
+                files.delete_at_rest(&path);
+                format!("removed {}", path.display())
+            }
+            3 => {
+                let directory = path.parent().expect("it has a directory").to_owned();
+                let removed = files.remove_dir_all(&directory);
+                format!("removed {}: {removed:?}", directory.display())
+            }
+            4 if files.exists(&flush_log).unwrap_or(false) => {
+                files.delete_at_rest(&flush_log);
+                "removed the flush log".to_owned()
+            }
+            _ => return,
+        };
+        self.record.say(self.now, &format!("{what} of {node}"));
+    }
+}
+
+/// Every file of every partition, in order.
+pub(super) fn files_of(files: &SimulatedFiles) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let root = Path::new(DATA);
+    for entry in files.list(root).unwrap_or_default().into_iter().filter(|entry| entry.is_directory) {
+        let directory = root.join(&entry.name);
+        let inside = files.list(&directory).unwrap_or_default();
+        all.extend(inside.into_iter().filter(|e| !e.is_directory).map(|e| directory.join(e.name)));
+    }
+    all
+}

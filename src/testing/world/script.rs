@@ -1,0 +1,329 @@
+//! Scripted combinations of faults: those that random mixes hit too seldom. Each is a set-up and rounds of faults whose
+//! moments and places are left to chance.
+
+use std::time::Duration;
+
+use super::fault::{Fault, Which};
+use super::knobs::Knobs;
+use super::plan::{Plan, Step, When};
+use super::record::Traces;
+use crate::testing::Chance;
+
+/// See the file's comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Script {
+    /// A leader is cut off, and then it or who follows it is killed.
+    PartKill,
+    /// A leader stands still for longer than its session, and as it wakes up its successor is killed.
+    PauseKill,
+    /// The replicas go one after the other until one is left, and that one too.
+    LastReplica,
+    /// Leaderships change twice while somebody's metadata lags behind.
+    DoubleFailover,
+    /// Topics are made again while a replica is away.
+    RecreateWhileDown,
+    /// All lose their power, in the middle of slow flushes.
+    PowerLossOfAll,
+    /// Requests between nodes come again, seconds later, while processes restart at once.
+    LateRequests,
+    /// Disks come back as they were some time ago, empty or damaged, while the others are away.
+    OldDisk,
+    /// Syncs fail, and then the power goes.
+    FailedSyncs,
+    /// Topics that are acknowledged from the page cache, and one node that loses its power.
+    PageCache,
+    /// Proposals that hold little, so that every fence takes several.
+    SmallProposals,
+    /// Records grow old within seconds, also those that are not committed yet.
+    Retention,
+    /// Bits flip and files are damaged on one node, and everybody reads.
+    Rot,
+    /// Disks are full.
+    FullDisk,
+    /// A second process asks for the node id of one that runs.
+    Twin,
+    /// A leader that the controller hears and its followers do not.
+    Unreachable,
+    /// Controllers that cannot dial, stand still, or lose most of the others.
+    SickController,
+    /// Orderly stops, one after the other.
+    RollingRestart,
+}
+
+impl Script {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::PartKill,
+        Self::PauseKill,
+        Self::LastReplica,
+        Self::DoubleFailover,
+        Self::RecreateWhileDown,
+        Self::PowerLossOfAll,
+        Self::LateRequests,
+        Self::OldDisk,
+        Self::FailedSyncs,
+        Self::PageCache,
+        Self::SmallProposals,
+        Self::Retention,
+        Self::Rot,
+        Self::FullDisk,
+        Self::Twin,
+        Self::Unreachable,
+        Self::SickController,
+        Self::RollingRestart,
+    ];
+
+    /// The plan of a seed.
+    #[must_use]
+    pub fn plan(self, seed: u64, span: Duration) -> Plan {
+        let mut chance = Chance::new(seed ^ 0x5c21);
+        let mut knobs = Knobs::of(&mut chance);
+        self.set_up(&mut knobs, &mut chance);
+        let mut steps = Vec::new();
+        let mut at = chance.millis(1500, 3000);
+        while at < span {
+            let mut round = Round { at, steps: &mut steps };
+            self.round(&mut round, &mut chance);
+            at += chance.millis(3000, 7000);
+        }
+        steps.retain(|step| matches!(step.when, When::At(at) if at < span));
+        Plan { seed, knobs, steps, span, traces: Traces::Digest }
+    }
+
+    fn set_up(self, knobs: &mut Knobs, chance: &mut Chance) {
+        let ms = Duration::from_millis;
+        match self {
+            Self::LateRequests => {
+                knobs.down = (ms(5), ms(50));
+                knobs.in_flight_max = 1;
+            }
+            Self::RecreateWhileDown => knobs.down = (ms(1000), ms(4000)),
+            Self::PageCache => {
+                knobs.is_volatile = true;
+                knobs.nodes = 3;
+            }
+            Self::SmallProposals => {
+                let partitions = i32::try_from(4 + chance.below(9)).expect("a small number");
+                knobs.topics = vec![("topic-0".to_owned(), partitions, 3), ("topic-1".to_owned(), partitions, 2)];
+                knobs.proposal_bytes_max = 600 + chance.below(1400);
+                knobs.send_interval = (ms(20), ms(150));
+            }
+            Self::Retention => {
+                knobs.retention = Some(ms(1000 + chance.number() % 3000));
+                knobs.segment_bytes = 512;
+                knobs.lag_max = ms(*chance.pick(&[500, 5000]));
+            }
+            Self::Unreachable | Self::DoubleFailover => knobs.session_timeout = ms(*chance.pick(&[2000, 4000])),
+            Self::PartKill
+            | Self::PauseKill
+            | Self::LastReplica
+            | Self::PowerLossOfAll
+            | Self::OldDisk
+            | Self::FailedSyncs
+            | Self::Rot
+            | Self::FullDisk
+            | Self::Twin
+            | Self::SickController
+            | Self::RollingRestart => {}
+        }
+    }
+
+    fn round(self, round: &mut Round<'_>, chance: &mut Chance) {
+        let place = chance.below(8);
+        match self {
+            Self::PartKill => round.part_kill(place, chance),
+            Self::PauseKill => {
+                let span = chance.millis(1000, 6000);
+                round.add(Duration::ZERO, Fault::Pause(Which::Leader(place), span));
+                let late = chance.millis(0, 600);
+                round.add(span.saturating_sub(Duration::from_millis(300)) + late, Fault::Kill(Which::Leader(place)));
+            }
+            Self::LastReplica => round.last_replica(place, chance),
+            Self::DoubleFailover => round.double_failover(place, chance),
+            Self::RecreateWhileDown => {
+                round.add(Duration::ZERO, Fault::KillFor(Which::Follower(place, 0), chance.millis(500, 4000)));
+                round.add(chance.millis(50, 1500), Fault::Recreate);
+                if chance.one_in(2) {
+                    round.add(chance.millis(1000, 3000), Fault::Kill(Which::Leader(place)));
+                    round.add(chance.millis(1000, 3000), Fault::Recreate);
+                }
+            }
+            Self::PowerLossOfAll => {
+                let slow = chance.millis(20, 2000);
+                round.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), slow, chance.millis(500, 4000)));
+                round.add(chance.millis(0, 2500), Fault::CutAllPower);
+                round.add(chance.millis(2500, 4500), Fault::CutPower(Which::Node(place)));
+            }
+            Self::LateRequests => {
+                round.add(Duration::ZERO, Fault::Weather(0, 30, chance.millis(0, 30), chance.millis(2000, 5000)));
+                let (first, second) = (chance.millis(100, 2000), chance.millis(100, 3000));
+                round.add(first, Fault::Kill(Which::Leader(place)));
+                round.add(second, *chance.pick(&[Fault::Kill(Which::Leader(place)), Fault::MoveController]));
+                round.add(first + second, Fault::Kill(Which::LastLeader(place)));
+            }
+            Self::OldDisk => round.old_disk(place, chance),
+            Self::FailedSyncs => {
+                let which = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0)]);
+                round.add(Duration::ZERO, Fault::FailSyncs(which, chance.millis(20, 500)));
+                let late = chance.millis(300, 3000);
+                round.add(late, *chance.pick(&[Fault::CutPower(which), Fault::CutAllPower, Fault::Kill(which)]));
+            }
+            Self::PageCache => {
+                round.add(chance.millis(0, 2000), Fault::CutPower(Which::Node(0)));
+                // A crash of any other would cost the only claim to what nobody has flushed (rule R12).
+                let others = [
+                    Fault::Stop(Which::Node(1), chance.millis(100, 2000)),
+                    Fault::Isolate(Which::Node(1), chance.millis(100, 3000)),
+                    Fault::Isolate(Which::Node(2), chance.millis(100, 3000)),
+                    Fault::MoveController,
+                ];
+                round.add(chance.millis(0, 3000), *chance.pick(&others));
+                round.add(
+                    chance.millis(0, 3000),
+                    Fault::SlowFlush(Which::Node(0), chance.millis(100, 3000), chance.millis(500, 4000)),
+                );
+            }
+            Self::SmallProposals => {
+                round.add(Duration::ZERO, Fault::KillFor(Which::Leader(place), chance.millis(500, 3000)));
+                round
+                    .add(chance.millis(0, 900), *chance.pick(&[Fault::MoveController, Fault::Kill(Which::Controller)]));
+                round.add(chance.millis(1000, 3000), Fault::Kill(Which::Node(place)));
+            }
+            Self::Retention => {
+                let span = chance.millis(1500, 5000);
+                let holds = [Fault::HoldLeader(place, span), Fault::Pause(Which::Follower(place, 0), span)];
+                round.add(Duration::ZERO, *chance.pick(&holds));
+                round.add(chance.millis(500, 5000), Fault::Kill(Which::Leader(place)));
+            }
+            Self::Rot => {
+                round.add(Duration::ZERO, Fault::FlipSegment(Which::Node(0), chance.number()));
+                round.add(chance.millis(200, 1500), Fault::Damage(Which::Node(0), chance.number()));
+                round.add(chance.millis(200, 3000), Fault::FlipDerived(Which::Node(place), chance.number()));
+                round.add(chance.millis(1000, 3000), Fault::KillFor(Which::Node(1 + place), chance.millis(100, 2000)));
+            }
+            Self::FullDisk => {
+                let which = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0), Which::Controller]);
+                round.add(Duration::ZERO, Fault::FillDisk(which, chance.millis(500, 4000)));
+                round.add(chance.millis(300, 3000), Fault::CutPower(which));
+            }
+            Self::Twin => {
+                round.add(Duration::ZERO, Fault::Twin(Which::Leader(place), chance.millis(500, 4000)));
+                round.add(
+                    chance.millis(300, 3000),
+                    *chance.pick(&[Fault::MoveController, Fault::Kill(Which::Node(place))]),
+                );
+            }
+            Self::Unreachable => {
+                round.add(Duration::ZERO, Fault::HoldLeader(place, chance.millis(1000, 6000)));
+                round.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
+            }
+            Self::SickController => round.sick_controller(place, chance),
+            Self::RollingRestart => {
+                for node in 0..3 {
+                    let at = chance.millis(0, 500) + Duration::from_millis(1500) * node;
+                    let place = usize::try_from(node).expect("a small number");
+                    round.add(at, Fault::Stop(Which::Node(place), chance.millis(10, 800)));
+                }
+            }
+        }
+    }
+}
+
+/// The faults of one round.
+struct Round<'a> {
+    at: Duration,
+    steps: &'a mut Vec<Step>,
+}
+
+impl Round<'_> {
+    fn add(&mut self, after: Duration, fault: Fault) {
+        self.steps.push(Step { when: When::At(self.at + after), fault });
+    }
+
+    fn part_kill(&mut self, place: usize, chance: &mut Chance) {
+        let (leader, span) = (Which::Leader(place), chance.millis(500, 5000));
+        let part = [
+            Fault::Isolate(leader, span),
+            Fault::Mute(leader, span),
+            Fault::Deafen(leader, span),
+            Fault::Hold(leader, span),
+            Fault::HoldLeader(place, span),
+            Fault::Isolate(Which::Follower(place, 0), span),
+        ];
+        self.add(Duration::ZERO, *chance.pick(&part));
+        let whom = *chance.pick(&[leader, Which::Follower(place, 0), Which::LastLeader(place), Which::Controller]);
+        let kill = [Fault::Kill(whom), Fault::KillFor(whom, span), Fault::CutPower(whom)];
+        self.add(chance.millis(50, 3000), *chance.pick(&kill));
+    }
+
+    fn last_replica(&mut self, place: usize, chance: &mut Chance) {
+        let step = chance.millis(50, 1200);
+        let mut spans = || chance.millis(500, 5000);
+        let (first, second, last) = (spans(), spans(), spans());
+        self.add(Duration::ZERO, Fault::KillFor(Which::Follower(place, 0), first));
+        self.add(step, Fault::KillFor(Which::Follower(place, 1), second));
+        let leader = Which::Leader(place);
+        let kinds = [Fault::KillFor(leader, last), Fault::CutPowerFor(leader, last), Fault::CutAllPower];
+        self.add(step * 2, *chance.pick(&kinds));
+    }
+
+    fn double_failover(&mut self, place: usize, chance: &mut Chance) {
+        let whose = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0), Which::Follower(place, 1)]);
+        self.add(Duration::ZERO, Fault::SlowMetadata(whose, chance.millis(300, 3000), chance.millis(1500, 6000)));
+        let leader = Which::Leader(place);
+        let away = |chance: &mut Chance| {
+            let span = chance.millis(300, 2500);
+            let kinds = [
+                Fault::KillFor(leader, span),
+                Fault::HoldLeader(place, span + Duration::from_millis(1000)),
+                Fault::Kill(leader),
+                Fault::Stop(leader, span),
+                Fault::CutPower(leader),
+            ];
+            *chance.pick(&kinds)
+        };
+        let (first, second) = (chance.millis(50, 600), chance.millis(200, 2000));
+        let fault = away(chance);
+        self.add(first, fault);
+        let fault = away(chance);
+        self.add(first + second, fault);
+        if chance.one_in(2) {
+            let fault = away(chance);
+            self.add(first + second * 2, fault);
+        }
+    }
+
+    /// One node's disk is lost or old; the others are away when it comes back.
+    fn old_disk(&mut self, place: usize, chance: &mut Chance) {
+        let sick = Which::Node(0);
+        self.add(Duration::ZERO, Fault::KeepImage(sick));
+        self.add(chance.millis(50, 300), Fault::Kill(sick));
+        let lost =
+            [Fault::OldImage(sick), Fault::OldImage(sick), Fault::Wipe(sick), Fault::Damage(sick, chance.number())];
+        let at = chance.millis(1500, 4000);
+        self.add(at, *chance.pick(&lost));
+        for other in 0..1 + chance.below(2) {
+            let late = chance.millis(0, 400);
+            self.add(at + late, Fault::KillFor(Which::Node(1 + place + other), chance.millis(300, 2500)));
+        }
+    }
+
+    fn sick_controller(&mut self, place: usize, chance: &mut Chance) {
+        let span = chance.millis(1500, 7000);
+        let sick = [
+            Fault::Blind(Which::Controller, span),
+            Fault::Blind(Which::Controller, span),
+            Fault::Pause(Which::Controller, span),
+            Fault::Hold(Which::Controller, span),
+            Fault::Refuse(Which::Controller, span),
+            Fault::Weather(25, 10, Duration::from_millis(300), span),
+        ];
+        self.add(Duration::ZERO, *chance.pick(&sick));
+        if chance.one_in(2) {
+            self.add(chance.millis(0, 1000), Fault::KillFor(Which::Leader(place), span));
+        }
+        if chance.one_in(3) {
+            self.add(chance.millis(500, 3000), Fault::MoveController);
+        }
+    }
+}
