@@ -66,7 +66,7 @@ impl World {
             id,
             name: name.clone(),
             partitions: Some(partitions),
-            replication_factor: ReplicationFactor::Asked(replicas),
+            replication_factor: ReplicationFactor::Configured(replicas),
             assignments: Vec::new(),
             configs: self.topic_configs(),
         };

@@ -52,7 +52,7 @@ impl World {
             return;
         }
         let proposal = Proposal { term, base: image.last_accepted(), records };
-        let id = self.quorum.propose(term, proposal);
+        let id = self.quorum.propose(term, proposal, world);
         let process = self.process(life).expect("just seen");
         process.host.in_flight = Some((id, round));
         self.carry_out_all(life, effects);

@@ -103,7 +103,7 @@ impl World {
                 found.map(|found| found.name.clone())
             });
             // A log may end above all its batches: where it was reset to.
-            let raw = name.and_then(|name| self.raw_end(node, &name, opened.partition));
+            let raw = name.and_then(|name| self.raw_end(node, &name, opened.partition, opened.start));
             // Where bits were flipped, an outsider cannot tell.
             let raw = raw.filter(|_| self.observer.sick != Some(node));
             let durable = raw.map(|raw| raw.max(opened.start).max(opened.attested_end));

@@ -99,6 +99,10 @@ impl World {
                 self.administrator.wants_recreation();
                 Vec::new()
             }
+            Fault::StallQuorum(span) => {
+                self.quorum.stalls_until = self.now.plus(span);
+                Vec::new()
+            }
             Fault::Twin(which, span) => {
                 let (node, until) = (self.which(which), self.now.plus(span));
                 self.impersonate(node, until);
@@ -262,6 +266,7 @@ impl World {
         let undo: Vec<Undo> = std::mem::take(&mut self.observer.undo).into_values().flatten().collect();
         undo.into_iter().for_each(|undo| self.undo(undo));
         self.network.heal();
+        self.quorum.stalls_until = self.now;
         self.release();
         let now = self.now;
         for node in self.nodes() {

@@ -94,13 +94,15 @@ pub enum Fault {
     OldImage(Which),
     /// Another process, on an empty disk, asks to register under its node id, again and again.
     Twin(Which, Duration),
+    /// The quorum commits nothing, and keeps what it was asked for.
+    StallQuorum(Duration),
     /// It has no descriptors left for dials, and the connections to it close.
     Blind(Which, Duration),
 }
 
 impl Fault {
     /// How many kinds `random` knows.
-    const KINDS: usize = 37;
+    const KINDS: usize = 38;
 
     /// A few kinds: a run that does everything does nothing long enough.
     pub(super) fn some_kinds(chance: &mut Chance) -> Vec<usize> {
@@ -147,6 +149,7 @@ impl Fault {
             33 => Self::OldImage(which),
             34 => Self::Twin(which, span),
             35 => Self::Blind(which, span),
+            36 => Self::StallQuorum(span),
             _ => Self::StopAll,
         }
     }
@@ -175,6 +178,7 @@ impl Fault {
             | Self::FillDisk(_, span)
             | Self::Blind(_, span)
             | Self::Twin(_, span)
+            | Self::StallQuorum(span)
             | Self::Stop(_, span) => span,
             Self::Kill(_)
             | Self::CutPower(_)

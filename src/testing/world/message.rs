@@ -6,9 +6,7 @@ use crate::machines::controller;
 use crate::machines::metadata::Image;
 use crate::machines::replication::{Acks, EpochEnd};
 use crate::model::{BootNumber, BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionId};
-use crate::partition::{
-    Acked, AppendRefusal, ConsumerIsolation, FetchPosition, ListRefusal, OffsetQuery, ReadRefusal,
-};
+use crate::partition::{Acked, AppendRefusal, ConsumerIsolation, FetchPosition, ListRefusal, OffsetQuery, ReadRefusal};
 use crate::records::Batch;
 use crate::verify::history::ClientId;
 use std::sync::Arc;

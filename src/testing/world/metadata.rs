@@ -160,8 +160,12 @@ impl World {
             self.unsettled_soon(life, id);
             return;
         }
-        if !self.has_majority(life.node) {
+        if !self.has_majority(life.node) || self.quorum.stalls_until > self.now {
             self.after(QUORUM_INTERVAL, Happening::Commit(life, id));
+            // Whoever has waited for long enough does not know what becomes of it; it may be committed yet.
+            if self.quorum.age(id, self.now) >= self.knobs.proposal_timeout {
+                self.settled(life, id, None);
+            }
             return;
         }
         match self.quorum.settle(id, self.now) {

@@ -52,6 +52,9 @@ use self::record::Recorder;
 use crate::model::{BootNumber, ClusterId, Instant, LogIndex, NodeId};
 use crate::testing::Chance;
 
+/// So much happens in no run; a third of it in the busiest.
+const EVENTS_MAX: u64 = 3_000_000;
+
 /// What happens at a moment.
 #[derive(Debug)]
 enum Happening {
@@ -182,6 +185,7 @@ impl World {
             if at > end || self.observer.has_failed() {
                 break;
             }
+            assert!(self.events < EVENTS_MAX, "the cluster never comes to rest: {EVENTS_MAX} events");
             let ((at, _), happening) = self.queue.pop_first().expect("just seen");
             self.now = self.now.max(at);
             self.events += 1;

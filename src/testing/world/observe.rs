@@ -369,13 +369,23 @@ impl World {
     }
 
     /// Where the batches of a log end that stand whole and in order in its files, as an outsider reads them who knows
-    /// nothing of indexes, snapshots or flush logs.
-    pub(super) fn raw_end(&self, node: NodeId, name: &TopicName, partition: PartitionId) -> Option<Offset> {
+    /// nothing of indexes, snapshots or flush logs. What lies below the log's start is of no consequence.
+    pub(super) fn raw_end(
+        &self,
+        node: NodeId,
+        name: &TopicName,
+        partition: PartitionId,
+        start: Offset,
+    ) -> Option<Offset> {
         let files = &self.machines[&node].files;
         let directory = Path::new(super::process::DATA).join(format!("{name}-{}", partition.index));
         let mut segments: Vec<String> = files.list(&directory).ok()?.into_iter().map(|entry| entry.name).collect();
         segments.retain(|name| name.ends_with(".log"));
         segments.sort_unstable();
+        let is_at_most =
+            |name: &String| name.trim_end_matches(".log").parse().is_ok_and(|base: i64| base <= start.get());
+        let first = segments.partition_point(is_at_most).saturating_sub(1);
+        segments.drain(..first);
         let mut end = None;
         for segment in segments {
             let file = files.open(&directory.join(segment), OpenMode::Read).ok()?;

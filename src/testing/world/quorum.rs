@@ -5,6 +5,7 @@
 //! later or never, and nobody is told which.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::machines::metadata::{Applied, Image, Proposal};
 use crate::model::{ClusterId, Instant, LogIndex, NodeId, Term};
@@ -19,6 +20,7 @@ pub(super) struct Pending {
     pub(super) id: ProposalId,
     pub(super) term: Term,
     pub(super) proposal: Proposal,
+    pub(super) since: Instant,
 }
 
 /// One committed entry.
@@ -45,6 +47,8 @@ pub(super) struct Quorum {
     proposals: u64,
     /// What one proposal may hold (rule S14).
     bytes_max: usize,
+    /// Nothing is committed before.
+    pub(super) stalls_until: Instant,
 }
 
 impl Quorum {
@@ -58,6 +62,7 @@ impl Quorum {
             pending: Vec::new(),
             proposals: 0,
             bytes_max,
+            stalls_until: now,
         };
         let record = crate::machines::metadata::Record::ClusterFormed { cluster };
         let proposal = Proposal { term: Term::new(1), base: LogIndex::new(0), records: vec![record] };
@@ -84,16 +89,21 @@ impl Quorum {
     }
 
     /// A leader proposes in its term.
-    pub(super) fn propose(&mut self, term: Term, proposal: Proposal) -> ProposalId {
+    pub(super) fn propose(&mut self, term: Term, proposal: Proposal, now: Instant) -> ProposalId {
         self.proposals += 1;
         let id = ProposalId(self.proposals);
         // What a deposed leader proposes is in nobody's log but its own, and is cut off there. What is larger than an
         // append between voters never gets there.
         let bytes: usize = proposal.records.iter().map(crate::machines::metadata::Record::size_max).sum();
         if term == self.term && bytes <= self.bytes_max {
-            self.pending.push(Pending { id, term, proposal });
+            self.pending.push(Pending { id, term, proposal, since: now });
         }
         id
+    }
+
+    /// For how long a proposal has been waiting; for ever, if it is no more.
+    pub(super) fn age(&self, id: ProposalId, now: Instant) -> Duration {
+        self.pending.iter().find(|pending| pending.id == id).map_or(Duration::MAX, |pending| now.since(pending.since))
     }
 
     /// Commits a pending proposal, if it is still there and of the present term. What became of it.

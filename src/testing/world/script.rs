@@ -48,6 +48,8 @@ pub enum Script {
     SickController,
     /// Orderly stops, one after the other.
     RollingRestart,
+    /// A replica comes back, catches up and falters, while its leader hears late of what the controller has decided.
+    SlowJoin,
 }
 
 impl Script {
@@ -71,6 +73,7 @@ impl Script {
         Self::Unreachable,
         Self::SickController,
         Self::RollingRestart,
+        Self::SlowJoin,
     ];
 
     /// The plan of a seed.
@@ -124,7 +127,8 @@ impl Script {
             | Self::FullDisk
             | Self::Twin
             | Self::SickController
-            | Self::RollingRestart => {}
+            | Self::RollingRestart
+            | Self::SlowJoin => {}
         }
     }
 
@@ -218,6 +222,7 @@ impl Script {
                 round.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
             }
             Self::SickController => round.sick_controller(place, chance),
+            Self::SlowJoin => round.slow_join(place, chance),
             Self::RollingRestart => {
                 for node in 0..3 {
                     let at = chance.millis(0, 500) + Duration::from_millis(1500) * node;
@@ -296,6 +301,8 @@ impl Round<'_> {
     /// One node's disk is lost or old; the others are away when it comes back.
     fn old_disk(&mut self, place: usize, chance: &mut Chance) {
         let sick = Which::Node(0);
+        // What it had asked in its former life comes again.
+        self.add(Duration::ZERO, Fault::Weather(0, 30, Duration::from_millis(1), Duration::from_millis(6000)));
         self.add(Duration::ZERO, Fault::KeepImage(sick));
         self.add(chance.millis(50, 300), Fault::Kill(sick));
         let lost =
@@ -308,6 +315,27 @@ impl Round<'_> {
         }
     }
 
+    fn slow_join(&mut self, place: usize, chance: &mut Chance) {
+        let (leader, follower) = (Which::Leader(place), Which::Follower(place, 0));
+        self.add(Duration::ZERO, Fault::SlowMetadata(leader, chance.millis(200, 1500), chance.millis(3000, 5000)));
+        self.add(Duration::ZERO, Fault::KillFor(follower, chance.millis(100, 1200)));
+        for _ in 0..8 {
+            let at = chance.millis(800, 4000);
+            let falters = [
+                Fault::Pause(follower, chance.millis(10, 300)),
+                Fault::HoldLeader(place, chance.millis(10, 300)),
+                Fault::SlowFlush(follower, chance.millis(10, 400), chance.millis(50, 500)),
+            ];
+            self.add(at, *chance.pick(&falters));
+        }
+        if chance.one_in(2) {
+            self.add(chance.millis(1000, 4000), Fault::StallQuorum(chance.millis(50, 1500)));
+        }
+        if chance.one_in(2) {
+            self.add(chance.millis(1500, 4500), Fault::Kill(leader));
+        }
+    }
+
     fn sick_controller(&mut self, place: usize, chance: &mut Chance) {
         let span = chance.millis(1500, 7000);
         let sick = [
@@ -317,6 +345,8 @@ impl Round<'_> {
             Fault::Hold(Which::Controller, span),
             Fault::Refuse(Which::Controller, span),
             Fault::Weather(25, 10, Duration::from_millis(300), span),
+            Fault::StallQuorum(span),
+            Fault::StallQuorum(span / 4),
         ];
         self.add(Duration::ZERO, *chance.pick(&sick));
         if chance.one_in(2) {
