@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ottla::probe::{self, Mutant, Plane};
+use ottla::testing::world::{Plan, Script};
 
 use super::{Arguments, plan};
 
@@ -43,18 +45,69 @@ pub(super) fn run(arguments: &Arguments) -> bool {
     run_all_of(arguments, &wanted)
 }
 
+/// The scripts that lead to the guard, where not all do.
+const SCRIPTS: &[(Mutant, Script)] = &[
+    (Mutant::WatermarkIgnoresPending, Script::SlowJoin),
+    (Mutant::EpochKeepsProgress, Script::DoubleFailover),
+    (Mutant::StaleBrokerFetches, Script::OldDisk),
+    (Mutant::ProgressOutlivesRegistration, Script::OldDisk),
+    (Mutant::RemovedKeepsProgress, Script::OldDisk),
+    (Mutant::AnyAnswerSettles, Script::SlowJoin),
+    (Mutant::StaleSettles, Script::SlowJoin),
+    (Mutant::RetryForgetsSending, Script::SlowJoin),
+    (Mutant::ProposalNotResent, Script::SlowJoin),
+    (Mutant::OlderImageTaken, Script::SlowJoin),
+    (Mutant::AnswerOutrunsImage, Script::SlowJoin),
+    (Mutant::ResentIsRefused, Script::SlowJoin),
+    (Mutant::LoneCopyGivenUp, Script::Rot),
+    (Mutant::DamageServed, Script::Rot),
+    (Mutant::FetchedUnchecked, Script::Rot),
+    (Mutant::RetentionIgnoresWatermark, Script::Retention),
+    (Mutant::OldDirectoryReused, Script::RecreateWhileDown),
+    (Mutant::NewerTopicDeleted, Script::RecreateWhileDown),
+    (Mutant::SuspectsKept, Script::OldDisk),
+    (Mutant::DisksTakenOnTrust, Script::OldDisk),
+    (Mutant::UncleanVolatileTrusted, Script::PageCache),
+    (Mutant::OwedOnlyAtTheFence, Script::SmallProposals),
+    (Mutant::UnfencesWithOldClaims, Script::SmallProposals),
+    (Mutant::ProposalUnbounded, Script::SmallProposals),
+    (Mutant::UnreachableLeaderStays, Script::Unreachable),
+    (Mutant::BlindControllerStays, Script::SickController),
+    (Mutant::FencesManyUnasked, Script::SickController),
+    (Mutant::AnyBaseAccepted, Script::SickController),
+    (Mutant::DroppedMovesBase, Script::SickController),
+    (Mutant::OldBootRegisters, Script::LateRequests),
+    (Mutant::StaleSenderHeard, Script::LateRequests),
+    (Mutant::OldLifeCounts, Script::LateRequests),
+    (Mutant::AnyLifeJoins, Script::LateRequests),
+    (Mutant::LiveNodeReplaced, Script::Twin),
+    (Mutant::StopsBeforeLeadersMoved, Script::RollingRestart),
+];
+
 fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {
     probe::plant(Some(mutant));
     let found = (0..arguments.seeds).find_map(|number| {
-        let fallen = run_one(arguments.seed + number, arguments);
+        let fallen = super::run(plan_against(mutant, number, arguments)).fallen();
         (!fallen.is_empty()).then_some((number + 1, fallen))
     });
     probe::plant(None);
     Kill { mutant, found }
 }
 
-fn run_one(seed: u64, arguments: &Arguments) -> Vec<&'static str> {
-    super::run(plan(seed, arguments)).fallen()
+/// The mutant's own script every second time, otherwise the plans of the seeds and all scripts in turn.
+fn plan_against(mutant: Mutant, number: u64, arguments: &Arguments) -> Plan {
+    let seed = arguments.seed + number;
+    let own = SCRIPTS.iter().find(|(of, _)| *of == mutant).map(|(_, script)| *script);
+    let turn = usize::try_from(number / 4).unwrap_or_default() % Script::ALL.len();
+    let script = match number % 4 {
+        0 | 2 => own.or((number % 4 == 0).then_some(Script::ALL[turn])),
+        1 => Some(Script::ALL[turn]),
+        _ => None,
+    };
+    match script {
+        Some(script) => script.plan(seed, Duration::from_secs(arguments.seconds)),
+        None => plan(seed, arguments),
+    }
 }
 
 fn tell(Kill { mutant, found }: &Kill) {

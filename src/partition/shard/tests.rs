@@ -2,7 +2,6 @@
 
 mod damage;
 mod disk;
-mod simulation;
 mod withheld;
 mod world;
 
