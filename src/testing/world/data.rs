@@ -3,11 +3,12 @@
 use std::mem;
 use std::time::Duration;
 
+use super::observe::OBSERVER;
 use super::{Happening, Life, World};
 use crate::broker::suspects::Recovered;
 use crate::machines::replication::Ticket;
 use crate::model::{Instant, NodeId};
-use crate::partition::{Effect, Event};
+use crate::partition::{Effect, Event, Reply};
 use crate::verify::history::NodeEventKind;
 
 impl World {
@@ -47,12 +48,6 @@ impl World {
         let Some(process) = self.running(node) else { return };
         let now = process.now(world);
         let mut inbox = mem::take(&mut process.inbox);
-        // What was committed before an order came is seen before the order hides it.
-        if let Some(at) = inbox.iter().skip(1).position(is_order) {
-            process.inbox = inbox.split_off(at + 1);
-            self.turn_at(node, world);
-        }
-        let process = self.running(node).expect("just seen");
         if inbox.is_empty() || process.shard.next_deadline().is_some_and(|due| due <= now.instant) {
             inbox.push(Event::Tick);
         }
@@ -60,8 +55,12 @@ impl World {
         let process = self.running(node).expect("just seen");
         let life = process.life;
         let mut effects = Vec::new();
-        process.shard.turn(now, &mut inbox, &mut effects);
+        process.shard.turn(now, &mut observed(inbox), &mut effects);
         for effect in effects {
+            if let Effect::Reply { ticket: OBSERVER, reply: Reply::Describe(all) } = effect {
+                self.glance_within(Life { node, life }, &all);
+                continue;
+            }
             self.record.trace_effect(world, node, &effect);
             self.carry_out(node, effect);
         }
@@ -171,7 +170,9 @@ impl World {
     }
 }
 
-/// Whether an event may end a leadership.
-fn is_order(event: &Event) -> bool {
-    matches!(event, Event::Lead(_) | Event::Follow(_) | Event::Stop { .. })
+/// The same events, and after each the observer's question: what a leader told in a turn counts, though an order, a flush
+/// that failed or a damaged place ends its leadership in the same turn.
+fn observed(inbox: Vec<Event>) -> Vec<Event> {
+    let describe = || Event::Describe { ticket: OBSERVER, partition: None };
+    inbox.into_iter().flat_map(|event| [event, describe()]).collect()
 }

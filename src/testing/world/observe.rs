@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::consume::seen;
 use super::disturb::Undo;
 use super::record::state;
-use super::{Happening, When, World};
+use super::{Happening, Life, When, World};
 use crate::env::{Files as _, OpenMode};
 use crate::machines::metadata::Image;
 use crate::machines::replication::Ticket;
@@ -23,19 +23,15 @@ use crate::records::split;
 use crate::verify::history::{MetadataFact, NodeEventKind, Seen};
 use crate::verify::{PartitionView, ReplicaView, RoleView, Violation, check_live};
 
+/// The ticket of its questions: those of the world begin with 1.
+pub(super) const OBSERVER: Ticket = Ticket(0);
+
 /// What was seen of a partition on a node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Glance {
     leader_epoch: LeaderEpoch,
     partition_epoch: PartitionEpoch,
     leads: bool,
-}
-
-/// What is committed of a partition, as the first leader that knew it has it.
-#[derive(Clone, Debug, Default)]
-struct Committed {
-    end: Offset,
-    records: BTreeMap<i64, Seen>,
 }
 
 /// Who led a partition.
@@ -78,7 +74,8 @@ impl Look<'_> {
 pub(super) struct Observer {
     glances: BTreeMap<(NodeId, PartitionId), Glance>,
     descriptions: BTreeMap<(NodeId, PartitionId), PartitionDescription>,
-    committed: BTreeMap<PartitionId, Committed>,
+    /// Up to where a leader's high watermark has come.
+    committed: BTreeMap<PartitionId, Offset>,
     leaders: BTreeMap<PartitionId, Leaders>,
     elections: usize,
     /// When, after the healing, a produce was first acknowledged.
@@ -110,12 +107,20 @@ impl Observer {
         self.glances.get(&(node, partition)).is_some_and(|glance| glance.leads)
     }
 
+    /// What a leader's high watermark has passed is committed for good.
+    fn note_committed(&mut self, description: &PartitionDescription) {
+        if matches!(description.role, RoleDescription::Leader { .. }) {
+            let end = self.committed.entry(description.partition).or_default();
+            *end = description.high_watermark.max(*end);
+        }
+    }
+
     pub(super) fn last_leader(&self, partition: PartitionId) -> Option<NodeId> {
         self.leaders.get(&partition)?.before
     }
 
     pub(super) fn committed_end(&self, partition: PartitionId) -> Offset {
-        self.committed.get(&partition).map_or(Offset::ZERO, |committed| committed.end)
+        self.committed.get(&partition).copied().unwrap_or(Offset::ZERO)
     }
 
     pub(super) fn acked(&mut self, partition: PartitionId, now: Instant) {
@@ -172,15 +177,27 @@ impl World {
             }
             self.note_role(node, &description);
             self.observer.descriptions.insert(key, description.clone());
-            self.note_committed_records(node, &description);
+            self.observer.note_committed(&description);
             self.judge(description.partition);
+        }
+    }
+
+    /// Looks at a node within a turn of its shard: nobody knows yet what it does there, so nothing is judged.
+    pub(super) fn glance_within(&mut self, life: Life, descriptions: &[PartitionDescription]) {
+        // What comes behind its end in the same turn says nothing of it.
+        if self.process(life).is_none() {
+            return;
+        }
+        for description in descriptions {
+            self.note_role(life.node, description);
+            self.observer.note_committed(description);
         }
     }
 
     fn describe(&mut self, node: NodeId) -> Option<Vec<PartitionDescription>> {
         let now = self.now;
         let process = self.running(node)?;
-        let describe = Event::Describe { ticket: Ticket(0), partition: None };
+        let describe = Event::Describe { ticket: OBSERVER, partition: None };
         let mut effects = Vec::new();
         process.shard.turn(process.now(now), &mut vec![describe], &mut effects);
         let mut found = None;
@@ -222,23 +239,6 @@ impl World {
         }
     }
 
-    /// What a leader's high watermark has passed is committed for good, and is what stands there.
-    fn note_committed_records(&mut self, node: NodeId, description: &PartitionDescription) {
-        if !matches!(description.role, RoleDescription::Leader { .. }) {
-            return;
-        }
-        let partition = description.partition;
-        let known = self.observer.committed_end(partition);
-        if description.high_watermark <= known {
-            return;
-        }
-        let from = known.max(description.start);
-        let records = self.peek(node, partition, from);
-        let committed = self.observer.committed.entry(partition).or_default();
-        committed.end = description.high_watermark;
-        committed.records.extend(records.into_iter().map(|seen| (seen.offset.get(), seen)));
-    }
-
     /// The committed records of a partition on a node, from an offset on.
     pub(super) fn peek(&mut self, node: NodeId, partition: PartitionId, from: Offset) -> Vec<Seen> {
         let mut all = Vec::new();
@@ -266,7 +266,7 @@ impl World {
         let reader = Reader::Consumer { isolation: ConsumerIsolation::ReadUncommitted, from_follower: true };
         let (leader_epoch, last_fetched_epoch, last_crc, bytes_max) = (None, None, None, 1 << 20);
         let read = ReadRequest { partition, offset, leader_epoch, last_fetched_epoch, last_crc, bytes_max };
-        let (ticket, watch) = (Ticket(0), None);
+        let (ticket, watch) = (OBSERVER, None);
         let (bytes_min, whole_first, again) = (1, true, true);
         let reads = vec![read];
         let event = ReadEvent { ticket, reader, reads, bytes_max, bytes_min, whole_first, watch, again };
@@ -275,7 +275,7 @@ impl World {
         let mut found = None;
         for effect in effects {
             match effect {
-                Effect::Reply { ticket: Ticket(0), reply: Reply::Read { reads, .. } } => found = Some(reads),
+                Effect::Reply { ticket: OBSERVER, reply: Reply::Read { reads, .. } } => found = Some(reads),
                 other @ (Effect::Reply { .. }
                 | Effect::Wake(_)
                 | Effect::Flush(_)
