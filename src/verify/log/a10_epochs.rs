@@ -28,7 +28,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         }
         if let Some(scan) = facts.lasting_scan() {
             for lookup in &facts.epoch_lookups {
-                check_lookup(scan, lookup, findings);
+                check_lookup(facts, scan, lookup, findings);
             }
         }
     }
@@ -114,7 +114,7 @@ fn within(epochs: &[(LeaderEpoch, Offset)], start: Offset, end: Offset) -> Vec<(
     within
 }
 
-fn check_lookup(scan: &Scan<'_>, lookup: &EpochLookup, findings: &mut Findings) {
+fn check_lookup(facts: &PartitionFacts<'_>, scan: &Scan<'_>, lookup: &EpochLookup, findings: &mut Findings) {
     let below = |epoch: LeaderEpoch| scan.records.partition_point(|seen| seen.epoch <= epoch);
     let led_here = scan.records.iter().rev().any(|seen| seen.epoch == lookup.leader_epoch);
     let boundary = below(lookup.epoch);
@@ -122,7 +122,11 @@ fn check_lookup(scan: &Scan<'_>, lookup: &EpochLookup, findings: &mut Findings) 
         return;
     }
     let Some(first_later) = scan.records.get(boundary).map(|seen| seen.offset) else { return };
-    if lookup.answer.map(|(_, end)| end) != Some(first_later) {
+    // An epoch without a record ends where the log begins. Who led then may have deleted what the end of the run holds,
+    // as a leader that had not heard of a deletion keeps it.
+    let may_begin = |start: Offset| start > first_later && start <= facts.start_at_most(lookup.returned);
+    let is_deleted = lookup.answer.is_some_and(|(epoch, end)| epoch == lookup.epoch && may_begin(end));
+    if lookup.answer.map(|(_, end)| end) != Some(first_later) && !is_deleted {
         findings.add(Invariant::A10, || {
             let EpochLookup { partition, node, leader_epoch, returned, epoch, answer } = lookup;
             format!(

@@ -9,9 +9,9 @@ use crate::model::{
     ProducerId, Sequence, Term, Timestamp, TopicId,
 };
 use crate::verify::history::{
-    Administration, AdministrationKind, Class, ClientId, DumpedBatch, FaultSpan, FinalScan, Isolation, MetadataEntry,
-    MetadataFact, NodeEvent, NodeEventKind, OffsetLookup, OffsetQuery, PartitionState, Poll, PollOutcome, ReplicaDump,
-    Seen, Send, Session, ValueId,
+    Administration, AdministrationKind, Class, ClientId, DumpedBatch, EpochLookup, FaultSpan, FinalScan, Isolation,
+    MetadataEntry, MetadataFact, NodeEvent, NodeEventKind, OffsetLookup, OffsetQuery, PartitionState, Poll,
+    PollOutcome, ReplicaDump, Seen, Send, Session, ValueId,
 };
 use crate::verify::{
     Activity, Expectations, FlushPromise, History, Invariant, ReadProfile, Retention, UncleanElection, check,
@@ -368,6 +368,30 @@ fn the_start_of_a_log_jumps_when_records_are_deleted() {
     sketch.is_flagged(Invariant::B7);
     sketch.is_flagged(Invariant::B11);
     sketch.is_flagged(Invariant::A2);
+}
+
+#[test]
+fn an_epoch_may_have_ended_where_a_log_began_that_a_later_leader_has_whole() {
+    let mut sketch = Sketch::new();
+    sketch.write(1, 0, Class::Ok, Some(0));
+    for value in [2, 3] {
+        let later = sketch.write(value, value * 10, Class::Ok, Some(value as i64 - 1));
+        later.answered_by = Some((NodeId::new(1), LeaderEpoch::new(1)));
+    }
+    let before = Offset::new(2);
+    sketch.administer(AdministrationKind::DeleteRecords { partition: partition(), before }, 40, Class::Info);
+    sketch.history.epoch_lookups.push(EpochLookup {
+        partition: partition(),
+        node: NodeId::new(1),
+        leader_epoch: LeaderEpoch::new(1),
+        returned: at(50),
+        epoch: LeaderEpoch::new(0),
+        answer: Some((LeaderEpoch::new(0), Offset::new(2))),
+    });
+    sketch.end(&[seen(1, 0, 0), seen(2, 1, 1), seen(3, 2, 1)]);
+    sketch.is_legal();
+    sketch.history.administrations.clear();
+    sketch.is_flagged(Invariant::A10);
 }
 
 #[test]
