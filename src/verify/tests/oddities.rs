@@ -395,6 +395,28 @@ fn an_epoch_may_have_ended_where_a_log_began_that_a_later_leader_has_whole() {
 }
 
 #[test]
+fn a_write_may_wait_through_the_faults_while_too_few_are_in_sync() {
+    let mut sketch = Sketch::new();
+    sketch.write(1, 0, Class::Ok, Some(0)).returned = Some(at(62_000));
+    sketch.history.healed_at = Some(at(60_000));
+    for (index, state) in [(1, state(&[1], &[2], (0, 0))), (2, state(&[1, 2], &[], (0, 1)))] {
+        sketch.history.metadata.push(MetadataEntry {
+            index: LogIndex::new(index),
+            term: Term::new(1),
+            committed_at: at(index * 100),
+            accepted: true,
+            facts: vec![MetadataFact::Partition(state)],
+        });
+    }
+    sketch.history.metadata[1].committed_at = at(61_000);
+    sketch.history.faults.push(FaultSpan { name: "node 2 is gone".to_owned(), begin: at(0), end: at(60_000) });
+    sketch.end(&[value(1, 0)]);
+    sketch.is_legal();
+    sketch.history.metadata[1].committed_at = at(200);
+    sketch.is_flagged(Invariant::F3);
+}
+
+#[test]
 fn records_age_in_a_run_with_retention() {
     let mut sketch = Sketch::new();
     sketch.write(1, 0, Class::Ok, Some(0));
