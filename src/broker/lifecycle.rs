@@ -87,7 +87,12 @@ impl Lifecycle {
             let Some(report) = self.recovered.recv().await else { return };
             outstanding.remove(&self.suspects.note(report));
         }
-        info!(logs = count, suspects = self.suspects.named().len(), "recovered");
+        info!(
+            logs = count,
+            suspects = self.suspects.lost().len(),
+            unserved = self.suspects.unserved().len(),
+            "recovered"
+        );
     }
 
     fn note_arrived(&mut self) {

@@ -52,7 +52,7 @@ impl Standing<'_> {
             clean: directory.was_clean(),
             listeners,
             rack,
-            suspects: self.suspects.named(),
+            suspects: self.suspects.lost(),
         }
     }
 
@@ -63,8 +63,9 @@ impl Standing<'_> {
         progress: Progress,
         unfetchable: Vec<NodeId>,
     ) -> Heartbeat {
-        let (node, boot, suspects) = (self.node, self.directory.boot(), self.suspects.named());
-        Heartbeat { node, boot, broker_epoch, wish, progress, suspects, unfetchable }
+        let (node, boot) = (self.node, self.directory.boot());
+        let (suspects, unserved) = (self.suspects.lost(), self.suspects.unserved());
+        Heartbeat { node, boot, broker_epoch, wish, progress, suspects, unserved, unfetchable }
     }
 
     /// Writes down under which registration this broker is about to serve, and to which cluster its disk belongs, once

@@ -1,14 +1,15 @@
 //! The partitions that this broker cannot vouch for, as its registration and its heartbeats name them (rule S3).
 //!
 //! Kept by `lifecycle`, and by the simulation. Invariant: what a former life has lost is named until this one is unfenced, and not after: the
-//! copy may have come back into the ISR by then. What cannot be served is named for as long as the process runs.
+//! copy may have come back into the ISR by then. What cannot be served is named for as long as the process runs, and apart:
+//! it is lost only if the disk says so at the next start.
 
 use std::collections::BTreeSet;
 
 use tracing::{error, warn};
 
 use crate::model::PartitionId;
-use crate::partition::{BrokenPartition, OpenedPartition};
+use crate::partition::{Breakage, BrokenPartition, OpenedPartition};
 use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::DataDir;
 
@@ -16,8 +17,10 @@ use crate::storage::DataDir;
 pub(crate) struct Suspects {
     /// What former lives may have acknowledged and the disk does not hold.
     lost: BTreeSet<PartitionId>,
+    /// What holds something else than its leader.
+    contradicted: BTreeSet<PartitionId>,
     /// What this process cannot open or read.
-    broken: BTreeSet<PartitionId>,
+    unserved: BTreeSet<PartitionId>,
 }
 
 /// What the shards report of the logs on disk.
@@ -34,11 +37,11 @@ impl Suspects {
         for partition in directory.missing() {
             // Also what a crash left of a deletion: then the image does not list it, and nobody misses it.
             warn!(%partition, "a log that was flushed has no directory any more");
-            suspects.lost(partition);
+            suspects.lost.insert(partition);
         }
         for partition in directory.volatile() {
             warn!(%partition, "a log was acknowledged out of the page cache, and not flushed since");
-            suspects.lost(partition);
+            suspects.lost.insert(partition);
         }
         suspects
     }
@@ -50,30 +53,31 @@ impl Suspects {
                 if log.end < log.attested_end {
                     mark(Mark::EndBelowAttested);
                     error!(partition = %log.partition, end = %log.end, attested = %log.attested_end, "a log has lost what it vouched for");
-                    self.lost(log.partition);
+                    self.lost.insert(log.partition);
                 }
                 log.partition
             }
             Recovered::Broken(log) => {
                 mark(Mark::LogBroken);
                 error!(partition = %log.partition, topic = %log.name, cause = %log.message, "a log cannot be served");
-                self.broken(log.partition);
+                let named = match log.breakage {
+                    Breakage::Unreadable => &mut self.unserved,
+                    Breakage::Contradicted => &mut self.contradicted,
+                };
+                named.insert(log.partition);
                 log.partition
             }
         }
     }
 
-    pub(crate) fn lost(&mut self, partition: PartitionId) {
-        self.lost.insert(partition);
+    /// What may lack something that was acknowledged.
+    pub(crate) fn lost(&self) -> Vec<PartitionId> {
+        self.lost.union(&self.contradicted).copied().collect()
     }
 
-    pub(crate) fn broken(&mut self, partition: PartitionId) {
-        self.broken.insert(partition);
-    }
-
-    /// What is to be named now.
-    pub(crate) fn named(&self) -> Vec<PartitionId> {
-        self.lost.union(&self.broken).copied().collect()
+    /// What cannot be served, though it may be whole.
+    pub(crate) fn unserved(&self) -> Vec<PartitionId> {
+        self.unserved.iter().copied().collect()
     }
 
     /// The controller has unfenced this life, and so has heard of all.
@@ -87,20 +91,25 @@ impl Suspects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PartitionIndex, TopicId};
+    use crate::model::{PartitionIndex, TopicId, TopicName};
 
     fn id(index: i32) -> PartitionId {
         PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(index) }
     }
 
+    fn broken(index: i32, breakage: Breakage) -> Recovered {
+        let (partition, name) = (id(index), TopicName::new("t").expect("a good name"));
+        Recovered::Broken(BrokenPartition { partition, name, message: "it is broken".to_owned(), breakage })
+    }
+
     #[test]
     fn what_was_lost_is_named_until_unfenced_and_what_is_broken_for_ever() {
         let mut suspects = Suspects::default();
-        suspects.lost(id(0));
-        suspects.broken(id(2));
-        suspects.lost(id(2));
-        assert_eq!(suspects.named(), [id(0), id(2)]);
+        suspects.lost.insert(id(0));
+        suspects.note(broken(1, Breakage::Contradicted));
+        suspects.note(broken(2, Breakage::Unreadable));
+        assert_eq!((suspects.lost(), suspects.unserved()), (vec![id(0), id(1)], vec![id(2)]));
         suspects.unfenced();
-        assert_eq!(suspects.named(), [id(2)]);
+        assert_eq!((suspects.lost(), suspects.unserved()), (vec![id(1)], vec![id(2)]));
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{Instant, Offset};
 use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::{Corruption, Log, Place, ReadError, ReadPlan};
 
-use super::effect::{ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
+use super::effect::{Breakage, ContradictedFollower, Effect, ReadRefusal, UnservedRecords};
 use super::replica::{Replica, Role, Turn};
 
 /// How many damaged places of one log are remembered. Each further one is found again by whoever reads it, and told now
@@ -122,7 +122,7 @@ impl Replica {
             return ReadRefusal::Damaged;
         }
         if self.has_others(turn.now.instant) {
-            self.report_broken(corruption.to_string(), turn.effects);
+            self.report_broken(corruption.to_string(), Breakage::Unreadable, turn.effects);
             return ReadRefusal::Offline;
         }
         let Some(log) = &self.log else { return ReadRefusal::Offline };
@@ -173,7 +173,7 @@ impl Replica {
         let Some((first, _)) = self.damaged.places.first_key_value() else { return };
         let message = format!("damaged at byte {} (offset {}), and others are in sync", first.position, first.offset);
         self.damaged.places.clear();
-        self.report_broken(message, out);
+        self.report_broken(message, Breakage::Unreadable, out);
     }
 
     pub(super) fn tell_unreadable(&mut self, message: String, turn: &mut Turn<'_>) {

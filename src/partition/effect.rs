@@ -423,6 +423,17 @@ pub struct BrokenPartition {
     pub name: TopicName,
     /// What is wrong.
     pub message: String,
+    /// What that makes of the copy.
+    pub breakage: Breakage,
+}
+
+/// What a copy is worth that is served no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breakage {
+    /// It cannot be opened or read, or not just now: it may hold all that it held.
+    Unreadable,
+    /// The leader holds something else in its place.
+    Contradicted,
 }
 
 /// Facts about one partition.

@@ -14,7 +14,7 @@ use crate::records::{Batch, split};
 use crate::storage::{AppendError, ReadError};
 
 use super::damage::DamagedPlaces;
-use super::effect::{Effect, FetchFault, FetchPosition, UnusableFetch};
+use super::effect::{Breakage, Effect, FetchFault, FetchPosition, UnusableFetch};
 use super::event::{FetchedOutcome, FetchedPartition, FlushMode};
 use super::replica::{Replica, Role, Turn};
 
@@ -47,7 +47,7 @@ impl Replica {
             let (leader, offset) = (position.leader, position.offset);
             let message =
                 format!("the leader, node {leader}, holds another batch than this copy before offset {offset}");
-            self.report_broken(message, turn.effects);
+            self.report_broken(message, Breakage::Contradicted, turn.effects);
             return;
         }
         let (answer, payload) = match fetched.outcome {
@@ -109,7 +109,7 @@ impl Replica {
         let last_crc = match log.batch_before(offset) {
             Ok(last) => last.map(|batch| batch.crc),
             Err(ReadError::Corrupt(corruption)) => {
-                self.report_broken(corruption.to_string(), out);
+                self.report_broken(corruption.to_string(), Breakage::Unreadable, out);
                 return;
             }
             // Then this once nothing is compared.

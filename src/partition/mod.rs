@@ -17,9 +17,9 @@ mod lookup;
 mod watches;
 
 pub use effect::{
-    AbortedTransaction, Acked, AppendRefusal, BrokenPartition, ContradictedFollower, Effect, FatalCause, FetchFault,
-    FetchPosition, ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer, ReadRefusal,
-    ReadReply, Reply, RoleDescription, TrimRefusal, UnservedRecords, UnusableFetch, Watching,
+    AbortedTransaction, Acked, AppendRefusal, Breakage, BrokenPartition, ContradictedFollower, Effect, FatalCause,
+    FetchFault, FetchPosition, ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer,
+    ReadRefusal, ReadReply, Reply, RoleDescription, TrimRefusal, UnservedRecords, UnusableFetch, Watching,
 };
 pub use event::{
     ConsumerIsolation, Event, FetchedOutcome, FetchedPartition, FlushMode, FollowOrder, LeadOrder, OffsetQuery,

@@ -13,8 +13,8 @@ use crate::storage::{FlushOrder, Log, LogError, LogOptions, Retained};
 
 use super::damage::DamagedPlaces;
 use super::effect::{
-    Acked, AppendRefusal, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription, PartitionProposal,
-    Reply, RoleDescription,
+    Acked, AppendRefusal, Breakage, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription,
+    PartitionProposal, Reply, RoleDescription,
 };
 use super::event::{FlushMode, FollowOrder, LeadOrder};
 use super::shard::ShardOptions;
@@ -321,10 +321,10 @@ impl Replica {
     }
 
     /// As `give_up`, and named to the broker.
-    pub(super) fn report_broken(&mut self, message: String, out: &mut Vec<Effect>) {
+    pub(super) fn report_broken(&mut self, message: String, breakage: Breakage, out: &mut Vec<Effect>) {
         mark(Mark::CopyGivenUp);
         self.give_up(out);
-        out.push(Effect::Broken(BrokenPartition { partition: self.id, name: self.name.clone(), message }));
+        out.push(Effect::Broken(BrokenPartition { partition: self.id, name: self.name.clone(), message, breakage }));
     }
 
     /// A write failed: the directory is given up, though the log may be as it was. A disk that is full or ill is so for
@@ -335,7 +335,7 @@ impl Replica {
             return;
         }
         if error.is_damage() {
-            self.report_broken(error.to_string(), turn.effects);
+            self.report_broken(error.to_string(), Breakage::Unreadable, turn.effects);
             return;
         }
         self.give_up(turn.effects);

@@ -13,8 +13,8 @@ use crate::storage::{DataDir, FirstBatch, FlushOrder, Flushed, Log, LogOptions};
 
 use super::append::Produce;
 use super::effect::{
-    AppendRefusal, BrokenPartition, Effect, FatalCause, ListRefusal, OpenedPartition, ReadRefusal, ReadReply, Reply,
-    TrimRefusal, Watching,
+    AppendRefusal, Breakage, BrokenPartition, Effect, FatalCause, ListRefusal, OpenedPartition, ReadRefusal, ReadReply,
+    Reply, TrimRefusal, Watching,
 };
 use super::event::{Event, ReadEvent};
 use super::read::Part;
@@ -274,7 +274,7 @@ impl Shard {
         };
         let mut replica = Replica::new(partition, name.clone(), log, &turn);
         if let Some(message) = fault {
-            replica.report_broken(message, out);
+            replica.report_broken(message, Breakage::Unreadable, out);
         }
         self.replicas.insert(partition, replica);
     }
@@ -299,7 +299,8 @@ impl Shard {
         } else if let Err(error) = self.directory.delete(&replica.name, partition) {
             // What is broken goes as well, lest every start find and name it; that it will not go tells nothing new.
             let message = format!("its files cannot be removed: {error}");
-            out.push(Effect::Broken(BrokenPartition { partition, name: replica.name.clone(), message }));
+            let (name, breakage) = (replica.name.clone(), Breakage::Unreadable);
+            out.push(Effect::Broken(BrokenPartition { partition, name, message, breakage }));
         }
     }
 

@@ -71,6 +71,7 @@ marks! {
     OwnSleepForgiven => "a controller that slept gave every session its time again";
     HandedOver => "a controller that cannot dial asked another to lead";
     SuspectNamed => "a broker named a partition that it cannot vouch for";
+    LastClaimKept => "the last copy that may hold all kept its claim though it cannot be served";
     ClaimUnproven => "a registration could not prove its claims";
     RegistrationReplaced => "a broker registered again under its node id";
     DuplicateNode => "a second process asked for the node id of one that is alive";

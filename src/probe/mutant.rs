@@ -248,6 +248,8 @@ mutants! {
         => "a leader that its followers cannot reach keeps its leadership";
     SuspectsKept: "S3", Machines, ["A2", "E2"]
         => "what a broker says it cannot vouch for stays in ISR and ELR";
+    LastClaimTaken: "S3", Machines, ["F2", "F1"]
+        => "the last copy that may hold all loses its claim because it cannot be read";
     UnfencesBeforeCaughtUp: "S3", Machines, ["E6", "A1"]
         => "a broker is unfenced before it has applied its own registration";
     UnfencesWithOldClaims: "R1", Machines, ["A1", "E3"]

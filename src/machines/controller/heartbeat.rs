@@ -12,6 +12,7 @@ use crate::model::{BootNumber, BrokerEpoch, LogIndex, NodeId, Now, PartitionId};
 use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
+use super::owed::Claim;
 use super::{Decision, Defaults, Reply, Soft, fence, liveness, owed, sender};
 
 /// What a broker says every `broker.heartbeat.interval.ms`, and at once when its wish changes.
@@ -27,10 +28,13 @@ pub struct Heartbeat {
     pub wish: Wish,
     /// How it gets on (rule S11).
     pub progress: Progress,
-    /// Partitions it cannot vouch for: missing, set aside, below their attested end, not wholly flushed since
-    /// `flush.mode` became durable (rule S3), or on a directory that failed. They leave ISR and ELR. Named until the
-    /// broker is unfenced, or for as long as the directory is failed.
+    /// Partitions it cannot vouch for (rule S3): missing, set aside, below their attested end, not wholly flushed since
+    /// `flush.mode` became durable, or of which the leader holds something else. They leave ISR and ELR. Named until the
+    /// broker is unfenced; those that contradict their leader for as long as the process runs.
     pub suspects: Vec<PartitionId>,
+    /// Partitions it holds and cannot open or read. They leave ISR and ELR as soon as another that holds all can lead;
+    /// until then their claim stays, as a start may find them sound. Named for as long as the process runs.
+    pub unserved: Vec<PartitionId>,
     /// Leaders it cannot fetch from (rule S12).
     pub unfetchable: Vec<NodeId>,
 }
@@ -141,13 +145,15 @@ fn answer(broker: &Broker, heartbeat: &Heartbeat) -> HeartbeatAnswer {
     }
 }
 
-/// What the broker cannot vouch for leaves ISR and ELR, in the batch that unfences it at the latest (rule S3).
-/// Returns whether all of it did.
+/// What the broker cannot vouch for leaves ISR and ELR, in the batch that unfences it at the latest (rule S3); what it
+/// cannot serve does if somebody else can. Returns whether all of it did.
 fn forget_suspects(batch: &mut Batch, defaults: &Defaults, heartbeat: &Heartbeat) -> bool {
-    let mut named = heartbeat.suspects.iter().filter(|_| !planted(Mutant::SuspectsKept));
-    named.all(|id| {
+    let named = heartbeat.suspects.iter().map(|id| (id, Claim::Lost));
+    let named = named.chain(heartbeat.unserved.iter().map(|id| (id, Claim::Unserved)));
+    let mut named = named.filter(|_| !planted(Mutant::SuspectsKept));
+    named.all(|(id, claim)| {
         mark(Mark::SuspectNamed);
-        let state = owed::without(batch.image(), defaults, *id, heartbeat.node);
+        let state = owed::without(batch.image(), defaults, *id, heartbeat.node, claim);
         state.is_none_or(|state| batch.change(*id, state))
     })
 }

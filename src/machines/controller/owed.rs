@@ -56,13 +56,37 @@ pub(super) fn due(image: &Image, defaults: &Defaults, id: PartitionId) -> Option
     election.outcome()
 }
 
-/// The state of a partition after `node` may have lost its copy (rules R12, S3); `None` when it had no claim.
-pub(super) fn without(image: &Image, defaults: &Defaults, id: PartitionId, node: NodeId) -> Option<Partition> {
+/// What is wrong with a copy that a broker names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It may lack what it acknowledged.
+    Lost,
+    /// It may hold all of it, and cannot be read now.
+    Unserved,
+}
+
+/// The state of a partition after `node` may have lost its copy (rules R12, S3), or cannot serve it; `None` when it had
+/// no claim, or keeps it.
+pub(super) fn without(
+    image: &Image,
+    defaults: &Defaults,
+    id: PartitionId,
+    node: NodeId,
+    claim: Claim,
+) -> Option<Partition> {
     let partition = image.partition(id)?;
     if !partition.isr.contains(&node) && !partition.elr.contains(&node) {
         return None;
     }
     let brokers = image.brokers();
+    let mut others = partition.isr.iter().chain(&partition.elr).filter(|member| **member != node);
+    let can_go = claim == Claim::Lost || others.any(|member| brokers.is_active(*member));
+    if !can_go && !planted(Mutant::LastClaimTaken) {
+        // Each copy is given up because of the others, and the others may go at the same time: only here it is seen who
+        // is the last. Without its claim nobody could ever lead again (rule R17).
+        mark(Mark::LastClaimKept);
+        return None;
+    }
     let election = Election {
         partition,
         min_isr: effective_min_isr(image, defaults, id.topic),

@@ -14,6 +14,7 @@ use crate::model::{
 use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
+use super::owed::Claim;
 use super::{Decision, Defaults, Event, Reply, Soft, liveness, owed};
 
 /// What a broker says when it starts.
@@ -33,7 +34,8 @@ pub struct Registration {
     pub listeners: Vec<Listener>,
     /// Where it stands.
     pub rack: Option<String>,
-    /// Partitions it already knows it cannot vouch for (rule S3); the heartbeat that ends recovery names all.
+    /// Partitions it already knows it cannot vouch for (rule S3); the heartbeat that ends recovery names all, and what it
+    /// holds and cannot serve.
     pub suspects: Vec<PartitionId>,
 }
 
@@ -123,7 +125,7 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, registration: &Re
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
     let defaults = &soft.options.defaults;
     for id in lost(image, defaults, registration) {
-        if let Some(state) = owed::without(batch.image(), defaults, id, registration.node)
+        if let Some(state) = owed::without(batch.image(), defaults, id, registration.node, Claim::Lost)
             && !batch.change(id, state)
         {
             // More than one proposal holds (rule S14): the rest of its claims goes first, the registration last.

@@ -77,10 +77,11 @@ impl World {
         let image = self.quorum.image();
         for (node, id, name) in self.observer.given_up() {
             // A disk that only failed to be read holds what it held: starting again is enough. Where records may be gone
-            // it is never the last copy that is removed: somebody else has to lead.
+            // it is never the last copy that is removed: somebody else has to lead. Such a one is started again once.
             let is_sick = self.observer.sick == Some(node);
             let leader = image.partition(id).and_then(|partition| partition.leader);
-            if is_sick && leader.is_none_or(|leader| leader == node) {
+            let is_last = leader.is_none_or(|leader| leader == node);
+            if is_sick && is_last && !self.observer.tried.insert((node, id)) {
                 continue;
             }
             if self.machines[&node].process.is_some() {
@@ -88,7 +89,7 @@ impl World {
                 self.after(Duration::from_millis(5), Happening::Start(node));
             }
             self.mended += 1;
-            if !is_sick {
+            if !is_sick || is_last {
                 continue;
             }
             let path = Path::new(DATA).join(name);

@@ -86,6 +86,8 @@ pub(super) struct Observer {
     pub(super) is_quiet: bool,
     /// The node on which records may be destroyed.
     pub(super) sick: Option<NodeId>,
+    /// Copies that may be the last and lack something, and that were started again all the same.
+    pub(super) tried: BTreeSet<(NodeId, PartitionId)>,
     /// The nodes of which reads have failed.
     pub(super) unread: BTreeSet<NodeId>,
     /// How the faults that are on end.

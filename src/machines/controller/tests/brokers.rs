@@ -232,12 +232,54 @@ fn suspects_leave_in_the_batch_that_unfences() {
 }
 
 #[test]
-fn a_failed_directory_gives_up_what_it_led() {
-    let failed = |world: &World| {
-        let suspects = vec![world.partition("t", 0).0];
-        Event::Heartbeat(Heartbeat { suspects, ..world.heartbeat(1, Wish::Serve) })
+fn a_copy_that_cannot_be_served_is_given_up_while_another_can_lead() {
+    check(|_| {}, |world| unserved(world, 1), &["0 leader 2 isr [2,3] elr [] epoch 1"]);
+    check(only_one, |world| unserved(world, 1), &[]);
+}
+
+#[test]
+fn copies_that_are_all_given_up_at_once_leave_one_that_leads_after_its_next_start() {
+    let mut world = World::with_topic();
+    let mut shown = Vec::new();
+    for node in [1, 2, 3, 3] {
+        let event = unserved(&world, node);
+        world.event(event);
+        shown.push(show(&world.partition("t", 0).1));
+    }
+    let last = "leader 3 isr [3] elr [] epoch 2";
+    assert_eq!(shown, ["leader 2 isr [2,3] elr [] epoch 1", last, last, last]);
+    let again = restart(&world, 3, 2);
+    register(&mut world, again).unwrap();
+    assert_eq!(show(&world.partition("t", 0).1), "leader none isr [] elr [3] epoch 3");
+    world.serve(3);
+    assert_eq!(show(&world.partition("t", 0).1), "leader 3 isr [3] elr [] epoch 4");
+}
+
+#[test]
+fn a_copy_that_cannot_be_served_goes_when_one_comes_that_is_eligible() {
+    let mut world = World::with_topic();
+    let (id, partition) = world.partition("t", 0);
+    let state = Partition {
+        isr: nodes(&[1]),
+        elr: nodes(&[2]),
+        partition_epoch: partition.partition_epoch.next(),
+        ..partition
     };
-    check(|_| {}, failed, &["0 leader 2 isr [2,3] elr [] epoch 1"]);
+    let gone = restart(&world, 2, 2);
+    register(&mut world, gone).unwrap();
+    world.accept(Decision::new(vec![Record::PartitionChanged { partition: id, state }], Reply::Nothing));
+    let event = unserved(&world, 1);
+    world.event(event.clone());
+    assert_eq!(show(&world.partition("t", 0).1), "leader 1 isr [1] elr [2] epoch 0");
+    world.serve(2);
+    world.event(event);
+    assert_eq!(show(&world.partition("t", 0).1), "leader 2 isr [2] elr [] epoch 1");
+}
+
+/// Broker `node` holds partition 0 of "t" and cannot read it.
+fn unserved(world: &World, node: i32) -> Event {
+    let unserved = vec![world.partition("t", 0).0];
+    Event::Heartbeat(Heartbeat { unserved, ..world.heartbeat(node, Wish::Serve) })
 }
 
 #[test]

@@ -117,6 +117,7 @@ impl World {
             wish,
             progress: Progress { applied: self.image.last_applied(), ..Progress::default() },
             suspects: Vec::new(),
+            unserved: Vec::new(),
             unfetchable: Vec::new(),
         }
     }

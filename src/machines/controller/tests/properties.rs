@@ -11,6 +11,7 @@ enum Happening {
     Restart { node: i32, keeps_disk: bool, clean: bool },
     Serve(i32),
     Suspect { node: i32, partition: usize },
+    Unserved { node: i32, partition: usize },
     Hang(i32),
     Stop(i32),
     Close(i32),
@@ -34,6 +35,7 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(node, keeps_disk, clean)| Restart { node, keeps_disk, clean }),
         8 => node().prop_map(Serve),
         1 => (node(), any::<usize>()).prop_map(|(node, partition)| Suspect { node, partition }),
+        1 => (node(), any::<usize>()).prop_map(|(node, partition)| Unserved { node, partition }),
         1 => node().prop_map(Hang),
         1 => node().prop_map(Stop),
         2 => node().prop_map(Close),
@@ -66,6 +68,11 @@ fn happen(world: &mut World, happening: Happening, topics: &mut u64) {
         Happening::Suspect { node, partition } => {
             if let Some((id, _)) = nth(world, partition) {
                 beat(world, node, |heartbeat| heartbeat.suspects = vec![id]);
+            }
+        }
+        Happening::Unserved { node, partition } => {
+            if let Some((id, _)) = nth(world, partition) {
+                beat(world, node, |heartbeat| heartbeat.unserved = vec![id]);
             }
         }
         Happening::Serve(node) => beat(world, node, |_| {}),
