@@ -16,7 +16,7 @@ use super::Inner;
 use super::standing::{Stage, Standing};
 use super::suspects::{Recovered, Suspects};
 use crate::machines::controller::{Event, HeartbeatAnswer, Progress, RegisterRefusal, Reply, Wish};
-use crate::model::{BrokerEpoch, Instant as Moment, PartitionId};
+use crate::model::{BrokerEpoch, PartitionId};
 use crate::probe::{Mutant, planted};
 use crate::transport::Hello;
 
@@ -200,9 +200,7 @@ impl Lifecycle {
         };
         let heartbeat = self.standing().heartbeat(epoch, wish, progress, inner.reach.unfetchable(now));
         let answer = inner.controllers.ask(Event::Heartbeat(heartbeat), ASK_TIMEOUT).await.map_or(Beat::None, heard);
-        if let Some(end) = session_end(&answer, now, inner.options.session_timeout) {
-            inner.progress.session_until(end);
-        }
+        inner.progress.heard(answer.is_fenced(), now, inner.options.session_timeout);
         answer
     }
 
@@ -246,15 +244,14 @@ fn heard(reply: Reply) -> Beat {
     }
 }
 
-/// Until when the controller counts this broker in, by its answer to a heartbeat of `sent`; `None` when that tells
-/// nothing. One that it fenced, or whose epoch it does not know, has no session: what that one alone keeps would be cut
-/// off (rules R15, R20).
-fn session_end(answer: &Beat, sent: Moment, session: Duration) -> Option<Moment> {
-    match answer {
-        Beat::Answer(answer) if !answer.is_fenced => Some(sent.plus(session)),
-        Beat::Answer(_) | Beat::Stale if planted(Mutant::FencedKeepsSession) => None,
-        Beat::Answer(_) | Beat::Stale => Some(Moment::ZERO),
-        Beat::None => None,
+impl Beat {
+    /// Whether the controller counts this broker out: it fenced it, or does not know its epoch. `None` without an answer.
+    fn is_fenced(&self) -> Option<bool> {
+        match self {
+            Self::Answer(answer) => Some(answer.is_fenced),
+            Self::Stale => Some(true),
+            Self::None => None,
+        }
     }
 }
 
@@ -314,6 +311,7 @@ mod tests {
     use super::super::progress::Progress as Parts;
     use super::*;
     use crate::machines::controller::StaleBroker;
+    use crate::model::Instant as Moment;
     use crate::model::{BootNumber, NodeId};
 
     fn answer(is_fenced: bool) -> Reply {
@@ -324,10 +322,8 @@ mod tests {
     fn has_session(reply: Reply) -> bool {
         let (sent, session) = (Moment::from_nanos(1_000), Duration::from_secs(9));
         let parts = Parts::new(1);
-        parts.session_until(sent.plus(Duration::from_secs(1)));
-        if let Some(end) = session_end(&heard(reply), sent, session) {
-            parts.session_until(end);
-        }
+        parts.heard(Some(false), sent, Duration::from_secs(1));
+        parts.heard(heard(reply).is_fenced(), sent, session);
         parts.has_session(sent.plus(Duration::from_millis(1)))
     }
 
@@ -366,7 +362,10 @@ mod tests {
     #[test]
     fn a_session_is_counted_from_the_sending_of_the_heartbeat() {
         let (sent, session) = (Moment::from_nanos(1_000), Duration::from_secs(9));
-        assert_eq!(session_end(&heard(answer(false)), sent, session), Some(sent.plus(session)));
-        assert_eq!(session_end(&Beat::None, sent, session), None);
+        let parts = Parts::new(1);
+        parts.heard(heard(answer(false)).is_fenced(), sent, session);
+        parts.heard(Beat::None.is_fenced(), sent.plus(session), session);
+        assert!(parts.has_session(sent.plus(session - Duration::from_nanos(1))));
+        assert!(!parts.has_session(sent.plus(session)));
     }
 }

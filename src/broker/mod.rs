@@ -21,7 +21,7 @@ mod notices;
 pub(crate) mod orders;
 mod producer_ids;
 pub(crate) mod proposals;
-mod progress;
+pub(crate) mod progress;
 mod reach;
 pub(crate) mod reads;
 mod reconcile;

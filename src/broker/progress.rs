@@ -12,7 +12,7 @@ use crate::probe::{Mutant, planted};
 
 /// The begins of what is under way.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Guards a few instants; held for one assignment.
     begun: Mutex<Begun>,
     /// Until when the controller counts this broker in, as far as its last answer tells; in nanoseconds.
@@ -26,7 +26,7 @@ struct Begun {
 }
 
 impl Progress {
-    pub(super) fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         let begun = Begun { turns: vec![None; shards], flush: None };
         Self { begun: Mutex::new(begun), session_end: AtomicU64::new(0) }
     }
@@ -57,14 +57,20 @@ impl Progress {
         self.with(|begun| begun.flush.map(|begin| now.since(begin)).unwrap_or_default())
     }
 
-    /// The controller has answered a heartbeat that was sent at `end` less the session's length.
-    pub(super) fn session_until(&self, end: Instant) {
+    /// What the controller's answer to a heartbeat of `sent` says, if there was one. A broker that it has fenced, or of
+    /// which it knows another life, has no session: what that one alone keeps would be cut off (rules R15, R20).
+    pub(crate) fn heard(&self, is_fenced: Option<bool>, sent: Instant, session: Duration) {
+        let end = match is_fenced {
+            Some(false) => sent.plus(session),
+            Some(true) if !planted(Mutant::FencedKeepsSession) => Instant::ZERO,
+            Some(true) | None => return,
+        };
         self.session_end.store(end.as_nanos(), Ordering::Relaxed);
     }
 
     /// Whether the controller may still count this broker in. Once it does not, a successor may have been elected, and
     /// what only this broker keeps would be cut off (rule R20).
-    pub(super) fn has_session(&self, now: Instant) -> bool {
+    pub(crate) fn has_session(&self, now: Instant) -> bool {
         now.as_nanos() < self.session_end.load(Ordering::Relaxed) || planted(Mutant::ServesWithoutSession)
     }
 

@@ -82,6 +82,8 @@ mutants! {
         => "who is proposed out of the ISR counts no more, though the controller has not committed it";
     EpochKeepsProgress: "R2", Machines, ["A2", "E2"]
         => "a leader goes on in a later epoch with what it knew of its followers";
+    EpochBeginsAtZero: "R2", Machines, ["L2", "A2", "E2", "B5"]
+        => "a leader takes the begin of the log for the begin of its epoch";
     JoinUnseen: "R8", Machines, ["A2", "E2"]
         => "a replica joins the ISR without a fetch in this epoch";
     JoinBelowWatermark: "R8", Machines, ["A2", "E2"]

@@ -69,6 +69,9 @@ pub struct Bounds {
     pub operation: Duration,
     /// The longest from a node's applying a change of the metadata until its partitions obey it.
     pub reaction: Duration,
+    /// The longest that a replaced leader may go on acknowledging what it alone keeps: a session, and how late metadata
+    /// may be (rule R20).
+    pub session: Duration,
     /// The longest that a read is stale after the faults have ended, in the profile `Kafka`.
     pub stale: Duration,
 }
@@ -112,6 +115,7 @@ impl Default for Bounds {
             recovery: Duration::from_secs(15),
             operation: Duration::from_secs(60),
             reaction: Duration::from_secs(1),
+            session: Duration::from_secs(15),
             stale: Duration::from_secs(5),
         }
     }

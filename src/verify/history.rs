@@ -244,6 +244,8 @@ pub struct Administration {
 pub enum AdministrationKind {
     /// A topic was made; its id is known once it was answered.
     CreateTopic {
+        /// How many replicas it is to have, if somebody knows.
+        replicas: Option<usize>,
         /// Its name.
         name: String,
         /// Its id.
@@ -362,6 +364,8 @@ pub enum NodeEventKind {
         /// Whether a fault that was made explains it: a failed disk, a full one.
         expected: bool,
     },
+    /// It was stopped in good order.
+    Stopped,
     /// It panicked.
     Panicked {
         /// What it said.

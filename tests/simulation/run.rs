@@ -39,6 +39,9 @@ struct Arguments {
     /// Runs this script with every seed, instead of the plan that is the seed's.
     #[arg(long)]
     script: Option<String>,
+    /// Runs the seeds of tests/simulation/known.txt first, those that once found something.
+    #[arg(long)]
+    known: bool,
     /// Takes a guard out.
     #[arg(long)]
     mutant: Option<String>,

@@ -81,7 +81,7 @@ impl Leader {
             lag_max,
             epoch: order.leader_epoch,
             partition_epoch: order.partition_epoch,
-            epoch_start: log.end,
+            epoch_start: begin_of_epoch(log.end),
             log_end: log.end,
             flushed_end: log.flushed_end,
             high_watermark,
@@ -388,7 +388,7 @@ impl Leader {
             }
         }
         self.epoch = epoch;
-        self.epoch_start = self.log_end;
+        self.epoch_start = begin_of_epoch(self.log_end);
         self.pending = None;
         self.grant_isr(now);
     }
@@ -539,3 +539,8 @@ impl Leader {
 
 #[cfg(test)]
 mod tests;
+
+/// Where an epoch begins whose leader's log ends here (rule R2).
+fn begin_of_epoch(end: Offset) -> Offset {
+    if planted(Mutant::EpochBeginsAtZero) { Offset::ZERO } else { end }
+}

@@ -72,7 +72,8 @@ impl World {
         };
         let seed = self.chance.number();
         let request = CreateTopics { topics: vec![topic], validate_only: false, seed, settled: Vec::new() };
-        self.order(Ask::CreateTopics(request), AdministrationKind::CreateTopic { name, topic: None });
+        let replicas = usize::try_from(replicas).ok();
+        self.order(Ask::CreateTopics(request), AdministrationKind::CreateTopic { replicas, name, topic: None });
     }
 
     fn topic_configs(&self) -> Vec<(String, Option<String>)> {

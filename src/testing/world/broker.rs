@@ -110,16 +110,15 @@ impl World {
         match reply {
             Some(Reply::Heartbeat(Ok(answer))) => {
                 process.is_unfenced = !answer.is_fenced;
-                process.session_end = Instant::ZERO;
+                process.beats.heard(Some(answer.is_fenced), process.local(sent), session);
                 if !answer.is_fenced {
-                    process.session_end = process.local(sent).plus(session);
                     process.suspects.unfenced();
                 }
                 stops = process.stage.is_stopping && answer.should_shut_down;
             }
             Some(Reply::Heartbeat(Err(_))) => {
                 // Another life of this broker is known: it registers again (rule S15).
-                process.session_end = Instant::ZERO;
+                process.beats.heard(Some(true), process.local(sent), session);
                 process.epoch = None;
                 process.stage.epoch_is_stored = false;
             }
@@ -161,11 +160,7 @@ impl World {
         let marked = attested.and_then(|()| process.directory.mark_clean().map_err(|cause| cause.to_string()));
         match marked {
             Ok(()) => {
-                self.record.node(
-                    self.now,
-                    node,
-                    NodeEventKind::Exited { reason: "stopped".to_owned(), expected: true },
-                );
+                self.record.node(self.now, node, NodeEventKind::Stopped);
                 self.drop_process(node);
                 let at = self.machines[&node].down_until.max(self.now);
                 self.at(at, Happening::Start(node));

@@ -8,8 +8,9 @@ use super::disturb::{Undo, index};
 use super::fault::{Fault, Which};
 use super::power::End;
 use super::process::{DATA, mount};
-use crate::env::Files as _;
+use crate::env::{Files as _, OpenMode};
 use crate::model::{BrokerEpoch, NodeId};
+use crate::records::{Header, split};
 use crate::testing::{Chance, SimulatedFiles};
 
 /// EIO.
@@ -68,6 +69,19 @@ impl World {
                 if let Some(node) = self.may_destroy(which) {
                     self.down(Which::Node(index(node)), End::Killed, None);
                     self.damage(node, number);
+                }
+                Vec::new()
+            }
+            Fault::Forge(which, number) => {
+                if let Some(node) = self.may_destroy(which) {
+                    self.down(Which::Node(index(node)), End::Killed, None);
+                    self.forge(node, number);
+                }
+                Vec::new()
+            }
+            Fault::FlipTail(which, number) => {
+                if let Some(node) = self.may_destroy(which) {
+                    self.flip_tail(node, number);
                 }
                 Vec::new()
             }
@@ -142,6 +156,46 @@ impl World {
         }
     }
 
+    fn flip_tail(&mut self, node: NodeId, number: u64) {
+        let mut chance = Chance::new(number);
+        let files = self.machines[&node].files.clone();
+        let logs = last_segments(&files);
+        if logs.is_empty() {
+            return;
+        }
+        let path = chance.pick(&logs).clone();
+        let size = files.size_of(&path);
+        if size > 0 {
+            files.flip_bits(&path, size - 1 - chance.below(size.min(300)), 1 << chance.below(8));
+            self.record.say(self.now, &format!("flipped bits at the end of {} of {node}", path.display()));
+        }
+    }
+
+    /// Another value stands in the last batch of a log, and its checksum is right.
+    fn forge(&mut self, node: NodeId, number: u64) {
+        let image = self.quorum.image();
+        let follows = |name: &str| {
+            let led = image.topics().led_by(node);
+            let names = led.filter_map(|(id, _)| Some(format!("{}-{}", image.topic(id.topic)?.name, id.index)));
+            !names.into_iter().any(|led| led == name)
+        };
+        let files = self.machines[&node].files.clone();
+        let mut logs = last_segments(&files);
+        logs.retain(|path| {
+            let directory = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+            directory.is_some_and(follows)
+        });
+        if logs.is_empty() {
+            return;
+        }
+        let path = Chance::new(number).pick(&logs).clone();
+        let Some((at, forged)) = forged(&files, &path) else { return };
+        let mut bytes = forged.into_iter();
+        let range = at..at + u64::try_from(bytes.len()).expect("a small batch");
+        files.garble(&path, range, &mut || bytes.next().unwrap_or_default());
+        self.record.say(self.now, &format!("forged the last batch of {} of {node}", path.display()));
+    }
+
     /// Cuts, garbles or removes something of a node's partitions, all of which a start finds out.
     fn damage(&mut self, node: NodeId, number: u64) {
         let mut chance = Chance::new(number);
@@ -186,6 +240,32 @@ impl World {
         };
         self.record.say(self.now, &format!("{what} of {node}"));
     }
+}
+
+/// The last segments of all logs.
+fn last_segments(files: &SimulatedFiles) -> Vec<PathBuf> {
+    let mut logs = files_of(files);
+    logs.retain(|path| path.extension().is_some_and(|end| end == "log"));
+    let all = logs.clone();
+    logs.retain(|path| !all.iter().any(|other| other.parent() == path.parent() && other > path));
+    logs
+}
+
+/// The last batch of a segment with another value in it, and where it stands.
+fn forged(files: &SimulatedFiles, path: &Path) -> Option<(u64, Vec<u8>)> {
+    let file = files.open(path, OpenMode::Read).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
+    file.read_at(0, &mut bytes).ok()?;
+    let batches: Vec<_> = split(bytes.into()).map_while(Result::ok).collect();
+    let (last, before) = batches.split_last()?;
+    let at: usize = before.iter().map(|batch| batch.bytes().len()).sum();
+    let mut forged = last.bytes().to_vec();
+    // The last byte counts the headers of the last record; the one before it is of its value.
+    let place = forged.len().checked_sub(2)?;
+    forged[place] ^= 1;
+    let crc = crc32c::crc32c(&forged[Header::CRC_START..]);
+    forged[17..21].copy_from_slice(&crc.to_be_bytes());
+    Some((u64::try_from(at).ok()?, forged))
 }
 
 /// Every file of every partition, in order.

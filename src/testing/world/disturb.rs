@@ -128,6 +128,8 @@ impl World {
             | Fault::Wipe(_)
             | Fault::FillDisk(..)
             | Fault::Damage(..)
+            | Fault::Forge(..)
+            | Fault::FlipTail(..)
             | Fault::KeepImage(_)
             | Fault::OldImage(_)
             | Fault::Blind(..)

@@ -88,6 +88,11 @@ pub enum Fault {
     FillDisk(Which, Duration),
     /// While it is down, files of its partitions are cut, garbled or removed, chosen by the number.
     Damage(Which, u64),
+    /// While it is down, the last batch of a log that it follows becomes another that is as sound: what broken memory does
+    /// before a checksum is made, or a bug.
+    Forge(Which, u64),
+    /// Bits flip near the end of one of its logs, which is still in memory.
+    FlipTail(Which, u64),
     /// A copy of its disk is put aside.
     KeepImage(Which),
     /// It is started again from the copy that was put aside, once a later life has served.
@@ -190,6 +195,8 @@ impl Fault {
             | Self::MoveController
             | Self::Skew(..)
             | Self::Damage(..)
+            | Self::Forge(..)
+            | Self::FlipTail(..)
             | Self::KeepImage(_)
             | Self::OldImage(_)
             | Self::Recreate => Duration::ZERO,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fault::Fault;
 use super::plan::Plan;
 use super::power::End;
 use super::process::DATA;
@@ -22,6 +23,8 @@ use crate::verify::{Activity, Bounds, Expectations, Report, Retention, check};
 /// How long after the healing everything may take to be served again, and then to come to rest.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(60);
+/// How late metadata may come to a node that it can come to, when no fault delays it.
+const METADATA_LATE_MAX: Duration = Duration::from_secs(1);
 /// How often every copy is read at the end, as long as something is found.
 const LOOKS_MAX: usize = 10;
 /// How often the world is asked whether it is well.
@@ -158,15 +161,31 @@ impl World {
         is_at_rest
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other fault makes metadata late")]
+    fn metadata_late_max(&self) -> Duration {
+        let late = self.plan.steps.iter().map(|step| match step.fault {
+            Fault::SlowMetadata(_, by, _) | Fault::Weather(_, _, by, _) | Fault::SlowFlush(_, by, _) => by,
+            Fault::Hold(_, span) | Fault::Pause(_, span) => span,
+            _ => Duration::ZERO,
+        });
+        late.max().unwrap_or_default() + METADATA_LATE_MAX
+    }
+
     fn finish(mut self) -> Outcome {
         if !self.observer.has_failed() {
             self.gather();
         }
+        self.end_all_service();
         self.record.history.ended_at = self.now;
         let retention = self.knobs.retention.map_or(Retention::Unlimited, |_| Retention::Limited);
         let expectations = Expectations {
             retention,
-            bounds: Bounds { recovery: RECOVERY_MAX + REST_MAX, stale: RECOVERY_MAX + REST_MAX, ..Bounds::default() },
+            bounds: Bounds {
+                recovery: RECOVERY_MAX + REST_MAX,
+                stale: RECOVERY_MAX + REST_MAX,
+                session: self.knobs.session_timeout + self.metadata_late_max(),
+                ..Bounds::default()
+            },
             activity: Activity {
                 acknowledged_during_faults: 1,
                 leader_changes: 1,

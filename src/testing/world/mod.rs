@@ -27,6 +27,7 @@ mod disturb;
 mod disks;
 mod plan;
 mod script;
+mod service;
 mod observe;
 mod finish;
 
@@ -49,6 +50,7 @@ use self::observe::Observer;
 use self::process::{Machine, Process};
 use self::quorum::{ProposalId, Quorum};
 use self::record::Recorder;
+use self::service::Service;
 use crate::model::{BootNumber, ClusterId, Instant, LogIndex, NodeId};
 use crate::testing::Chance;
 
@@ -78,6 +80,7 @@ enum Happening {
     Commit(Life, ProposalId),
     Apply(Life, LogIndex),
     QuorumBeat,
+    Look,
     Start(NodeId),
     Impersonate(NodeId, Instant),
     ClientTurn(Endpoint),
@@ -116,6 +119,7 @@ pub struct World {
     administrator: Administrator,
     record: Recorder,
     observer: Observer,
+    service: Service,
     /// Faults are over.
     is_healed: bool,
     /// Copies that an operator has had made anew.
@@ -137,6 +141,7 @@ impl World {
             quorum: Quorum::new(ClusterId::new(chance.uuid()), knobs.proposal_bytes_max, now),
             record: Recorder::new(plan.traces),
             observer: Observer::default(),
+            service: Service::default(),
             administrator: Administrator::new(&knobs),
             producers: Producer::all(&knobs, &mut chance),
             consumers: Consumer::all(&knobs, &mut chance),
@@ -166,6 +171,7 @@ impl World {
             self.after(span, Happening::Start(node));
         }
         self.after(Duration::from_millis(5), Happening::QuorumBeat);
+        self.after(Duration::from_millis(900), Happening::Look);
         let clients: Vec<Endpoint> = self.producers.keys().chain(self.consumers.keys()).copied().collect();
         for client in clients {
             let span = self.chance.millis(100, 1000);
@@ -218,6 +224,7 @@ impl World {
             Happening::Commit(life, proposal) => self.commit(life, proposal),
             Happening::Apply(life, index) => self.apply(life, index),
             Happening::QuorumBeat => self.quorum_beat(),
+            Happening::Look => self.look_at_service(),
             Happening::Start(node) => self.start(node),
             Happening::Impersonate(node, until) => self.impersonate(node, until),
             Happening::ClientTurn(client) => self.client_turn(client),
@@ -400,6 +407,7 @@ impl Happening {
             Self::Arrive { to: Endpoint::Client(_), .. }
             | Self::Commit(..)
             | Self::QuorumBeat
+            | Self::Look
             | Self::Start(_)
             | Self::Impersonate(..)
             | Self::ClientTurn(_)

@@ -62,6 +62,11 @@ impl Network {
         (self.loss, self.doubles, self.slow) = (loss, doubles, slow);
     }
 
+    /// Whether nothing is lost or late.
+    pub(super) fn is_calm(&self) -> bool {
+        self.loss == 0 && self.slow.is_zero()
+    }
+
     /// Everything works.
     pub(super) fn heal(&mut self) {
         self.links.clear();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::disks::KeptImage;
 use super::message::{Endpoint, RequestId};
 use super::quorum::ProposalId;
+use crate::broker::progress::Progress;
 use crate::broker::standing::Stage;
 use crate::broker::suspects::Suspects;
 use crate::machines::controller::{Asked, Event as Ask, Options, Round, Soft};
@@ -183,7 +184,8 @@ pub(super) struct Process {
     pub(super) epoch: Option<BrokerEpoch>,
     pub(super) stage: Stage,
     pub(super) is_unfenced: bool,
-    pub(super) session_end: Instant,
+    /// What production keeps of its session.
+    pub(super) beats: Progress,
     pub(super) beat: u64,
     pub(super) asks: BTreeMap<u64, Asking>,
     pub(super) wishes: Vec<PartitionProposal>,
@@ -254,7 +256,7 @@ impl Process {
             epoch: None,
             stage: Stage::default(),
             is_unfenced: false,
-            session_end: Instant::ZERO,
+            beats: Progress::new(1),
             beat: 0,
             asks: BTreeMap::new(),
             wishes: Vec::new(),
@@ -291,6 +293,6 @@ impl Process {
 
     /// Whether what needs a valid session may be served (rule R20).
     pub(super) fn has_session(&self, world: Instant) -> bool {
-        self.local(world) < self.session_end
+        self.beats.has_session(self.local(world))
     }
 }

@@ -50,6 +50,12 @@ pub enum Script {
     RollingRestart,
     /// A replica comes back, catches up and falters, while its leader hears late of what the controller has decided.
     SlowJoin,
+    /// A follower's last batch is another than its leader's, and both are sound.
+    Forged,
+    /// A leader whose disk stands still, and who talks on.
+    Stall,
+    /// A controller that cannot dial, while a leader is dead.
+    BlindController,
 }
 
 impl Script {
@@ -74,6 +80,9 @@ impl Script {
         Self::SickController,
         Self::RollingRestart,
         Self::SlowJoin,
+        Self::Forged,
+        Self::Stall,
+        Self::BlindController,
     ];
 
     /// The plan of a seed.
@@ -87,10 +96,15 @@ impl Script {
         while at < span {
             let mut round = Round { at, steps: &mut steps };
             self.round(&mut round, &mut chance);
-            at += chance.millis(3000, 7000);
+            at += if self.is_slow() { chance.millis(12_000, 18_000) } else { chance.millis(3000, 7000) };
         }
         steps.retain(|step| matches!(step.when, When::At(at) if at < span));
         Plan { seed, knobs, steps, span, traces: Traces::Digest }
+    }
+
+    /// Whether a round takes long enough for the want of service to be judged.
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Stall | Self::BlindController)
     }
 
     fn set_up(self, knobs: &mut Knobs, chance: &mut Chance) {
@@ -116,7 +130,13 @@ impl Script {
                 knobs.segment_bytes = 512;
                 knobs.lag_max = ms(*chance.pick(&[500, 5000]));
             }
-            Self::Unreachable | Self::DoubleFailover => knobs.session_timeout = ms(*chance.pick(&[2000, 4000])),
+            Self::DoubleFailover => knobs.session_timeout = ms(*chance.pick(&[2000, 4000])),
+            Self::Unreachable => {
+                knobs.session_timeout = ms(*chance.pick(&[600, 2000]));
+                knobs.lag_max = ms(*chance.pick(&[2000, 30_000]));
+                knobs.topics.iter_mut().for_each(|(_, _, replicas)| *replicas = 3);
+                knobs.plain_producers = 3;
+            }
             Self::PartKill
             | Self::PauseKill
             | Self::LastReplica
@@ -128,7 +148,16 @@ impl Script {
             | Self::Twin
             | Self::SickController
             | Self::RollingRestart
-            | Self::SlowJoin => {}
+            | Self::SlowJoin
+            | Self::Forged => {}
+            Self::Stall => {
+                knobs.session_timeout = ms(600);
+                knobs.lag_max = ms(30_000);
+            }
+            Self::BlindController => {
+                knobs.nodes = 5;
+                knobs.session_timeout = ms(600);
+            }
         }
     }
 
@@ -201,6 +230,9 @@ impl Script {
             }
             Self::Rot => {
                 round.add(Duration::ZERO, Fault::FlipSegment(Which::Node(0), chance.number()));
+                for _ in 0..4 {
+                    round.add(chance.millis(0, 4000), Fault::FlipTail(Which::Node(0), chance.number()));
+                }
                 round.add(chance.millis(200, 1500), Fault::Damage(Which::Node(0), chance.number()));
                 round.add(chance.millis(200, 3000), Fault::FlipDerived(Which::Node(place), chance.number()));
                 round.add(chance.millis(1000, 3000), Fault::KillFor(Which::Node(1 + place), chance.millis(100, 2000)));
@@ -218,11 +250,25 @@ impl Script {
                 );
             }
             Self::Unreachable => {
-                round.add(Duration::ZERO, Fault::HoldLeader(place, chance.millis(1000, 6000)));
-                round.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
+                let span = chance.millis(1000, 14_000);
+                let cuts = [Fault::HoldLeader(place, span), Fault::Isolate(Which::Leader(place), span)];
+                round.add(Duration::ZERO, *chance.pick(&cuts));
+                if chance.one_in(2) {
+                    round.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
+                }
             }
             Self::SickController => round.sick_controller(place, chance),
             Self::SlowJoin => round.slow_join(place, chance),
+            Self::Stall => {
+                let span = chance.millis(9000, 14_000);
+                round.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), span, span));
+            }
+            Self::BlindController => {
+                let span = chance.millis(9000, 14_000);
+                round.add(Duration::ZERO, Fault::Blind(Which::Controller, span));
+                round.add(chance.millis(100, 1500), Fault::KillFor(Which::Leader(place), span));
+            }
+            Self::Forged => round.add(Duration::ZERO, Fault::Forge(Which::Node(0), chance.number())),
             Self::RollingRestart => {
                 for node in 0..3 {
                     let at = chance.millis(0, 500) + Duration::from_millis(1500) * node;

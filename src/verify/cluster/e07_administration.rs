@@ -82,7 +82,7 @@ fn check_promises(index: &Index<'_>, topics: &Topics<'_>, findings: &mut Finding
     for administration in index.history.administrations.iter().filter(|a| a.class == Class::Ok) {
         let (invoked, returned) = (administration.invoked, administration.returned);
         match &administration.what {
-            AdministrationKind::CreateTopic { name, topic: Some(id) } => {
+            AdministrationKind::CreateTopic { name, topic: Some(id), .. } => {
                 if topics.get(id).is_none_or(|topic| topic.name != name) {
                     findings.add(Invariant::E7, || {
                         format!(

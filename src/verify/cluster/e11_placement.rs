@@ -1,19 +1,36 @@
-//! E11, placement: broken, in the end, by a partition with fewer or more replicas than it was made with, by a replica
+//! E11, placement: broken by a topic that is promised with another number of replicas than was asked for (rule S4); and,
+//! in the end, by a partition with fewer or more replicas than it was made with, by a replica
 //! of which no log was found, or by a log of a partition on a node that is no replica of it.
 //!
 //! Source: KAFKA-16234, KAFKA-14616 (stray directories). Reassignments, which change replicas, come later; this file
 //! must know them then. Logs of deleted topics are E7's.
 
 use crate::verify::Invariant;
-use crate::verify::history::PartitionEnding;
+use crate::verify::history::{AdministrationKind, Class, PartitionEnding};
 use crate::verify::index::{Index, PartitionFacts};
 use crate::verify::report::Findings;
 
 /// Judges every partition that has an ending.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    check_promises(index, findings);
     for facts in index.partitions.iter().filter(|facts| facts.deleted_from.is_none()) {
         if let Some(ending) = facts.ending {
             check_partition(index, facts, ending, findings);
+        }
+    }
+}
+
+fn check_promises(index: &Index<'_>, findings: &mut Findings) {
+    for administration in index.history.administrations.iter().filter(|a| a.class == Class::Ok) {
+        let AdministrationKind::CreateTopic { replicas: Some(wanted), topic: Some(topic), name } = &administration.what
+        else {
+            continue;
+        };
+        for facts in index.partitions.iter().filter(|facts| facts.id.topic == *topic) {
+            let Some(made) = facts.states.first().map(|first| &first.state.replicas) else { continue };
+            if made.len() != *wanted {
+                findings.add(Invariant::E11, || format!("{name} was to have {wanted} replicas and is on {made:?}"));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! F1, availability: broken by a time, longer than the bound, in which a partition could be served and somebody was
-//! writing to it without a pause, and in which nothing was acknowledged.
+//! writing to it without a pause, and in which nothing was acknowledged; or by an orderly stop of a node that
+//! leads a partition, or is in sync, though others are (rule R16).
 //!
 //! Source: the availability targets. When a partition could be served, whoever made the faults says; else it is all
 //! time that is away from faults and from nodes that are down by the time for recovery.
@@ -8,15 +9,19 @@ use std::time::Duration;
 
 use crate::model::Instant;
 use crate::verify::Invariant;
-use crate::verify::history::Class;
-use crate::verify::index::{Index, PartitionFacts};
+use crate::verify::history::{Class, NodeEvent, NodeEventKind};
+use crate::verify::index::{Index, PartitionFacts, turn};
 use crate::verify::report::Findings;
 
 /// A time from the first moment to the last.
 type Span = (Instant, Instant);
 
+/// So close together, stops hinder each other.
+const STOPS_APART: Duration = Duration::from_secs(10);
+
 /// Judges every partition.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    check_stops(index, findings);
     let bound = index.expectations.bounds.unavailable;
     let quiet = if index.history.serviceable.is_empty() { quiet(index) } else { Vec::new() };
     for facts in &index.partitions {
@@ -29,6 +34,29 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         let asked = asked(index, facts, bound / 10);
         for span in common(&serviceable, &asked) {
             check_span(facts, span, &answered, bound, findings);
+        }
+    }
+}
+
+fn check_stops(index: &Index<'_>, findings: &mut Findings) {
+    let events = &index.history.node_events;
+    for stop in events.iter().filter(|event| event.what == NodeEventKind::Stopped) {
+        let is_near = |other: &NodeEvent| {
+            let apart = other.at.since(stop.at).max(stop.at.since(other.at));
+            other.node != stop.node && apart < STOPS_APART && turn(&other.what).is_some()
+        };
+        if events.iter().any(is_near) {
+            continue;
+        }
+        for facts in &index.partitions {
+            let count = facts.states.partition_point(|state| state.at <= stop.at);
+            let Some(state) = count.checked_sub(1).map(|last| facts.states[last].state) else { continue };
+            let is_in = state.leader == Some(stop.node) || state.isr.contains(&stop.node);
+            if is_in && state.isr.len() > 1 && facts.deleted_from.is_none() {
+                let (node, at, id) = (stop.node, stop.at, facts.id);
+                findings
+                    .add(Invariant::F1, || format!("{id}: node {node} stops at {at} in good order and is in its ISR"));
+            }
         }
     }
 }

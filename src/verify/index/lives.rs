@@ -62,7 +62,10 @@ impl Lives {
 pub(crate) const fn turn(what: &NodeEventKind) -> Option<Turn> {
     match what {
         NodeEventKind::Started => Some(Turn::Began),
-        NodeEventKind::Killed | NodeEventKind::Exited { .. } | NodeEventKind::Panicked { .. } => Some(Turn::Ended),
+        NodeEventKind::Killed
+        | NodeEventKind::Exited { .. }
+        | NodeEventKind::Stopped
+        | NodeEventKind::Panicked { .. } => Some(Turn::Ended),
         NodeEventKind::PowerLost => Some(Turn::LostPower),
         NodeEventKind::Leads { .. }
         | NodeEventKind::Recovered { .. }

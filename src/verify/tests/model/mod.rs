@@ -157,7 +157,7 @@ impl World {
         for at in 0..self.partitions.len() {
             let (id, state) = (self.partitions[at].id, self.partitions[at].state.clone());
             let name = format!("topic-{at}");
-            let what = AdministrationKind::CreateTopic { name: name.clone(), topic: Some(id.topic) };
+            let what = AdministrationKind::CreateTopic { replicas: None, name: name.clone(), topic: Some(id.topic) };
             let (invoked, returned) = (self.instant(), Some(Instant::from_nanos(self.now + 1)));
             self.history.administrations.push(Administration { what, invoked, returned, class: Class::Ok });
             self.commit(vec![MetadataFact::TopicCreated { topic: id.topic, name }, MetadataFact::Partition(state)]);
