@@ -1,11 +1,12 @@
 //! F7, vacuity: a run with too few acknowledgements during faults, no election, no read after one, or faults that hit
 //! nothing, is invalid, not passed.
 //!
-//! Source: Jepsen's stats checker. What is too few, the expectations say.
+//! Source: Jepsen's stats checker. What is too few, the expectations say. A fault without a duration, as a kill or a
+//! flipped bit, is felt from then on: it counts until the faults are over.
 
 use crate::model::{Instant, LeaderEpoch};
 use crate::verify::Validity;
-use crate::verify::history::{Class, FaultSpan, MetadataFact};
+use crate::verify::history::{Class, FaultSpan, History, MetadataFact};
 use crate::verify::index::{Index, PartitionFacts, records_of};
 use crate::verify::report::{Findings, Statistics};
 
@@ -33,7 +34,7 @@ pub(crate) fn judge(index: &Index<'_>, findings: &mut Findings) -> Validity {
 }
 
 fn count_sends(index: &Index<'_>, statistics: &mut Statistics) {
-    let faults = Spans::new(&index.history.faults);
+    let faults = Spans::of(index.history);
     for (place, send) in index.history.sends.iter().enumerate() {
         statistics.sends += 1;
         match send.class {
@@ -119,8 +120,13 @@ fn count_faults(index: &Index<'_>, statistics: &mut Statistics) {
 struct Spans(Vec<(Instant, Instant)>);
 
 impl Spans {
-    fn new(faults: &[FaultSpan]) -> Self {
-        let mut all: Vec<(Instant, Instant)> = faults.iter().map(|fault| (fault.begin, fault.end)).collect();
+    fn of(history: &History) -> Self {
+        let lasts_until = |fault: &FaultSpan| match history.healed_at {
+            Some(healed) if fault.begin == fault.end => healed,
+            Some(_) | None => fault.end,
+        };
+        let mut all: Vec<(Instant, Instant)> =
+            history.faults.iter().map(|fault| (fault.begin, lasts_until(fault))).collect();
         all.sort_unstable();
         let mut merged: Vec<(Instant, Instant)> = Vec::new();
         for (begin, end) in all {
