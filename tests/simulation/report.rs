@@ -8,8 +8,8 @@ use ottla::verify::Validity;
 
 use super::Verdict;
 
-/// Of so many runs one may be invalid: a cluster that was never whole proves nothing, and a few plans are so hard.
-const INVALID_ONE_IN: u64 = 10;
+/// Of so many runs one may be invalid: a few plans are so mild that nobody is elected, or so hard that nothing is written.
+const INVALID_ONE_IN: u64 = 25;
 
 /// See the file's comment.
 #[derive(Debug, Default)]
@@ -19,7 +19,8 @@ pub(super) struct Sum {
     simulated: Duration,
     acknowledged: u64,
     read: u64,
-    invalid: Vec<u64>,
+    /// With what there was too little of.
+    invalid: BTreeMap<u64, Vec<String>>,
     failed: BTreeMap<u64, Vec<String>>,
     differing: Vec<u64>,
     marks: BTreeMap<Mark, u64>,
@@ -47,8 +48,10 @@ impl Sum {
         self.simulated += outcome.simulated;
         self.acknowledged += outcome.report.statistics.acknowledged;
         self.read += outcome.report.statistics.read;
-        if is_clean && outcome.report.validity != Validity::Valid {
-            self.invalid.push(seed);
+        if let Validity::Vacuous(missing) = &outcome.report.validity
+            && is_clean
+        {
+            self.invalid.insert(seed, missing.clone());
         }
     }
 
@@ -72,8 +75,8 @@ impl Sum {
         for seed in &self.differing {
             println!("seed {seed} went another way the second time");
         }
-        if !self.invalid.is_empty() {
-            println!("invalid, as too little happened: {:?}", self.invalid);
+        for (seed, missing) in &self.invalid {
+            println!("seed {seed} is invalid, as too little happened: {}", missing.join("; "));
         }
         let hours = self.simulated.as_secs_f64() / 3600.0;
         println!(
