@@ -45,6 +45,10 @@ impl World {
             Undo::SlowFlush(node) => self.machine(node).slow_flush = Duration::ZERO,
             Undo::SlowMetadata(node) => self.machine(node).slow_apply = Duration::ZERO,
             Undo::Disk(node) => self.machines[&node].files.heal(),
+            Undo::Data(node) => {
+                self.network.release_data(node);
+                self.release();
+            }
             Undo::Blind(node) => {
                 self.machine(node).is_blind = false;
                 self.hear_others(node);
@@ -98,6 +102,11 @@ impl World {
             Fault::Recreate => {
                 self.administrator.wants_recreation();
                 Vec::new()
+            }
+            Fault::HoldData(which, _) => {
+                let node = self.which(which);
+                self.network.hold_data(node);
+                vec![Undo::Data(node)]
             }
             Fault::StallQuorum(span) => {
                 self.quorum.stalls_until = self.now.plus(span);
@@ -292,6 +301,7 @@ pub(super) enum Undo {
     SlowFlush(NodeId),
     SlowMetadata(NodeId),
     Disk(NodeId),
+    Data(NodeId),
     Blind(NodeId),
 }
 

@@ -60,6 +60,8 @@ pub enum Fault {
     Hold(Which, Duration),
     /// Only its followers' fetches and their answers wait.
     HoldLeader(usize, Duration),
+    /// Nobody's fetches from it and nothing of what it fetches arrives; the controller hears it.
+    HoldData(Which, Duration),
     /// Percent that are lost, percent of requests that come twice, and a delay.
     Weather(usize, usize, Duration, Duration),
     /// Its flushes take this much longer.
@@ -107,7 +109,7 @@ pub enum Fault {
 
 impl Fault {
     /// How many kinds `random` knows.
-    const KINDS: usize = 38;
+    const KINDS: usize = 39;
 
     /// A few kinds: a run that does everything does nothing long enough.
     pub(super) fn some_kinds(chance: &mut Chance) -> Vec<usize> {
@@ -155,6 +157,7 @@ impl Fault {
             34 => Self::Twin(which, span),
             35 => Self::Blind(which, span),
             36 => Self::StallQuorum(span),
+            37 => Self::HoldData(which, span),
             _ => Self::StopAll,
         }
     }
@@ -183,6 +186,7 @@ impl Fault {
             | Self::FillDisk(_, span)
             | Self::Blind(_, span)
             | Self::Twin(_, span)
+            | Self::HoldData(_, span)
             | Self::StallQuorum(span)
             | Self::Stop(_, span) => span,
             Self::Kill(_)

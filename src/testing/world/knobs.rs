@@ -56,6 +56,8 @@ pub struct Knobs {
     pub administers: bool,
     /// Whether the consumers read from followers too.
     pub reads_followers: bool,
+    /// Within what time all nodes are started.
+    pub start_spread: Duration,
     /// How long the controller waits for a proposal.
     pub proposal_timeout: Duration,
     /// What one proposal to the quorum holds.
@@ -113,6 +115,7 @@ impl Knobs {
             padding_max: *chance.pick(&[0, 100, 700]),
             administers: chance.one_in(3),
             reads_followers: chance.one_in(2),
+            start_spread: ms(*chance.pick(&[30, 30, 30, 3000])),
             proposal_timeout: ms(*chance.pick(&[200, 1000, 5000])),
             proposal_bytes_max: RECORD_BYTES_MAX,
             retention: None,

@@ -97,3 +97,14 @@ pub(super) struct Piece {
     pub(super) log_start: Offset,
     pub(super) diverging: Option<EpochEnd>,
 }
+
+impl Message {
+    /// Whether it is of a follower and its leader.
+    pub(super) fn is_replication(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { body: Request::Fetch { .. } | Request::Bounds { .. }, .. }
+                | Self::Answer { body: Answer::Fetched(_) | Answer::Bounded { .. }, .. }
+        )
+    }
+}

@@ -167,7 +167,7 @@ impl World {
 
     fn begin(&mut self) {
         for node in self.nodes() {
-            let span = self.chance.millis(0, 30);
+            let span = self.chance.span(Duration::ZERO, self.knobs.start_spread);
             self.after(span, Happening::Start(node));
         }
         self.after(Duration::from_millis(5), Happening::QuorumBeat);
@@ -285,6 +285,10 @@ impl World {
 
     /// Sends a message; what becomes of it is the network's matter.
     fn send(&mut self, from: Endpoint, to: Endpoint, message: Message) {
+        if message.is_replication() && self.network.holds_data(from, to) {
+            self.held.push((from, to, message));
+            return;
+        }
         let may_double = self.may_double(&message);
         let fate = self.network.fate(from, to, may_double, &mut self.chance);
         match fate {

@@ -3,7 +3,7 @@
 //! Invariant: a message arrives late, twice, in any order or never; it is never changed. Requests may overtake each
 //! other, as those of two connections do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::message::Endpoint;
@@ -25,6 +25,8 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Network {
     links: BTreeMap<(NodeId, NodeId), Link>,
+    /// Nodes to and from which replication is held up.
+    data_held: BTreeSet<NodeId>,
     delay: (Duration, Duration),
     /// Percent of messages that are lost, and of requests that arrive twice.
     loss: usize,
@@ -48,7 +50,7 @@ pub(super) enum Fate {
 
 impl Network {
     pub(super) fn new(delay: (Duration, Duration)) -> Self {
-        Self { links: BTreeMap::new(), delay, loss: 0, doubles: 0, slow: Duration::ZERO }
+        Self { links: BTreeMap::new(), data_held: BTreeSet::new(), delay, loss: 0, doubles: 0, slow: Duration::ZERO }
     }
 
     pub(super) fn set(&mut self, from: NodeId, to: NodeId, link: Option<Link>) {
@@ -62,6 +64,21 @@ impl Network {
         (self.loss, self.doubles, self.slow) = (loss, doubles, slow);
     }
 
+    /// Replication from and to a node waits.
+    pub(super) fn hold_data(&mut self, node: NodeId) {
+        self.data_held.insert(node);
+    }
+
+    pub(super) fn release_data(&mut self, node: NodeId) {
+        self.data_held.remove(&node);
+    }
+
+    /// Whether replication between two nodes waits.
+    pub(super) fn holds_data(&self, from: Endpoint, to: Endpoint) -> bool {
+        let (Endpoint::Node(from), Endpoint::Node(to)) = (from, to) else { return false };
+        self.data_held.contains(&from) || self.data_held.contains(&to)
+    }
+
     /// Whether nothing is lost or late.
     pub(super) fn is_calm(&self) -> bool {
         self.loss == 0 && self.slow.is_zero()
@@ -70,6 +87,7 @@ impl Network {
     /// Everything works.
     pub(super) fn heal(&mut self) {
         self.links.clear();
+        self.data_held.clear();
         self.set_weather(0, 0, Duration::ZERO);
     }
 

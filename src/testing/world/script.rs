@@ -96,7 +96,7 @@ impl Script {
         while at < span {
             let mut round = Round { at, steps: &mut steps };
             self.round(&mut round, &mut chance);
-            at += if self.is_slow() { chance.millis(12_000, 18_000) } else { chance.millis(3000, 7000) };
+            at += if self.is_slow() { chance.millis(14_000, 22_000) } else { chance.millis(3000, 7000) };
         }
         steps.retain(|step| matches!(step.when, When::At(at) if at < span));
         Plan { seed, knobs, steps, span, traces: Traces::Digest }
@@ -251,7 +251,12 @@ impl Script {
             }
             Self::Unreachable => {
                 let span = chance.millis(1000, 14_000);
-                let cuts = [Fault::HoldLeader(place, span), Fault::Isolate(Which::Leader(place), span)];
+                let long = chance.millis(13_000, 18_000);
+                let cuts = [
+                    Fault::HoldLeader(place, span),
+                    Fault::Isolate(Which::Leader(place), span),
+                    Fault::HoldData(Which::Leader(place), long),
+                ];
                 round.add(Duration::ZERO, *chance.pick(&cuts));
                 if chance.one_in(2) {
                     round.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
@@ -264,16 +269,15 @@ impl Script {
                 round.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), span, span));
             }
             Self::BlindController => {
-                let span = chance.millis(9000, 14_000);
+                let span = chance.millis(14_000, 18_000);
                 round.add(Duration::ZERO, Fault::Blind(Which::Controller, span));
                 round.add(chance.millis(100, 1500), Fault::KillFor(Which::Leader(place), span));
             }
             Self::Forged => round.add(Duration::ZERO, Fault::Forge(Which::Node(0), chance.number())),
             Self::RollingRestart => {
-                for node in 0..3 {
-                    let at = chance.millis(0, 500) + Duration::from_millis(1500) * node;
-                    let place = usize::try_from(node).expect("a small number");
-                    round.add(at, Fault::Stop(Which::Node(place), chance.millis(10, 800)));
+                round.add(Duration::ZERO, Fault::Stop(Which::Leader(place), chance.millis(10, 800)));
+                if chance.one_in(3) {
+                    round.add(chance.millis(0, 2000), Fault::Stop(Which::Node(place), chance.millis(10, 800)));
                 }
             }
         }

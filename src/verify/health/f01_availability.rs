@@ -17,7 +17,7 @@ use crate::verify::report::Findings;
 type Span = (Instant, Instant);
 
 /// So close together, stops hinder each other.
-const STOPS_APART: Duration = Duration::from_secs(10);
+const STOPS_APART: Duration = Duration::from_secs(3);
 
 /// Judges every partition.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
