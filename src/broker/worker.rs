@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::inbox::{Inbox, Taken};
 use super::vital::Vital;
 use crate::model::Now;
+#[cfg(not(feature = "sim"))]
+use crate::probe;
 use crate::threads;
 
 /// What takes turns with what came meanwhile.
@@ -42,7 +44,9 @@ where
     T: Send + 'static,
     W: Worker<T>,
 {
+    let inherit = probe::inheritance();
     let run = move || {
+        inherit();
         let _vital = Vital(W::PART);
         let mut entries = Vec::new();
         let mut taken = Taken::Open;

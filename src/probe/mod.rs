@@ -2,7 +2,8 @@
 //!
 //! Named where the branch or the guard stands; read by the simulation. Invariant: without the feature `mutants` a mark
 //! is nothing and no guard is ever out, so a release build holds neither. What is planted or counted belongs to a
-//! thread: simulations side by side do not see each other. What `OTTLA_MUTANT` names is out in the whole process.
+//! thread: simulations side by side do not see each other. The threads that it makes take over what is planted, so that
+//! a test sees to all of its nodes. What `OTTLA_MUTANT` names is out in the whole process.
 
 mod mark;
 mod mutant;
@@ -25,6 +26,12 @@ mod state {
     /// Takes one guard out of this thread's world, or puts all back.
     pub fn plant(mutant: Option<Mutant>) {
         PLANTED.set(mutant);
+    }
+
+    /// Takes out on another thread what is out on this one: to be called there, first of all.
+    pub fn inheritance() -> impl Fn() + Clone + Send + Sync + 'static {
+        let planted = PLANTED.get();
+        move || plant(planted)
     }
 
     /// How often each branch was taken on this thread since it was last asked.
@@ -56,12 +63,19 @@ mod state {
 }
 
 #[cfg(any(test, feature = "mutants"))]
-pub use state::{mark, plant, planted, take_marks};
+pub use state::{inheritance, mark, plant, planted, take_marks};
 
 /// A branch was taken.
 #[cfg(not(any(test, feature = "mutants")))]
 #[inline(always)]
 pub const fn mark(_: Mark) {}
+
+/// What another thread takes over from this one: nothing.
+#[cfg(not(any(test, feature = "mutants")))]
+#[inline(always)]
+pub const fn inheritance() -> impl Fn() + Clone + Send + Sync + 'static {
+    || {}
+}
 
 /// Whether this guard is out: never.
 #[cfg(not(any(test, feature = "mutants")))]

@@ -7,6 +7,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::probe;
+
 /// Runs work that may wait for the disk, on one of the runtime's threads for that.
 pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::task::spawn_blocking(work)
@@ -19,7 +21,9 @@ pub fn serve<T: Send + 'static>(
     mut inbox: mpsc::Receiver<T>,
     mut carry_out: impl FnMut(T) -> ControlFlow<()> + Send + 'static,
 ) {
+    let inherit = probe::inheritance();
     let run = move || {
+        inherit();
         while let Some(order) = inbox.blocking_recv() {
             if carry_out(order).is_break() {
                 return;
@@ -44,6 +48,7 @@ impl OwnRuntime {
             .worker_threads(count.max(1))
             .max_blocking_threads(blocking_max)
             .thread_name(name)
+            .on_thread_start(probe::inheritance())
             .enable_all()
             .build();
         Self { runtime: Some(runtime.expect("the system has room for a runtime's threads at start")) }
@@ -84,7 +89,9 @@ where
         let _on_runtime = runtime.enter();
         make()?
     };
+    let inherit = probe::inheritance();
     let run = move || {
+        inherit();
         runtime.block_on(future);
         // A name lookup may hang for many seconds; nobody waits for it any more.
         runtime.shutdown_background();

@@ -7,7 +7,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("probe", &[]),
     ("codec", &[]),
     ("telemetry", &[]),
-    ("threads", &[]),
+    ("threads", &["probe"]),
     ("model", &["codec"]),
     ("records", &["codec", "model"]),
     ("machines", &["probe", "codec", "model"]),
