@@ -46,7 +46,7 @@ fn refuse(core: &Core, request: &Request) -> Option<Refusal> {
     {
         return Some(Refusal::OtherCluster { cluster });
     }
-    if request.to.is_some_and(|to| to != links.me.directory) {
+    if request.to.is_some_and(|to| to != links.me.directory) && !planted(Mutant::ReplacedVoterVotes) {
         return Some(Refusal::NotMe { me: links.me });
     }
     let known = replaced_voter(core, request.from).filter(|_| !planted(Mutant::ReplacedVoterVotes))?;

@@ -3,7 +3,9 @@
 mod cluster;
 mod conformance;
 mod golden;
+mod guards;
 mod logs;
+mod recorder;
 mod recovery;
 mod sockets;
 mod timing;

@@ -1,4 +1,4 @@
-//! Several quorum members in one process, over a network in memory that can be cut and slowed.
+//! Several quorum members in one process, over a network in memory that can be cut, slowed and held up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
 use super::logs::{Stall, Watched};
+use super::recorder::Recorder;
 use crate::env::{Clock, Files, SystemClock, SystemFiles, SystemSeed};
 use crate::machines::metadata::{Image, Proposal, Record};
 use crate::model::{DirectoryId, LogIndex, NodeId, Term};
@@ -30,7 +31,23 @@ struct Wires {
     cut: BTreeSet<(NodeId, NodeId)>,
     /// How many calls of a node went into a cut wire.
     lost: BTreeMap<NodeId, u64>,
+    /// How many more calls a wire lets through before it is cut.
+    left: BTreeMap<(NodeId, NodeId), u64>,
+    held: BTreeSet<(NodeId, NodeId, Way)>,
+    /// How many calls one node has made to another.
+    asked: BTreeMap<(NodeId, NodeId), u64>,
+    /// How many of them have been answered, delivered or not.
+    answered: BTreeMap<(NodeId, NodeId), u64>,
     delay: Duration,
+    /// Set: how fast every wire is.
+    bytes_per_second: Option<u32>,
+}
+
+/// Which part of a call is held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    Request,
+    Answer,
 }
 
 /// A running node. Calls to it end when the sender goes, as connections do when a process dies.
@@ -49,6 +66,12 @@ pub(crate) struct Net {
 impl Net {
     fn target(&self, from: NodeId, to: NodeId) -> (Result<Option<Process>, CallError>, Duration) {
         let mut wires = self.wires.lock().unwrap();
+        if let Some(left) = wires.left.get_mut(&(from, to)) {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => drop(wires.cut.insert((from, to))),
+            }
+        }
         let target = if wires.cut.contains(&(from, to)) {
             *wires.lost.entry(from).or_default() += 1;
             Ok(None)
@@ -73,7 +96,50 @@ impl Net {
     }
 
     pub(crate) fn heal(&self) {
-        self.wires.lock().unwrap().cut.clear();
+        let mut wires = self.wires.lock().unwrap();
+        wires.cut.clear();
+        wires.left.clear();
+        wires.held.clear();
+    }
+
+    /// Lets so many more calls of one node reach another, and none after them.
+    pub(crate) fn let_through(&self, from: NodeId, to: NodeId, calls: u64) {
+        self.wires.lock().unwrap().left.insert((from, to), calls);
+    }
+
+    /// Holds up the calls of one node to another, or their answers, until `release`.
+    pub(crate) fn hold(&self, from: NodeId, to: NodeId, way: Way) {
+        self.wires.lock().unwrap().held.insert((from, to, way));
+    }
+
+    pub(crate) fn release(&self, from: NodeId, to: NodeId) {
+        self.wires.lock().unwrap().held.retain(|(asking, asked, _)| (*asking, *asked) != (from, to));
+    }
+
+    async fn released(&self, from: NodeId, to: NodeId, way: Way) {
+        while self.wires.lock().unwrap().held.contains(&(from, to, way)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// How many calls one node has made to another.
+    pub(crate) fn asked(&self, from: NodeId, to: NodeId) -> u64 {
+        self.wires.lock().unwrap().asked.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    /// How many of them have been answered, though the answer may be held up.
+    pub(crate) fn answered(&self, from: NodeId, to: NodeId) -> u64 {
+        self.wires.lock().unwrap().answered.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn bytes_per_second(&self, bytes: u32) {
+        self.wires.lock().unwrap().bytes_per_second = Some(bytes);
+    }
+
+    /// How long so many bytes are under way, beside the delay.
+    fn transfer(&self, bytes: usize) -> Duration {
+        let speed = self.wires.lock().unwrap().bytes_per_second;
+        speed.map_or(Duration::ZERO, |speed| Duration::from_secs(1) * u32::try_from(bytes).unwrap() / speed)
     }
 
     pub(crate) fn delay(&self, delay: Duration) {
@@ -96,15 +162,20 @@ impl PeerCaller for Wire {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Bytes, CallError>> {
         Box::pin(async move {
+            let (net, from) = (&self.net, self.from);
+            *net.wires.lock().unwrap().asked.entry((from, node)).or_default() += 1;
             let work = async {
-                let (target, delay) = self.net.target(self.from, node);
-                tokio::time::sleep(delay).await;
+                net.released(from, node, Way::Request).await;
+                let (target, delay) = net.target(from, node);
+                tokio::time::sleep(delay + net.transfer(request.len())).await;
                 let Some(target) = target? else { return std::future::pending().await };
                 let Process { quorum, mut alive } = target;
                 let answer = tokio::select! {
                     answer = quorum.handle(request) => answer,
                     _ = alive.changed() => return Err(CallError::Lost),
                 };
+                *net.wires.lock().unwrap().answered.entry((from, node)).or_default() += 1;
+                net.released(from, node, Way::Answer).await;
                 tokio::time::sleep(delay).await;
                 if answer.is_empty() { Err(CallError::Lost) } else { Ok(answer) }
             };
@@ -159,6 +230,7 @@ pub(crate) struct World {
     pub(crate) tune: fn(&mut QuorumOptions),
     formatted: u8,
     lives: BTreeMap<NodeId, watch::Sender<()>>,
+    pub(crate) recorder: Recorder,
 }
 
 pub(crate) fn n(id: i32) -> NodeId {
@@ -178,6 +250,7 @@ impl Drop for World {
 impl World {
     pub(crate) fn new(voters: &[i32], tune: fn(&mut QuorumOptions)) -> Self {
         let (fatal_in, fatal) = mpsc::unbounded_channel();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Self {
             net: Net::default(),
             voters: voters.iter().map(|&id| n(id)).collect(),
@@ -185,7 +258,8 @@ impl World {
             fatal,
             fatal_in,
             files: Arc::new(SystemFiles::default()),
-            clock: Arc::new(SystemClock::new()),
+            recorder: Recorder::new(Arc::clone(&clock)),
+            clock,
             tune,
             formatted: 0,
             lives: BTreeMap::new(),
@@ -235,6 +309,7 @@ impl World {
             Ok(Box::new(Watched { log, _open: open, stall, broken }) as Box<dyn EntryLog>)
         };
         let quorum = Quorum::start_on(options, world, Box::new(open_log), fatal).await?;
+        self.recorder.follow(node, &quorum);
         let (life, alive) = watch::channel(());
         self.lives.insert(node, life);
         self.net.wires.lock().unwrap().running.insert(node, Process { quorum, alive });
@@ -254,12 +329,18 @@ impl World {
     pub(crate) fn kill(&mut self, node: NodeId) {
         let killed = self.net.wires.lock().unwrap().running.remove(&node);
         drop(killed.expect("it runs"));
+        self.recorder.killed(node);
         self.lives.remove(&node);
     }
 
     /// Takes the disk away as well.
     pub(crate) fn wipe(&mut self, node: NodeId) {
         self.disks.remove(&node);
+    }
+
+    /// The other voters.
+    pub(crate) fn others(&self, node: NodeId) -> Vec<NodeId> {
+        self.voters.iter().copied().filter(|&other| other != node).collect()
     }
 
     pub(crate) fn quorum(&self, node: NodeId) -> Quorum {
