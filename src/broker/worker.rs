@@ -61,11 +61,12 @@ where
 }
 
 #[cfg(feature = "sim")]
-pub(super) fn start<T, W>(_name: &str, inbox: Arc<Inbox<T>>, mut worker: W) -> io::Result<Running>
+pub(super) fn start<T, W>(name: &str, inbox: Arc<Inbox<T>>, mut worker: W) -> io::Result<Running>
 where
     T: Send + 'static,
     W: Worker<T>,
 {
+    let name = name.to_owned();
     let run = async move {
         let _vital = Vital(W::PART);
         let mut entries = Vec::new();
@@ -75,7 +76,7 @@ where
             let _ = tokio::time::timeout(worker.patience(), inbox.filled()).await;
             taken = inbox.take(&mut entries, Duration::ZERO);
             let now = worker.begin(&entries);
-            threads::take_time().await;
+            threads::take_time(&name).await;
             worker.turn(now, &mut entries, taken);
         }
     };

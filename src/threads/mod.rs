@@ -14,8 +14,8 @@ mod system;
 
 #[cfg(feature = "sim")]
 pub use simulated::{
-    Apart, Death, OwnRuntime, Pace, blocking, deaths, end_process, guarded, hang, host_name, name_host, panicked,
-    run_apart, serve, set_pace, take_time,
+    Apart, Death, OwnRuntime, Pace, blocking, deaths, end_process, guarded, hang, hang_threads, host_name, name_host,
+    panicked, run_apart, serve, set_pace, take_time,
 };
 #[cfg(not(feature = "sim"))]
 pub use system::{Apart, OwnRuntime, blocking, end_process, guarded, panicked, run_apart, serve};

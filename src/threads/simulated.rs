@@ -4,7 +4,7 @@
 //! simulation takes the host down; until then the part that ended it does nothing more.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -32,6 +32,8 @@ struct Register {
     hosts: Vec<(tokio::runtime::Id, String)>,
     deaths: Vec<Death>,
     paces: BTreeMap<String, Pace>,
+    /// Threads of hosts that hang, by the beginnings of their names.
+    hung: BTreeSet<(String, String)>,
 }
 
 /// How long a host's threads take for what takes no time here.
@@ -103,14 +105,26 @@ pub fn hang(host: &str, hangs: bool) {
     });
 }
 
-/// Takes as long as a turn of a thread takes on this host.
-pub async fn take_time() {
+/// The threads of a host whose names begin so hang, or go on.
+pub fn hang_threads(host: &str, name: &str, hangs: bool) {
+    REGISTER.with_borrow_mut(|register| {
+        let place = (host.to_owned(), name.to_owned());
+        if hangs { register.hung.insert(place) } else { register.hung.remove(&place) }
+    });
+}
+
+/// Takes as long as a turn of this thread takes on this host.
+pub async fn take_time(name: &str) {
     /// How often a hanging disk is looked at.
     const LOOK: Duration = Duration::from_millis(5);
     let host = host_name();
     let turn = REGISTER.with_borrow_mut(|register| register.paces.get_mut(&host).map(Pace::next));
     tokio::time::sleep(turn.unwrap_or_default()).await;
-    while REGISTER.with_borrow(|register| register.paces.get(&host).is_some_and(|pace| pace.hangs)) {
+    let hangs = |register: &Register| {
+        let is_hung = register.hung.iter().any(|(of, beginning)| *of == host && name.starts_with(beginning));
+        is_hung || register.paces.get(&host).is_some_and(|pace| pace.hangs)
+    };
+    while REGISTER.with_borrow(hangs) {
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -129,20 +143,21 @@ fn note(why: &str, is_panic: bool) {
 /// Runs the work as a task.
 pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(async move {
-        take_time().await;
+        take_time("blocking").await;
         work()
     })
 }
 
 /// Gives what comes in `inbox` to `carry_out`, one by one, in a task.
 pub fn serve<T: Send + 'static>(
-    _name: &str,
+    name: &str,
     mut inbox: mpsc::Receiver<T>,
     mut carry_out: impl FnMut(T) -> ControlFlow<()> + Send + 'static,
 ) {
+    let name = name.to_owned();
     tokio::spawn(async move {
         while let Some(order) = inbox.recv().await {
-            take_time().await;
+            take_time(&name).await;
             if carry_out(order).is_break() {
                 return;
             }
