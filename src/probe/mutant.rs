@@ -316,7 +316,7 @@ mutants! {
         => "a broker serves before the epoch of its registration is on its disk";
     FencedKeepsSession: "R15", Machines, ["A8"]
         => "a broker that hears that it is fenced keeps its session";
-    RegistersUnrecovered: "S3", Nodes, ["A2", "E2"]
+    RegistersUnrecovered: "S3", Nodes, ["E12"]
         => "a broker registers before its logs are open";
     ServesWithoutSession: "R20", Machines, ["A8"]
         => "acks=0 and 1 are acknowledged by a broker that the controller may have given up";
@@ -324,7 +324,7 @@ mutants! {
         => "what a former life has lost is named after this one was unfenced";
     SessionKeepsPosition: "KIP-227", Nodes, ["F1"]
         => "a fetch session goes on from the offset with which it began";
-    NameFreeAtOnce: "R23", Nodes, ["A2", "E7"]
+    NameFreeAtOnce: "R23", Nodes, ["F4"]
         => "a topic is made anew while a shard still holds the old one of its name";
 
     // The quorum.

@@ -1,13 +1,17 @@
 //! Every mutant stands at a guard, every mark at a branch, and every rule has a mutant or a reason to have none.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use ottla::probe::{Mark, Mutant};
+use ottla::probe::{Mark, Mutant, Plane};
 
 use crate::source::{self, Source};
 
 /// Fewer would not show that the simulation finds what is wrong.
 const MUTANTS_MIN: usize = 40;
+
+/// Where a mutant of whole nodes has its scenario.
+const SCENARIOS: &[&str] = &["src/quorum/tests/guards.rs", "tests/simulation_nodes/scenario.rs"];
 
 /// The rules of `docs/RULES.md` without a mutant, and why.
 const UNPLANTED: &[(&str, &str)] = &[
@@ -30,6 +34,16 @@ fn every_mutant_and_every_mark_stands_somewhere() {
 fn plants(file: &Source, name: &str) -> bool {
     let is_whole = |at: usize| !file.code[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
     file.room() != "probe" && !file.is_test() && file.code.match_indices(name).any(|(at, _)| is_whole(at))
+}
+
+#[test]
+fn every_mutant_of_whole_nodes_has_a_scenario() {
+    let read = |path: &&str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let scenarios: String = SCENARIOS.iter().map(read).collect();
+    let of_nodes = Mutant::ALL.iter().filter(|mutant| mutant.plane() == Plane::Nodes);
+    let is_needed = |mutant: &Mutant| scenarios.contains(&format!("Mutant::{mutant:?},"));
+    let missing: Vec<&Mutant> = of_nodes.filter(|mutant| !is_needed(mutant)).collect();
+    assert!(missing.is_empty(), "without a scenario in {SCENARIOS:?}: {missing:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
 use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use ottla::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -18,13 +19,14 @@ use crate::world::Random;
 
 /// The topic of every run.
 pub(crate) const TOPIC: &str = "simulated";
-/// How long an answer may take.
+/// How long an answer may take beyond what the request allows.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// How long the broker may wait for the in-sync followers.
 const PRODUCE_TIMEOUT_MS: i32 = 3_000;
 
 /// One client.
 pub(crate) struct Client {
+    topic: String,
     pub(crate) random: Random,
     connections: BTreeMap<i32, ClientConnection>,
     leaders: BTreeMap<i32, i32>,
@@ -39,22 +41,33 @@ pub(crate) struct Record {
 }
 
 impl Client {
-    pub(crate) fn new(seed: u64) -> Self {
-        let random = Random::new(seed);
-        Self { random, connections: BTreeMap::new(), leaders: BTreeMap::new(), metrics: Metrics::new() }
+    /// Of one topic.
+    pub(crate) fn of(topic: &str, seed: u64) -> Self {
+        let (topic, random) = (topic.to_owned(), Random::new(seed));
+        Self { topic, random, connections: BTreeMap::new(), leaders: BTreeMap::new(), metrics: Metrics::new() }
     }
 
     /// Asks one node.
     async fn call<R: Request>(&mut self, node: i32, version: i16, request: &R) -> Result<R::Response, String> {
+        self.call_within(ANSWER_WAIT, node, version, request).await
+    }
+
+    async fn call_within<R: Request>(
+        &mut self,
+        wait: Duration,
+        node: i32,
+        version: i16,
+        request: &R,
+    ) -> Result<R::Response, String> {
         if !self.connections.contains_key(&node) {
-            let mut dialer = Dialer::new(HostPort::new(&host_name(node), CLIENT_PORT));
+            let mut dialer = Dialer::new(HostPort::new(host_name(node), CLIENT_PORT));
             let (options, metrics) = (ClientOptions::default(), self.metrics.transport.clone());
             let opened = ClientConnection::open(&mut dialer, &options, metrics).await;
             self.connections.insert(node, opened.map_err(|error| format!("dialling {node}: {error}"))?);
         }
         let connection = self.connections.get_mut(&node).expect("it was opened just now");
         let encode = |correlation| encode_request(version, correlation, "simulation", request).into_unsized_chunks();
-        let answer = connection.call(encode, ANSWER_WAIT).await;
+        let answer = connection.call(encode, wait).await;
         if answer.is_err() {
             self.connections.remove(&node);
         }
@@ -75,7 +88,7 @@ impl Client {
 
     /// What one node knows of the topic.
     pub(crate) async fn metadata(&mut self, node: i32) -> Result<MetadataResponse, String> {
-        let topic = MetadataRequestTopic { name: Some(TOPIC.to_owned()), ..Default::default() };
+        let topic = MetadataRequestTopic { name: Some(self.topic.clone()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
         let request = MetadataRequest { allow_auto_topic_creation: false, ..request };
         let response = self.call(node, 9, &request).await?;
@@ -91,19 +104,39 @@ impl Client {
         Ok(response)
     }
 
-    /// Creates the topic; fine when it is there.
-    pub(crate) async fn create_topic(&mut self, partitions: i32) -> Result<(), String> {
-        let node = self.anyone();
+    /// Creates the topic, by this node or anyone; fine when it is there.
+    pub(crate) async fn create_topic(
+        &mut self,
+        node: Option<i32>,
+        partitions: i32,
+        within: Duration,
+    ) -> Result<(), String> {
+        let node = node.unwrap_or_else(|| self.anyone());
         let topic = CreatableTopic {
-            name: TOPIC.to_owned(),
+            name: self.topic.clone(),
             num_partitions: partitions,
             replication_factor: 3,
             ..Default::default()
         };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 3_000, ..Default::default() };
-        let response = self.call(node, 5, &request).await?;
+        let timeout_ms = i32::try_from(within.as_millis()).expect("short");
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms, ..Default::default() };
+        // The node may wait as long for the controller as for its own image to show the topic.
+        let response = self.call_within(within * 2 + ANSWER_WAIT, node, 5, &request).await?;
         match response.topics.first().map(|topic| topic.error_code) {
             Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Deletes the topic; fine when it is gone.
+    pub(crate) async fn delete_topic(&mut self) -> Result<(), String> {
+        let node = self.anyone();
+        let request =
+            DeleteTopicsRequest { topic_names: vec![self.topic.clone()], timeout_ms: 3_000, ..Default::default() };
+        self.leaders.clear();
+        let response = self.call(node, 5, &request).await?;
+        match response.responses.first().map(|topic| topic.error_code) {
+            Some(ErrorCode::None | ErrorCode::UnknownTopicOrPartition) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     }
@@ -120,7 +153,7 @@ impl Client {
     pub(crate) async fn produce(&mut self, partition: i32, values: &[u64]) -> Result<i64, String> {
         let leader = self.leader(partition).await?;
         let topic = TopicProduceData {
-            name: TOPIC.to_owned(),
+            name: self.topic.clone(),
             partition_data: vec![PartitionProduceData { index: partition, records: Some(batch(values)) }],
             ..Default::default()
         };
@@ -129,10 +162,10 @@ impl Client {
         let outcome = self.call(leader, 9, &request).await.and_then(|response| {
             let answer = response.responses.first().and_then(|topic| topic.partition_responses.first());
             let answer = answer.ok_or("an answer without the partition")?;
-            match answer.error_code {
-                ErrorCode::None => Ok(answer.base_offset),
-                code => Err(format!("{leader} refused: {code:?}")),
+            if answer.error_code != ErrorCode::None {
+                return Err(format!("{leader} refused: {:?}", answer.error_code));
             }
+            Ok(answer.base_offset)
         });
         if outcome.is_err() {
             self.leaders.remove(&partition);
@@ -150,7 +183,7 @@ impl Client {
         let leader = self.leader(partition).await?;
         let read =
             FetchPartition { partition, fetch_offset: from, partition_max_bytes: 64 << 10, ..Default::default() };
-        let topic = FetchTopic { topic: TOPIC.to_owned(), partitions: vec![read], ..Default::default() };
+        let topic = FetchTopic { topic: self.topic.clone(), partitions: vec![read], ..Default::default() };
         let request = FetchRequest { max_wait_ms: 300, min_bytes: 1, topics: vec![topic], ..Default::default() };
         let outcome = self.call(leader, 12, &request).await.and_then(|response| {
             let answer = response.responses.first().and_then(|topic| topic.partitions.first());

@@ -16,6 +16,7 @@ use ottla::telemetry::Metrics;
 use ottla::testing::SimulatedFiles;
 use ottla::threads::{self, Pace};
 use ottla::transport::SimulatedNetwork;
+use ottla::verify::{Invariant, Violation};
 use tokio::sync::Notify;
 use turmoil::Sim;
 
@@ -133,14 +134,13 @@ impl Cluster {
     /// One step. Who has ended itself meanwhile is taken down.
     ///
     /// # Errors
-    /// When a node or a client failed, or a node panicked.
-    pub(crate) fn step(&mut self) -> Result<bool, String> {
-        let done = self.sim.step().map_err(|error| error.to_string())?;
-        for death in threads::deaths() {
-            if death.is_panic {
-                return Err(format!("{} panicked: {}", death.host, death.why));
-            }
-            return Err(format!("{} ended itself: {}", death.host, death.why));
+    /// When a node or a client failed, or a process ended by itself.
+    pub(crate) fn step(&mut self) -> Result<bool, Violation> {
+        let crash = |message| Violation { invariant: Invariant::F4, message };
+        let done = self.sim.step().map_err(|error| crash(error.to_string()))?;
+        if let Some(death) = threads::deaths().first() {
+            let how = if death.is_panic { "panicked" } else { "ended itself" };
+            return Err(crash(format!("{} {how}: {}", death.host, death.why)));
         }
         for host in self.hosts.clone() {
             if host.has_stopped.take() {
@@ -239,6 +239,12 @@ impl Cluster {
     pub(crate) fn hang(&mut self, node: i32, hangs: bool) {
         self.note(format!("the disk of node-{node} {}", if hangs { "hangs" } else { "goes on" }));
         threads::hang(&host_name(node), hangs);
+    }
+
+    /// Those threads of a node whose names begin so hang, or go on.
+    pub(crate) fn hang_threads(&mut self, node: i32, name: &str, hangs: bool) {
+        self.note(format!("the threads {name}* of node-{node} {}", if hangs { "hang" } else { "go on" }));
+        threads::hang_threads(&host_name(node), name, hangs);
     }
 
     /// A client and a node do not hear each other any more.

@@ -4,12 +4,16 @@
 //! what is done to the cluster, what the network does, in which order tasks run. Each runs in a process of its own,
 //! because tokio numbers tasks by the process, and drops those of a host that is taken down in an order of their
 //! numbers. OTTLA_SEED=S runs one seed; with OTTLA_TELL=1 it tells what happened, with OTTLA_TRACE=FILE it writes
-//! everything down. OTTLA_SEEDS=N runs the first N. OTTLA_MUTANT=NAME takes out the guard of that name first.
+//! everything down. OTTLA_SEEDS=N runs the first N. OTTLA_MUTANT=NAME takes out the guard of that name first. With
+//! OTTLA_SCENARIO=NAME the plan is that of the scenario.
 
 mod client;
 mod cluster;
+mod desk;
 mod plan;
 mod run;
+mod scenario;
+mod stage;
 mod trace;
 mod workload;
 mod world;
@@ -18,6 +22,7 @@ use std::process::Command;
 
 use ottla::probe::{Mutant, plant};
 use run::{Outcome, run};
+use scenario::Scenario;
 
 /// Seeds of a plain run.
 const SEEDS: u64 = 24;
@@ -25,6 +30,8 @@ const SEEDS: u64 = 24;
 const TOLD_MAX: usize = 8;
 /// A mutant must be found by one of the first seeds.
 const MUTANT_SEEDS_MAX: u64 = 60;
+/// Seeds of each scenario.
+const SCENARIO_SEEDS: u64 = 3;
 /// How a run says its trace.
 const TRACE_MARK: &str = "trace ";
 
@@ -47,15 +54,20 @@ fn tell(seed: u64, outcome: &Outcome) {
     for violation in outcome.violations.iter().take(TOLD_MAX) {
         println!("    VIOLATION: {violation}");
     }
-    println!("    again: OTTLA_TELL=1 scripts/sim-nodes --seed {seed}");
+    let scenario =
+        std::env::var("OTTLA_SCENARIO").map_or_else(|_| String::new(), |name| format!("OTTLA_SCENARIO={name} "));
+    println!("    again: {scenario}OTTLA_TELL=1 scripts/sim-nodes --seed {seed}");
 }
 
 /// Runs this seed in a process of its own. What it said, and whether it went well.
-fn run_apart(seed: u64, mutant: Option<Mutant>) -> (String, bool) {
+fn run_apart(seed: u64, scenario: Option<&Scenario>, mutant: Option<Mutant>) -> (String, bool) {
     let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
     child.args(["--exact", "one_seed", "--nocapture"]).env("OTTLA_SEED", seed.to_string());
     if let Some(mutant) = mutant {
         child.env("OTTLA_MUTANT", mutant.name());
+    }
+    if let Some(scenario) = scenario {
+        child.env("OTTLA_SCENARIO", scenario.name);
     }
     let output = child.output().expect("this test can be run again");
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -69,11 +81,12 @@ fn run_apart(seed: u64, mutant: Option<Mutant>) -> (String, bool) {
 fn one_seed() {
     let Some(seed) = number("OTTLA_SEED") else { return };
     if let Ok(name) = std::env::var("OTTLA_MUTANT") {
-        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
-        plant(Some(*mutant.unwrap_or_else(|| panic!("there is no mutant {name}"))));
+        plant(Some(Mutant::named(&name).unwrap_or_else(|| panic!("there is no mutant {name}"))));
     }
+    let scenario = std::env::var("OTTLA_SCENARIO").ok();
+    let scenario = scenario.map(|name| Scenario::named(&name).unwrap_or_else(|| panic!("there is no scenario {name}")));
     let file = std::env::var_os("OTTLA_TRACE");
-    let outcome = run(seed, file.is_some());
+    let outcome = run(seed, scenario, file.is_some());
     if let Some(file) = file {
         std::fs::write(file, outcome.lines.join("\n")).expect("the trace can be written");
     }
@@ -89,7 +102,7 @@ fn nothing_acknowledged_is_lost_and_everything_works_again_after_healing() {
     }
     let mut failed = Vec::new();
     for seed in 0..number("OTTLA_SEEDS").unwrap_or(SEEDS) {
-        let (said, is_well) = run_apart(seed, None);
+        let (said, is_well) = run_apart(seed, None, None);
         if is_well {
             said.lines().filter(|line| line.starts_with("seed ")).for_each(|line| println!("{line}"));
         } else {
@@ -106,7 +119,7 @@ fn one_seed_has_one_trace() {
         return;
     }
     let trace = |seed| {
-        let (said, _) = run_apart(seed, None);
+        let (said, _) = run_apart(seed, None, None);
         let trace = said.lines().find_map(|line| line.split_once(TRACE_MARK)).map(|(_, trace)| trace.to_owned());
         trace.unwrap_or_else(|| panic!("seed {seed} told no trace: {said}"))
     };
@@ -121,8 +134,37 @@ fn a_guard_that_is_out_is_found() {
         return;
     }
     for mutant in [Mutant::WatermarkIgnoresFollowers, Mutant::FlushedIsWritten] {
-        let found = (0..MUTANT_SEEDS_MAX).find(|seed| !run_apart(*seed, Some(mutant)).1);
+        let found = (0..MUTANT_SEEDS_MAX).find(|seed| !run_apart(*seed, None, Some(mutant)).1);
         println!("{}: {found:?}", mutant.name());
         assert!(found.is_some(), "no seed finds that {}", mutant.what());
     }
+}
+
+/// Nothing falls with the guard, and that invariant without it.
+#[test]
+fn each_scenario_needs_its_guard() {
+    if number("OTTLA_SEED").is_some() {
+        return;
+    }
+    let mut wrong = Vec::new();
+    for scenario in Scenario::ALL {
+        let Scenario { name, mutant, falls, .. } = scenario;
+        assert!(mutant.falls().contains(&falls.name()), "{mutant:?} says that {:?} fall", mutant.falls());
+        for seed in 0..SCENARIO_SEEDS {
+            let (said, is_well) = run_apart(seed, Some(scenario), None);
+            if !is_well {
+                wrong.push(format!("{name}, seed {seed}, with the guard: {said}"));
+            }
+        }
+        let violation = format!("VIOLATION: {falls}:");
+        let found = (0..SCENARIO_SEEDS).find_map(|seed| {
+            let (said, _) = run_apart(seed, Some(scenario), Some(*mutant));
+            said.lines().find(|line| line.contains(&violation)).map(|line| format!("seed {seed}:{line}"))
+        });
+        println!("{}: {found:?}", mutant.name());
+        if found.is_none() {
+            wrong.push(format!("{name}: {falls} does not fall though {}", mutant.what()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

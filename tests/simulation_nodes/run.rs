@@ -3,11 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use ottla::verify::{Invariant, Violation};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::client::TOPIC;
 use crate::cluster::{Cluster, State};
+use crate::desk::{self, SharedDesk};
 use crate::plan::{Plan, heal};
+use crate::scenario::Scenario;
+use crate::stage::Stage;
 use crate::trace::Trace;
 use crate::workload::{self, Board, PARTITIONS, PRODUCERS, RECOVERY_MAX, Shared};
 use crate::world::Random;
@@ -19,7 +23,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// What must not be, and was.
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
     /// The trace's number, and of how many events.
     pub(crate) digest: (u64, u64),
     /// The trace, if it was to be kept.
@@ -36,14 +40,14 @@ pub(crate) struct Outcome {
     pub(crate) log: Vec<(Duration, String)>,
 }
 
-/// Runs one seed.
-pub(crate) fn run(seed: u64, keeps_lines: bool) -> Outcome {
+/// Runs one seed: with a plan at random, or that of a scenario.
+pub(crate) fn run(seed: u64, scenario: Option<&Scenario>, keeps_lines: bool) -> Outcome {
     let trace = Trace::new(keeps_lines);
     let subscriber = tracing_subscriber::registry().with(trace.clone());
-    tracing::subscriber::with_default(subscriber, || simulate(seed, &trace))
+    tracing::subscriber::with_default(subscriber, || simulate(seed, scenario, &trace))
 }
 
-fn simulate(seed: u64, trace: &Trace) -> Outcome {
+fn simulate(seed: u64, scenario: Option<&Scenario>, trace: &Trace) -> Outcome {
     let mut random = Random::new(seed);
     let mut cluster = Cluster::new(random.next());
     let board = Shared::default();
@@ -53,10 +57,19 @@ fn simulate(seed: u64, trace: &Trace) -> Outcome {
     }
     cluster.client("consumer", workload::consume(Rc::clone(&board), random.next()));
     let mut plan = Plan::random(random.next());
-    if let Err(failure) = proceed(&mut cluster, &board, &mut plan) {
-        board.borrow_mut().violations.push(failure);
+    let desk = SharedDesk::default();
+    if scenario.is_some() {
+        cluster.client("desk", desk::serve(Rc::clone(&desk), Rc::clone(&board), random.next()));
     }
+    let mut stage = Stage { cluster, board: Rc::clone(&board), desk };
+    let played = begin(&mut stage).and_then(|()| match scenario {
+        Some(scenario) => scenario.play(&mut stage),
+        None => play(&mut stage, &mut plan),
+    });
+    let ended = played.and_then(|()| end(&mut stage));
+    let mut cluster = stage.cluster;
     let mut board = board.borrow_mut();
+    board.violations.extend(ended.err());
     if board.violations.is_empty() {
         board.judge();
         judge_replicas(&cluster, &mut board);
@@ -78,24 +91,38 @@ fn judge_replicas(cluster: &Cluster, board: &mut Board) {
         for partition in 0..PARTITIONS {
             match cluster.records(node, TOPIC, partition) {
                 Ok(records) => board.judge_replica(node, partition, &records),
-                Err(cause) => board.violations.push(format!("node {node}: {cause}")),
+                Err(cause) => board.violate(Invariant::E1, format!("node {node}: {cause}")),
             }
         }
     }
 }
 
-fn proceed(cluster: &mut Cluster, board: &Shared, plan: &mut Plan) -> Result<(), String> {
-    while !board.borrow().is_created {
-        cluster.step()?;
-        if cluster.sim.elapsed() > START_MAX {
-            return Err("the topic is not created".to_owned());
+fn late(invariant: Invariant, what: &str) -> Violation {
+    Violation { invariant, message: what.to_owned() }
+}
+
+fn begin(stage: &mut Stage) -> Result<(), Violation> {
+    while !stage.board.borrow().is_created {
+        stage.cluster.step()?;
+        if stage.cluster.sim.elapsed() > START_MAX {
+            return Err(late(Invariant::F1, "the topic is not created"));
         }
     }
-    let begin = cluster.sim.elapsed();
+    Ok(())
+}
+
+fn play(stage: &mut Stage, plan: &mut Plan) -> Result<(), Violation> {
+    let begin = stage.cluster.sim.elapsed();
     while !plan.is_over() {
-        plan.proceed(cluster.sim.elapsed() - begin, cluster);
-        cluster.step()?;
+        plan.proceed(stage.cluster.sim.elapsed() - begin, &mut stage.cluster);
+        stage.cluster.step()?;
     }
+    Ok(())
+}
+
+/// Heals, and waits until all clients have seen what they want.
+fn end(stage: &mut Stage) -> Result<(), Violation> {
+    let Stage { cluster, board, .. } = stage;
     heal(cluster);
     board.borrow_mut().healed_at = Some(cluster.sim.elapsed());
     let deadline = cluster.sim.elapsed() + RECOVERY_MAX * 3;
@@ -107,7 +134,7 @@ fn proceed(cluster: &mut Cluster, board: &Shared, plan: &mut Plan) -> Result<(),
             .into_iter()
             .for_each(|node| cluster.start(node));
         if cluster.sim.elapsed() > deadline {
-            return Err("the clients do not come to an end".to_owned());
+            return Err(late(Invariant::F3, "the clients do not come to an end"));
         }
     }
     Ok(())

@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ottla::threads;
+use ottla::verify::{Invariant, Violation};
 use tokio::time::sleep;
 
-use crate::client::{Client, Record};
+use crate::client::{Client, Record, TOPIC};
 use crate::cluster::Cluster;
 
 /// Partitions of the topic.
@@ -19,6 +20,8 @@ pub(crate) const PARTITIONS: i32 = 2;
 pub(crate) const PRODUCERS: u64 = 2;
 /// With the consumer.
 pub(crate) const CLIENTS: usize = 3;
+/// How long a node may take to create the topic.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(3);
 /// After healing everything must work within this.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
@@ -46,7 +49,7 @@ pub(crate) struct Board {
     /// When the last producer had its acknowledgements after the healing.
     pub(crate) recovered_at: Option<Duration>,
     producers_done: u64,
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
 }
 
 pub(crate) type Shared = Rc<RefCell<Board>>;
@@ -56,20 +59,22 @@ fn now() -> Duration {
 }
 
 impl Board {
-    fn violate(&mut self, what: String) {
-        tracing::info!(target: "simulation", what, "violation");
-        self.violations.push(what);
+    pub(crate) fn violate(&mut self, invariant: Invariant, message: String) {
+        tracing::info!(target: "simulation", %invariant, message, "violation");
+        self.violations.push(Violation { invariant, message });
     }
 
     fn see(&mut self, partition: i32, offset: i64, value: u64) {
         match self.seen.insert((partition, offset), value) {
             Some(before) if before != value => {
-                self.violate(format!("offset {offset} of partition {partition} held {before:#x}, then {value:#x}"));
+                let told = format!("offset {offset} of partition {partition} held {before:#x}, then {value:#x}");
+                self.violate(Invariant::A1, told);
             }
             Some(_) | None => {}
         }
         if self.sent.get(&value) != Some(&partition) {
-            self.violate(format!("offset {offset} of partition {partition} holds {value:#x}, never sent there"));
+            let told = format!("offset {offset} of partition {partition} holds {value:#x}, never sent there");
+            self.violate(Invariant::A5, told);
         }
     }
 
@@ -86,9 +91,9 @@ impl Board {
         let wrong = known.filter(|((_, offset), value)| held.get(offset) != Some(*value));
         if let Some(((_, offset), value)) = wrong.map(|(place, value)| (*place, *value)).next() {
             let found = held.get(&offset);
-            self.violate(format!(
-                "node {node} holds {found:x?} at offset {offset} of partition {partition}, not {value:#x}"
-            ));
+            let told =
+                format!("node {node} holds {found:x?} at offset {offset} of partition {partition}, not {value:#x}");
+            self.violate(Invariant::E1, told);
         }
     }
 
@@ -99,7 +104,7 @@ impl Board {
             if let Some(before) = last.insert((ack.value >> 32, ack.partition), ack)
                 && before.offset >= ack.offset
             {
-                self.violate(format!("{ack:x?} was acknowledged after {before:x?}"));
+                self.violate(Invariant::A7, format!("{ack:x?} was acknowledged after {before:x?}"));
             }
         }
     }
@@ -109,22 +114,24 @@ impl Board {
         for Ack { partition, offset, value } in self.acked.clone() {
             let found = self.scanned.get(&(partition, offset)).copied();
             if found != Some(value) {
-                self.violate(format!(
-                    "LOST: {value:#x} was acknowledged at offset {offset} of partition {partition}; there is {found:x?}"
-                ));
+                let told =
+                    format!("{value:#x} was acknowledged at {offset} of partition {partition}; there is {found:x?}");
+                self.violate(Invariant::A2, told);
             }
         }
         for ((partition, offset), value) in self.seen.clone() {
             let found = self.scanned.get(&(partition, offset)).copied();
             if found != Some(value) {
-                self.violate(format!("{value:#x} was read at {offset} of partition {partition}; there is {found:x?}"));
+                let told = format!("{value:#x} was read at {offset} of partition {partition}; there is {found:x?}");
+                self.violate(Invariant::B9, told);
             }
         }
         self.judge_order();
         let mut places = BTreeSet::new();
         for ((partition, offset), value) in self.scanned.clone() {
             if !places.insert(value) {
-                self.violate(format!("{value:#x} stands twice, also at {offset} of partition {partition}"));
+                let told = format!("{value:#x} stands twice, also at {offset} of partition {partition}");
+                self.violate(Invariant::A4, told);
             }
         }
     }
@@ -133,9 +140,9 @@ impl Board {
 /// Creates the topic, then produces; after the healing until every partition has acknowledged once more.
 pub(crate) async fn produce(board: Shared, number: u64, seed: u64) -> turmoil::Result {
     threads::name_host(&format!("producer-{number}"));
-    let mut client = Client::new(seed);
+    let mut client = Client::of(TOPIC, seed);
     while number == 0 && !board.borrow().is_created {
-        match client.create_topic(PARTITIONS).await {
+        match client.create_topic(None, PARTITIONS, CREATE_TIMEOUT).await {
             Ok(()) => board.borrow_mut().is_created = true,
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
@@ -152,7 +159,8 @@ pub(crate) async fn produce(board: Shared, number: u64, seed: u64) -> turmoil::R
     for partition in 0..PARTITIONS {
         while !send(&board, &mut client, partition, &mut next).await {
             if board.borrow().healed_at.is_some_and(|healed| now() > healed + RECOVERY_MAX) {
-                board.borrow_mut().violate(format!("partition {partition} acknowledges nothing after the healing"));
+                let told = format!("partition {partition} acknowledges nothing after the healing");
+                board.borrow_mut().violate(Invariant::F2, told);
                 break;
             }
             sleep(Duration::from_millis(100)).await;
@@ -189,7 +197,7 @@ async fn send(board: &Shared, client: &mut Client, partition: i32, next: &mut u6
 /// Reads all the time, and at the end everything from the beginning.
 pub(crate) async fn consume(board: Shared, seed: u64) -> turmoil::Result {
     threads::name_host("consumer");
-    let mut client = Client::new(seed);
+    let mut client = Client::of(TOPIC, seed);
     let mut positions = BTreeMap::new();
     while board.borrow().producers_done < PRODUCERS {
         for partition in 0..PARTITIONS {
@@ -202,7 +210,7 @@ pub(crate) async fn consume(board: Shared, seed: u64) -> turmoil::Result {
     let begin = now();
     while !is_in_sync(&mut client).await {
         if now() > begin + RECOVERY_MAX {
-            board.borrow_mut().violate("not every replica is in sync again".to_owned());
+            board.borrow_mut().violate(Invariant::F5, "not every replica is in sync again".to_owned());
             break;
         }
         sleep(Duration::from_millis(100)).await;
@@ -244,8 +252,12 @@ async fn read(board: &Shared, client: &mut Client, partition: i32, from: i64, is
     let records = match outcome {
         Ok(read) => read,
         Err(cause) => {
-            if cause.contains("CORRUPT") || cause.contains("OFFSET_OUT_OF_RANGE") {
-                board.violate(format!("partition {partition} at {from}: {cause}"));
+            let told = || format!("partition {partition} at {from}: {cause}");
+            if cause.contains("CORRUPT") {
+                board.violate(Invariant::A12, told());
+            }
+            if cause.contains("OffsetOutOfRange") {
+                board.violate(Invariant::B7, told());
             }
             return None;
         }
@@ -253,7 +265,7 @@ async fn read(board: &Shared, client: &mut Client, partition: i32, from: i64, is
     let mut next = from;
     for record in records {
         if record.offset != next {
-            board.violate(format!("partition {partition}: offset {} follows {next}", record.offset));
+            board.violate(Invariant::B3, format!("partition {partition}: offset {} follows {next}", record.offset));
         }
         next = record.offset + 1;
         board.see(partition, record.offset, record.value);
