@@ -210,13 +210,13 @@ async fn a_follower_is_rolled_back() -> Vec<Violation> {
     let (follower, _) = followers(&world, leader);
     let saved = tempfile::tempdir().unwrap();
     world.kill(follower);
-    eventually(|| world.is_closed(follower)).await;
+    world.closed(follower).await;
     copy(&world.disks[&follower].path(), saved.path());
     world.start(follower).await;
     world.write("b").await;
     world.all_have("b").await;
     world.kill(follower);
-    eventually(|| world.is_closed(follower)).await;
+    world.closed(follower).await;
     let disk = world.disks[&follower].path();
     eventually(|| std::fs::remove_dir_all(&disk).is_ok() || !disk.exists()).await;
     copy(saved.path(), &disk);

@@ -289,10 +289,8 @@ impl World {
 
     pub(crate) async fn try_start(&mut self, node: NodeId) -> Result<(), StartError> {
         let options = self.options(node);
+        self.closed(node).await;
         let disk = self.disks.get_mut(&node).unwrap();
-        let db = disk.path().join("store/db");
-        // The life before may still be letting go of its files.
-        eventually(|| disk.open.strong_count() == 0 && (!db.exists() || self.files.lock(&db).is_ok())).await;
         let (open, stall, broken) = (Arc::new(()), disk.stall.clone(), Arc::clone(&disk.broken));
         disk.open = Arc::downgrade(&open);
         let world = QuorumWorld {
@@ -314,6 +312,12 @@ impl World {
         self.lives.insert(node, life);
         self.net.wires.lock().unwrap().running.insert(node, Process { quorum, alive });
         Ok(())
+    }
+
+    /// Waits until the last life of a node has let go of all its files.
+    pub(crate) async fn closed(&self, node: NodeId) {
+        let db = self.disks[&node].path().join("store/db");
+        eventually(|| self.is_closed(node) && (!db.exists() || self.files.lock(&db).is_ok())).await;
     }
 
     /// Whether the last life of a node has let go of its log.
