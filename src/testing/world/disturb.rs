@@ -21,6 +21,8 @@ impl World {
         let end = self.now.plus(fault.span());
         self.record.fault(format!("{fault:?}"), self.now, end);
         self.record.say(self.now, &format!("FAULT {fault:?}"));
+        // What could be served before may have to be found out anew.
+        self.end_all_service();
         let undo = self.make(fault);
         if !undo.is_empty() {
             self.observer.undo.insert(number, undo);

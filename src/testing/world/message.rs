@@ -107,4 +107,9 @@ impl Message {
                 | Self::Answer { body: Answer::Fetched(_) | Answer::Bounded { .. }, .. }
         )
     }
+
+    /// Whether a broker asks the controller.
+    pub(super) fn is_for_the_controller(&self) -> bool {
+        matches!(self, Self::Request { body: Request::Control(_), .. })
+    }
 }

@@ -356,6 +356,13 @@ impl World {
             }
             return;
         }
+        if self.machines[&node].is_blind && from != to && message.is_for_the_controller() {
+            // Whoever has no descriptors takes no connection.
+            if let Message::Request { id, .. } = message {
+                self.send(to, from, Message::Broken { id });
+            }
+            return;
+        }
         match message {
             Message::Request { id, body } => self.serve(node, from, id, body),
             Message::Answer { id, body } => self.take_answer(node, id, Some(body)),

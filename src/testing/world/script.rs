@@ -256,6 +256,7 @@ impl Script {
                     Fault::HoldLeader(place, span),
                     Fault::Isolate(Which::Leader(place), span),
                     Fault::HoldData(Which::Leader(place), long),
+                    Fault::HoldData(Which::Leader(place), long),
                 ];
                 round.add(Duration::ZERO, *chance.pick(&cuts));
                 if chance.one_in(2) {

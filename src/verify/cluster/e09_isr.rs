@@ -25,7 +25,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         note_fences(entry, &mut fenced);
         // Within one entry, the fence may stand before or behind what follows from it; and one that is unfenced may be
         // fenced again.
-        let unfenced = |node: NodeId| entry.facts.iter().any(|fact| *fact == MetadataFact::Unfenced { node });
+        let unfenced = |node: NodeId| entry.facts.contains(&MetadataFact::Unfenced { node });
         let is_out =
             |node: NodeId| before.get(&node) == Some(&true) && fenced.get(&node) == Some(&true) && !unfenced(node);
         for fact in &entry.facts {

@@ -1,6 +1,6 @@
 //! F1, availability: broken by a time, longer than the bound, in which a partition could be served and somebody was
-//! writing to it without a pause, and in which nothing was acknowledged; or by an orderly stop of a node that
-//! leads a partition, or is in sync, though others are (rule R16).
+//! writing to it without a pause, and in which nothing was acknowledged; or by a node that stops in good
+//! order and was not released: it may lead, or be in sync (rule R16).
 //!
 //! Source: the availability targets. When a partition could be served, whoever made the faults says; else it is all
 //! time that is away from faults and from nodes that are down by the time for recovery.
@@ -9,15 +9,12 @@ use std::time::Duration;
 
 use crate::model::Instant;
 use crate::verify::Invariant;
-use crate::verify::history::{Class, NodeEvent, NodeEventKind};
-use crate::verify::index::{Index, PartitionFacts, turn};
+use crate::verify::history::{Class, MetadataFact, NodeEventKind};
+use crate::verify::index::{Index, PartitionFacts};
 use crate::verify::report::Findings;
 
 /// A time from the first moment to the last.
 type Span = (Instant, Instant);
-
-/// So close together, stops hinder each other.
-const STOPS_APART: Duration = Duration::from_secs(3);
 
 /// Judges every partition.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
@@ -38,25 +35,20 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
+/// Who stops in good order has been released: fenced, and so neither leader nor in sync.
 fn check_stops(index: &Index<'_>, findings: &mut Findings) {
-    let events = &index.history.node_events;
-    for stop in events.iter().filter(|event| event.what == NodeEventKind::Stopped) {
-        let is_near = |other: &NodeEvent| {
-            let apart = other.at.since(stop.at).max(stop.at.since(other.at));
-            other.node != stop.node && apart < STOPS_APART && turn(&other.what).is_some()
-        };
-        if events.iter().any(is_near) {
-            continue;
-        }
-        for facts in &index.partitions {
-            let count = facts.states.partition_point(|state| state.at <= stop.at);
-            let Some(state) = count.checked_sub(1).map(|last| facts.states[last].state) else { continue };
-            let is_in = state.leader == Some(stop.node) || state.isr.contains(&stop.node);
-            if is_in && state.isr.len() > 1 && facts.deleted_from.is_none() {
-                let (node, at, id) = (stop.node, stop.at, facts.id);
-                findings
-                    .add(Invariant::F1, || format!("{id}: node {node} stops at {at} in good order and is in its ISR"));
+    for stop in index.history.node_events.iter().filter(|event| event.what == NodeEventKind::Stopped) {
+        let before = index.history.metadata.iter().filter(|entry| entry.accepted && entry.committed_at <= stop.at);
+        let said = before.flat_map(|entry| &entry.facts).filter_map(|fact| match fact {
+            MetadataFact::Unfenced { node } => (*node == stop.node).then_some(true),
+            MetadataFact::Fenced { node } | MetadataFact::Registered { node, .. } => {
+                (*node == stop.node).then_some(false)
             }
+            MetadataFact::TopicCreated { .. } | MetadataFact::TopicDeleted { .. } | MetadataFact::Partition(_) => None,
+        });
+        if said.last() == Some(true) {
+            let (node, at) = (stop.node, stop.at);
+            findings.add(Invariant::F1, || format!("node {node} stops at {at} in good order and still serves"));
         }
     }
 }
