@@ -68,49 +68,49 @@ macro_rules! mutants {
 // of several directories.
 mutants! {
     // A leader.
-    WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2"]
+    WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2", "F1", "L2"]
         => "the high watermark is the leader's own flushed end";
-    WatermarkIgnoresPending: "R7", Machines, ["A2", "E2"]
+    WatermarkIgnoresPending: "R7", Machines, ["A2", "E2", "L2"]
         => "the high watermark counts the committed ISR only, not the proposed one";
-    WatermarkIgnoresUnseen: "R7", Machines, ["A2", "E2"]
+    WatermarkIgnoresUnseen: "R7", Machines, ["A2", "E2", "L2"]
         => "the high watermark passes over members that have not fetched in this epoch";
-    WatermarkMovesBelowMinIsr: "R7", Machines, ["E2", "B9"]
+    WatermarkMovesBelowMinIsr: "R7", Machines, ["E2", "B9", "F1", "L1", "L2"]
         => "the high watermark moves while fewer than the minimum are in sync";
     WatermarkFalls: "R7", Machines, ["B4", "B5"]
         => "the high watermark follows a member that is behind it";
-    ShrinkMovesWatermark: "R10", Machines, ["A2", "E2"]
+    ShrinkMovesWatermark: "R10", Machines, ["A2", "E2", "F1", "L2"]
         => "who is proposed out of the ISR counts no more, though the controller has not committed it";
     EpochKeepsProgress: "R2", Machines, ["A2", "E2"]
         => "a leader goes on in a later epoch with what it knew of its followers";
     EpochBeginsAtZero: "R2", Machines, ["L2", "A2", "E2", "B5"]
         => "a leader takes the begin of the log for the begin of its epoch";
-    JoinUnseen: "R8", Machines, ["A2", "E2"]
+    JoinUnseen: "R8", Machines, ["A2", "E2", "L2"]
         => "a replica joins the ISR without a fetch in this epoch";
-    JoinBelowWatermark: "R8", Machines, ["A2", "E2"]
+    JoinBelowWatermark: "R8", Machines, ["A2", "E2", "L2"]
         => "a replica joins the ISR from below the high watermark";
-    JoinBelowEpochStart: "R8", Machines, ["A2", "E2"]
+    JoinBelowEpochStart: "R8", Machines, ["A2", "E2", "F1", "L2"]
         => "a replica joins the ISR from below the start of the epoch";
     JoinFenced: "R8", Machines, ["E9"]
         => "a replica joins the ISR while its broker is fenced or shuts down";
-    StaleBrokerFetches: "R8", Machines, ["A2", "E2"]
+    StaleBrokerFetches: "R8", Machines, ["A2", "E2", "L2"]
         => "a fetch counts though its broker epoch is not the registered one";
     ProgressOutlivesRegistration: "R14", Machines, ["A2", "E2"]
         => "what a broker's former life had flushed counts for its next";
     RemovedKeepsProgress: "S3", Machines, ["A2", "E2"]
         => "whom the controller took out of the ISR joins again by an old fetch";
-    OlderImageTaken: "R9", Machines, ["A2", "E2"]
+    OlderImageTaken: "R9", Machines, ["A2", "E2", "L2", "L3"]
         => "an image older than the last accepted proposal brings the former ISR back";
     AnyAnswerSettles: "R9", Machines, ["A2", "E2"]
         => "the answer to an earlier proposal settles the present one";
-    StaleSettles: "R9", Machines, ["A2", "E2"]
+    StaleSettles: "R9", Machines, ["A2", "E2", "L3"]
         => "a proposal that was refused as stale counts no more, though the image has not told";
     RetryForgetsSending: "R9", Machines, ["A2", "E2"]
         => "a proposal whose answer was lost is taken for one that was never sent";
     ProposalNotResent: "R9", Machines, ["F2", "F3"]
         => "a proposal whose answer was lost is not sent again";
-    AllIsLeader: "R7", Machines, ["A2", "A8"]
+    AllIsLeader: "R7", Machines, ["A2", "A8", "A1", "A2w", "B5", "E2"]
         => "acks=all is acknowledged at the leader's own flush";
-    MinIsrIsOne: "R19", Machines, ["A2", "E10"]
+    MinIsrIsOne: "R19", Machines, ["A2", "E10", "F1", "L2"]
         => "the leader alone is enough, whatever min.insync.replicas says";
     AppendBelowMinIsr: "R19", Machines, ["E10"]
         => "acks=all is written while fewer than the minimum are in sync";
@@ -120,33 +120,33 @@ mutants! {
         => "a produce that is not committed by its deadline is never answered";
 
     // A follower.
-    UnflushedIsFetched: "S1", Machines, ["A2", "E2"]
+    UnflushedIsFetched: "S1", Machines, ["A2", "E2", "L1", "L2"]
         => "a follower fetches from its written end, before it is flushed";
-    FollowerWatermarkUnbounded: "R6", Machines, ["B9", "F4"]
+    FollowerWatermarkUnbounded: "R6", Machines, ["B9", "F4", "L4"]
         => "a follower's high watermark is the leader's, beyond what it holds";
     WatermarkSurvivesCut: "R6", Machines, ["B9", "F4"]
         => "a follower's high watermark stays above the end to which its log was cut";
-    DivergenceIgnored: "R3", Machines, ["F2", "E1"]
+    DivergenceIgnored: "R3", Machines, ["F2", "E1", "A2", "A10", "A11", "B8"]
         => "a follower that is told that the logs part does not cut its own";
 
     // A partition's copy.
-    DuplicateAnsweredAtOnce: "S2", Machines, ["A2"]
+    DuplicateAnsweredAtOnce: "S2", Machines, ["A2", "A1", "A2w", "A8", "B5", "E2"]
         => "a duplicate produce is answered before its original is committed";
     RefusedAfterAppend: "R19", Machines, ["A6"]
         => "a produce is refused for too few replicas after it was written";
-    ResignAcknowledges: "R7", Machines, ["A2"]
+    ResignAcknowledges: "R7", Machines, ["A2", "A1", "A2w", "A7", "A8", "E2"]
         => "a leader that loses its leadership acknowledges whoever waits";
-    OldAnswerTaken: "R5", Machines, ["A1", "A2", "E1", "E2"]
+    OldAnswerTaken: "R5", Machines, ["A1", "A2", "E1", "E2", "F4"]
         => "a follower takes an answer to another position than its present one";
     HigherEpochTaken: "R5", Machines, ["A1", "E1"]
         => "a follower appends batches of a leader that it does not follow yet";
-    LastEpochForgotten: "R5", Machines, ["A1", "E1"]
+    LastEpochForgotten: "R5", Machines, ["A1", "E1", "A10", "B8", "F5"]
         => "a follower fetches without the epoch of its last record";
     FetchEpochUnchecked: "R3", Machines, ["A1", "A2", "E1"]
         => "a leader serves fetches of another epoch than its own";
-    LeaderSeesNoDivergence: "R3", Machines, ["A1", "E1"]
+    LeaderSeesNoDivergence: "R3", Machines, ["A1", "E1", "A10", "B8", "F5"]
         => "a leader does not compare the epoch of a follower's last record with its own log";
-    CutsToWatermark: "R4", Machines, ["A2", "E2"]
+    CutsToWatermark: "R4", Machines, ["A2", "E2", "F1", "L2"]
         => "who begins to follow cuts its log to its high watermark";
     LastBatchUncompared: "R21", Machines, ["E1"]
         => "a leader does not compare a follower's last batch with its own";
@@ -154,7 +154,7 @@ mutants! {
         => "a follower whose last batch differs from its leader's goes on with it";
     FetchedUnchecked: "R21", Machines, ["E1", "A12"]
         => "a follower appends what it fetched without a look at the checksums";
-    ConsumersReadToEnd: "R7", Machines, ["B9"]
+    ConsumersReadToEnd: "R7", Machines, ["B9", "B5", "B6", "E2"]
         => "consumers are given what is not committed";
     OutOfRangeAboveWatermark: "R18", Machines, ["B7"]
         => "a consumer that stands between high watermark and end is told that it is out of range";
@@ -178,15 +178,15 @@ mutants! {
         => "a file is synced by another descriptor than the one that wrote";
     FailedFlushCounts: "S7", Disk, ["A2"]
         => "a sync that failed counts as one that succeeded";
-    SnapshotKeepsLastBatch: "S8", Machines, ["A4"]
+    SnapshotKeepsLastBatch: "S8", Machines, ["A4", "A5"]
         => "the producer snapshot keeps the last batch of each producer only";
-    SnapshotOffByOne: "S8", Machines, ["A4", "A13"]
+    SnapshotOffByOne: "S8", Machines, ["A4", "A13", "A5", "A12"]
         => "the producer snapshot says that a producer is one sequence behind";
-    OnlyLastBatchKnown: "KIP-98", Machines, ["A4"]
+    OnlyLastBatchKnown: "KIP-98", Machines, ["A4", "A5", "A12"]
         => "only a producer's last batch is told from a new one when it comes again";
     FollowersForgetProducers: "KIP-98", Machines, ["A4"]
         => "a follower does not note the producers of what it fetches";
-    SequenceGapTaken: "KIP-98", Machines, ["A4", "A7g", "A13"]
+    SequenceGapTaken: "KIP-98", Machines, ["A4", "A7g", "A13", "A7"]
         => "a batch is appended whatever its sequence";
     OldProducerHeard: "KIP-98", Machines, ["A4", "A7"]
         => "a batch of a producer's earlier epoch is appended";
@@ -194,9 +194,9 @@ mutants! {
         => "the history of epochs keeps what was cut off the log";
     LaterTimeFound: "KIP-79", Machines, ["A11"]
         => "a look-up by time passes over the batch of that very time";
-    ReadSkipsRecord: "KIP-74", Machines, ["A9", "B3"]
+    ReadSkipsRecord: "KIP-74", Machines, ["A9", "B3", "A3", "B8", "E1", "F5"]
         => "a read of the last record of a segment begins in the next segment";
-    RetentionIgnoresWatermark: "R7", Machines, ["A2", "B11", "E1"]
+    RetentionIgnoresWatermark: "R7", Machines, ["A2", "B11", "E1", "L4"]
         => "retention deletes what is not committed";
     DeletedBeforeStated: "S3", Disk, ["E12"]
         => "a segment goes before the flush log says that the log starts behind it";
@@ -222,7 +222,7 @@ mutants! {
         => "a directory that has lost its flush log vouches for its last life";
     CleanMarkerStays: "R12", Disk, ["A2", "E2"]
         => "the mark of a clean stop outlives the start";
-    BootStays: "S15", Machines, ["A1", "E3", "E6"]
+    BootStays: "S15", Machines, ["A1", "E3", "E6", "E2"]
         => "every start of a node has the same boot number";
     OldDirectoryReused: "R23", Machines, ["A5", "E7"]
         => "a topic made anew under an old name takes the old one's records for its own";
@@ -230,25 +230,25 @@ mutants! {
         => "a deleted topic takes the directory of its successor of the same name along";
 
     // The controller.
-    EpochStaysOnElection: "R1", Machines, ["E3", "E9"]
+    EpochStaysOnElection: "R1", Machines, ["E3", "E9", "A2", "B8", "E1", "F1"]
         => "an election keeps the leader epoch";
     ShrinkRaisesLeaderEpoch: "S18", Machines, ["E9"]
         => "a smaller ISR under the same leader begins a leader epoch";
-    AnyReplicaLeads: "R11", Machines, ["A2", "E2", "E9"]
+    AnyReplicaLeads: "R11", Machines, ["A2", "E2", "E9", "L1", "L2"]
         => "with ISR and ELR gone any replica that is alive leads";
-    ElrOutlivesMinIsr: "R11", Machines, ["A2", "E2"]
+    ElrOutlivesMinIsr: "R11", Machines, ["A2", "E2", "E9", "L3"]
         => "the ELR stays though the ISR has its minimum and commits without it";
-    ElrForgotten: "R11", Machines, ["F2"]
+    ElrForgotten: "R11", Machines, ["F2", "E1", "F1", "F3", "F5"]
         => "who leaves an ISR below its minimum is not eligible";
-    FencedLeads: "R15", Machines, ["E9"]
+    FencedLeads: "R15", Machines, ["E9", "A2", "A11", "B8", "B9", "F1"]
         => "a fenced broker is elected";
-    FencedStaysInIsr: "R15", Machines, ["E9", "F1"]
+    FencedStaysInIsr: "R15", Machines, ["E9", "F1", "F2", "F3", "F5"]
         => "a fenced broker stays in the ISR";
-    OwedOnlyAtTheFence: "S10", Machines, ["E9", "F2"]
+    OwedOnlyAtTheFence: "S10", Machines, ["E9", "F2", "A2", "A3", "B9", "E1"]
         => "what a fence owes is done in its own proposal or never";
     UnreachableLeaderStays: "S12", Machines, ["F1"]
         => "a leader that its followers cannot reach keeps its leadership";
-    SuspectsKept: "S3", Machines, ["A2", "E2"]
+    SuspectsKept: "S3", Machines, ["A2", "E2", "L2"]
         => "what a broker says it cannot vouch for stays in ISR and ELR";
     LastClaimTaken: "S3", Machines, ["F2", "F1"]
         => "the last copy that may hold all loses its claim because it cannot be read";
@@ -264,7 +264,7 @@ mutants! {
         => "stalled brokers are fenced though nobody is healthier";
     FencesManyUnasked: "S16", Machines, ["F1"]
         => "a controller that misses most brokers fences them without a read barrier";
-    BlindControllerStays: "S16", Machines, ["F2"]
+    BlindControllerStays: "S16", Machines, ["F1", "F2"]
         => "a controller that cannot even dial most brokers keeps the lead";
     OwnSleepBlamesOthers: "S16", Machines, ["F1"]
         => "a controller that slept finds every session over";
@@ -276,13 +276,13 @@ mutants! {
         => "a sign of a broker's former life counts for its present one";
     OldBootRegisters: "S15", Machines, ["E6", "F1"]
         => "a registration of an earlier start replaces that of a later one";
-    LiveNodeReplaced: "R14", Machines, ["E6", "F1"]
+    LiveNodeReplaced: "R14", Machines, ["E6", "F1", "E1", "F5"]
         => "a second process registers under the node id of one that is alive";
-    RestartIsSameLife: "R14", Machines, ["A1", "E3", "E6"]
+    RestartIsSameLife: "R14", Machines, ["A1", "E3", "E6", "E2"]
         => "a broker that starts anew keeps its broker epoch and its place";
-    RegistersUnfenced: "R14", Machines, ["A2", "F1"]
+    RegistersUnfenced: "R14", Machines, ["A2", "F1", "E9"]
         => "a registration inherits that its former life was unfenced";
-    DisksTakenOnTrust: "R12", Machines, ["A2", "E2"]
+    DisksTakenOnTrust: "R12", Machines, ["A2", "E2", "F1", "L2"]
         => "a broker keeps its ISRs though its disks do not prove the life that acknowledged";
     UncleanVolatileTrusted: "R12", Machines, ["A2", "E2"]
         => "after an unclean stop what acknowledged from the page cache stays in ISR and ELR";
@@ -296,9 +296,9 @@ mutants! {
         => "an ISR takes members in another life than the leader has seen";
     FewerReplicas: "S4", Machines, ["E11"]
         => "while too few brokers are registered topics get fewer replicas";
-    ProposalUnbounded: "S14", Machines, ["F2"]
+    ProposalUnbounded: "S14", Machines, ["F2", "A2", "A11", "B9", "E1", "E11"]
         => "a proposal holds whatever is to be done";
-    AnyBaseAccepted: "S5", Machines, ["E3", "E9"]
+    AnyBaseAccepted: "S5", Machines, ["E3", "E9", "E7"]
         => "a proposal that was decided on another base is applied";
     DroppedMovesBase: "S5", Machines, ["F2"]
         => "a proposal that was dropped becomes the base of the next";
@@ -306,7 +306,7 @@ mutants! {
         => "a snapshot takes the last index for the last accepted one";
 
     // The broker.
-    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6"]
+    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6", "F1", "L2"]
         => "a broker takes orders from an image in which this start of it is not registered";
     AnswerOutrunsImage: "R10", Machines, ["A2", "E2", "E10"]
         => "a leader hears that its ISR was accepted before what was written ahead of it";

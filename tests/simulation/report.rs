@@ -11,6 +11,20 @@ use super::Verdict;
 /// Of so many runs one may be invalid: a few plans are so mild that nobody is elected, or so hard that nothing is written.
 const INVALID_ONE_IN: u64 = 25;
 
+/// In so many runs every branch that has a mark is taken, but for those below.
+const RUNS_THAT_MARK: u64 = 400;
+
+/// What only a broken guard leads to, and what the stand-in of the quorum's log spares.
+const MAY_BE_MISSED: &[Mark] = &[
+    // A leader serves its own epoch only (`FetchFenced`).
+    Mark::HigherEpochRefused,
+    // A log that is shorter than attested is not opened (`AttestedLost`).
+    Mark::EndBelowAttested,
+    // Rare: some in a thousand seeds.
+    Mark::FormerFlush,
+    Mark::AnswerBeforeImage,
+];
+
 /// See the file's comment.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
@@ -61,16 +75,28 @@ impl Sum {
 
     pub(super) fn is_well(&self) -> bool {
         let invalid = u64::try_from(self.invalid.len()).unwrap_or(u64::MAX);
-        self.failed.is_empty() && self.differing.is_empty() && invalid <= self.runs.div_ceil(INVALID_ONE_IN)
+        let is_valid = invalid <= self.runs.div_ceil(INVALID_ONE_IN);
+        self.failed.is_empty() && self.differing.is_empty() && is_valid && self.missed().is_empty()
     }
 
-    pub(super) fn print(&self) {
+    /// The branches that so many runs must have taken, and have not.
+    fn missed(&self) -> Vec<Mark> {
+        let is_missed = |mark: &Mark| !self.marks.contains_key(mark) && !MAY_BE_MISSED.contains(mark);
+        let marks = Mark::ALL.iter().copied().filter(is_missed);
+        if self.runs < RUNS_THAT_MARK { Vec::new() } else { marks.collect() }
+    }
+
+    /// Prints it; `options` belong to every seed.
+    pub(super) fn print(&self, options: &str) {
         for (mark, count) in Mark::ALL.iter().map(|mark| (mark, self.marks.get(mark).copied().unwrap_or(0))) {
             println!("{count:>10}  {}", mark.name());
         }
         for (seed, findings) in &self.failed {
-            println!("seed {seed} failed; again with: scripts/sim --seed {seed}");
+            println!("seed {seed} failed; again with: scripts/sim --seed {seed}{options}");
             findings.iter().for_each(|finding| println!("  {finding}"));
+        }
+        for mark in self.missed() {
+            println!("never: {}", mark.name());
         }
         for seed in &self.differing {
             println!("seed {seed} went another way the second time");

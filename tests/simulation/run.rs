@@ -9,7 +9,7 @@ mod shrink;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
@@ -48,6 +48,9 @@ struct Arguments {
     /// Takes each guard out in turn, until a seed finds it.
     #[arg(long)]
     mutants: bool,
+    /// With --mutants: leaves out those that are hard to find; all others must fall.
+    #[arg(long)]
+    quick: bool,
     /// Runs only these faults of the plan, by their numbers.
     #[arg(long, value_delimiter = ',')]
     only: Option<Vec<usize>>,
@@ -104,17 +107,15 @@ fn run_all(arguments: &Arguments) -> bool {
             std::process::exit(2);
         })
     });
-    let (next, sum) = (AtomicU64::new(arguments.seed), Mutex::new(Sum::default()));
-    let end = arguments.seed.saturating_add(arguments.seeds);
+    let known = if arguments.known { known() } else { Vec::new() };
+    let fresh = arguments.seed..arguments.seed.saturating_add(arguments.seeds);
+    let seeds: Vec<u64> = known.into_iter().chain(fresh).collect();
+    let (next, sum) = (AtomicUsize::new(0), Mutex::new(Sum::default()));
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs.max(1) {
             scope.spawn(|| {
                 probe::plant(mutant);
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
                     let verdict = run(plan(seed, arguments));
                     let marks = probe::take_marks();
                     let repeats = !arguments.twice || run(plan(seed, arguments)).digest() == verdict.digest();
@@ -125,12 +126,26 @@ fn run_all(arguments: &Arguments) -> bool {
         }
     });
     let sum = sum.into_inner().expect("no panic");
-    sum.print();
+    sum.print(&options(arguments));
     if let Some(seed) = sum.first_failed().filter(|_| !arguments.lines) {
         probe::plant(mutant);
         shrink::print(seed, arguments);
     }
     sum.is_well()
+}
+
+/// The seeds that once found something.
+fn known() -> Vec<u64> {
+    let lines = include_str!("known.txt").lines().filter(|line| !line.starts_with('#'));
+    let first = |line: &str| line.split_whitespace().next().and_then(|word| word.parse().ok());
+    lines.map(|line| first(line).unwrap_or_else(|| panic!("'{line}' begins with no seed"))).collect()
+}
+
+/// What must be said beside a seed to have its plan again.
+fn options(arguments: &Arguments) -> String {
+    let script = arguments.script.as_ref().map(|script| format!(" --script {script}")).unwrap_or_default();
+    let mutant = arguments.mutant.as_ref().map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
+    format!(" --seconds {}{script}{mutant}", arguments.seconds)
 }
 
 /// The plan of a seed, as the arguments have it.

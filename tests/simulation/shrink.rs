@@ -27,11 +27,11 @@ pub(super) fn print(seed: u64, arguments: &Arguments) {
         size /= 2;
     }
     let numbers: Vec<String> = kept.iter().map(usize::to_string).collect();
-    let (seconds, only) = (arguments.seconds, numbers.join(","));
+    let (options, only) = (super::options(arguments), numbers.join(","));
     println!("{} of its {} faults are enough:", kept.len(), whole.steps.len());
     for number in kept {
         println!("  {:?} {:?}", whole.steps[number].when, whole.steps[number].fault);
     }
     let only = if only.is_empty() { String::new() } else { format!(" --only {only}") };
-    println!("every line of it: scripts/sim --seed {seed} --seconds {seconds}{only} --lines");
+    println!("every line of it: scripts/sim --seed {seed}{options}{only} --lines");
 }

@@ -96,7 +96,7 @@ impl Script {
         while at < span {
             let mut round = Round { at, steps: &mut steps };
             self.round(&mut round, &mut chance);
-            at += if self.is_slow() { chance.millis(14_000, 22_000) } else { chance.millis(3000, 7000) };
+            at += if self.is_slow() { chance.millis(18_000, 24_000) } else { chance.millis(3000, 7000) };
         }
         steps.retain(|step| matches!(step.when, When::At(at) if at < span));
         Plan { seed, knobs, steps, span, traces: Traces::Digest }
@@ -114,7 +114,10 @@ impl Script {
                 knobs.down = (ms(5), ms(50));
                 knobs.in_flight_max = 1;
             }
-            Self::RecreateWhileDown => knobs.down = (ms(1000), ms(4000)),
+            Self::RecreateWhileDown => {
+                knobs.down = (ms(1000), ms(4000));
+                knobs.start_spread = ms(3000);
+            }
             Self::PageCache => {
                 knobs.is_volatile = true;
                 knobs.nodes = 3;
@@ -135,7 +138,8 @@ impl Script {
                 knobs.session_timeout = ms(*chance.pick(&[600, 2000]));
                 knobs.lag_max = ms(*chance.pick(&[2000, 30_000]));
                 knobs.topics.iter_mut().for_each(|(_, _, replicas)| *replicas = 3);
-                knobs.plain_producers = 3;
+                // Those that do not ask for all replicas are served by a leader that nobody follows, and hide that.
+                knobs.plain_producers = *chance.pick(&[0, 3]);
             }
             Self::PartKill
             | Self::PauseKill
@@ -251,7 +255,7 @@ impl Script {
             }
             Self::Unreachable => {
                 let span = chance.millis(1000, 14_000);
-                let long = chance.millis(13_000, 18_000);
+                let long = chance.millis(17_000, 20_000);
                 let cuts = [
                     Fault::HoldLeader(place, span),
                     Fault::Isolate(Which::Leader(place), span),
