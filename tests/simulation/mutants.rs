@@ -154,8 +154,9 @@ fn plan_against(mutant: Mutant, number: u64, arguments: &Arguments) -> Plan {
     let own = SCRIPTS.iter().find(|(of, _)| *of == mutant).map(|(_, script)| *script);
     let turn = usize::try_from(number / 4).unwrap_or_default() % Script::ALL.len();
     let script = match number % 4 {
-        0 | 2 => own.or((number % 4 == 0).then_some(Script::ALL[turn])),
+        0 => own.or(Some(Script::ALL[turn])),
         1 => Some(Script::ALL[turn]),
+        2 => own,
         _ => None,
     };
     match script {

@@ -46,7 +46,7 @@ fn check_stops(index: &Index<'_>, findings: &mut Findings) {
             }
             MetadataFact::TopicCreated { .. } | MetadataFact::TopicDeleted { .. } | MetadataFact::Partition(_) => None,
         });
-        if said.last() == Some(true) {
+        if said.fold(None, |_, serves| Some(serves)) == Some(true) {
             let (node, at) = (stop.node, stop.at);
             findings.add(Invariant::F1, || format!("node {node} stops at {at} in good order and still serves"));
         }
