@@ -91,5 +91,5 @@ fn is_ticket(text: &str) -> bool {
 fn is_invariant(text: &str) -> bool {
     let (letter, rest) = text.split_at(1);
     let number = rest.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    "ABCDEF".contains(letter) && number.parse::<u32>().is_ok_and(|n| n > 0) && rest.len() - number.len() <= 1
+    "ABCDEFL".contains(letter) && number.parse::<u32>().is_ok_and(|n| n > 0) && rest.len() - number.len() <= 1
 }

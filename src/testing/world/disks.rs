@@ -52,33 +52,17 @@ impl World {
                 self.flip(node, number, kind);
                 Vec::new()
             }
-            Fault::Wipe(which) => {
-                if let Some(node) = self.may_destroy(which) {
-                    self.down(Which::Node(index(node)), End::Killed, None);
-                    let files = SimulatedFiles::default();
-                    mount(&files);
-                    self.replace_disk(node, files);
-                    self.machine(node).applied = crate::model::LogIndex::new(0);
-                }
-                Vec::new()
-            }
+            Fault::Wipe(which) => self.destroy(which, |world, node| {
+                let files = SimulatedFiles::default();
+                mount(&files);
+                world.replace_disk(node, files);
+                world.machine(node).applied = crate::model::LogIndex::new(0);
+            }),
             Fault::FillDisk(which, span) => self.ail(which, span, |files| {
                 files.set_capacity(Some(files.used_bytes() + ROOM_LEFT));
             }),
-            Fault::Damage(which, number) => {
-                if let Some(node) = self.may_destroy(which) {
-                    self.down(Which::Node(index(node)), End::Killed, None);
-                    self.damage(node, number);
-                }
-                Vec::new()
-            }
-            Fault::Forge(which, number) => {
-                if let Some(node) = self.may_destroy(which) {
-                    self.down(Which::Node(index(node)), End::Killed, None);
-                    self.forge(node, number);
-                }
-                Vec::new()
-            }
+            Fault::Damage(which, number) => self.destroy(which, |world, node| world.damage(node, number)),
+            Fault::Forge(which, number) => self.destroy(which, |world, node| world.forge(node, number)),
             Fault::FlipTail(which, number) => {
                 if let Some(node) = self.may_destroy(which) {
                     self.flip_tail(node, number);
@@ -98,6 +82,15 @@ impl World {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// While the node is down, something is done to its disk, if records may be destroyed there.
+    fn destroy(&mut self, which: Which, how: impl FnOnce(&mut Self, NodeId)) -> Vec<Undo> {
+        if let Some(node) = self.may_destroy(which) {
+            self.down(Which::Node(index(node)), End::Killed, None);
+            how(self, node);
+        }
+        Vec::new()
     }
 
     /// An operator plays an old image of a disk back. One of the very life that served last is no other than the disk

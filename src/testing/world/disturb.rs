@@ -95,29 +95,8 @@ impl World {
                 self.nodes().into_iter().for_each(|node| self.stop(node));
                 Vec::new()
             }
-            Fault::MoveController => {
-                if let Some(leader) = self.quorum.leader {
-                    self.hand_over(leader);
-                }
-                Vec::new()
-            }
-            Fault::Recreate => {
-                self.administrator.wants_recreation();
-                Vec::new()
-            }
-            Fault::HoldData(which, _) => {
-                let node = self.which(which);
-                self.network.hold_data(node);
-                vec![Undo::Data(node)]
-            }
-            Fault::StallQuorum(span) => {
-                self.quorum.stalls_until = self.now.plus(span);
-                Vec::new()
-            }
-            Fault::Twin(which, span) => {
-                let (node, until) = (self.which(which), self.now.plus(span));
-                self.impersonate(node, until);
-                Vec::new()
+            Fault::MoveController | Fault::Recreate | Fault::HoldData(..) | Fault::StallQuorum(_) | Fault::Twin(..) => {
+                self.disturb_others(fault)
             }
             Fault::Isolate(..)
             | Fault::Refuse(..)
@@ -145,6 +124,37 @@ impl World {
             | Fault::OldImage(_)
             | Fault::Blind(..)
             | Fault::Skew(..) => self.disturb_node(fault),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "called for the other ones only")]
+    fn disturb_others(&mut self, fault: Fault) -> Vec<Undo> {
+        match fault {
+            Fault::MoveController => {
+                if let Some(leader) = self.quorum.leader {
+                    self.hand_over(leader);
+                }
+                Vec::new()
+            }
+            Fault::Recreate => {
+                self.administrator.wants_recreation();
+                Vec::new()
+            }
+            Fault::HoldData(which, _) => {
+                let node = self.which(which);
+                self.network.hold_data(node);
+                vec![Undo::Data(node)]
+            }
+            Fault::StallQuorum(span) => {
+                self.quorum.stalls_until = self.now.plus(span);
+                Vec::new()
+            }
+            Fault::Twin(which, span) => {
+                let (node, until) = (self.which(which), self.now.plus(span));
+                self.impersonate(node, until);
+                Vec::new()
+            }
+            _ => Vec::new(),
         }
     }
 

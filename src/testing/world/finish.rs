@@ -22,7 +22,7 @@ use crate::verify::{Activity, Bounds, Expectations, Report, Retention, check};
 
 /// How long after the healing everything may take to be served again, and then to come to rest.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
-const REST_MAX: Duration = Duration::from_secs(60);
+const REST_MAX: Duration = Duration::from_secs(120);
 /// How late metadata may come to a node that it can come to, when no fault delays it.
 const METADATA_LATE_MAX: Duration = Duration::from_secs(1);
 /// How often every copy is read at the end, as long as something is found.

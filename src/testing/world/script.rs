@@ -169,122 +169,27 @@ impl Script {
         let place = chance.below(8);
         match self {
             Self::PartKill => round.part_kill(place, chance),
-            Self::PauseKill => {
-                let span = chance.millis(1000, 6000);
-                round.add(Duration::ZERO, Fault::Pause(Which::Leader(place), span));
-                let late = chance.millis(0, 600);
-                round.add(span.saturating_sub(Duration::from_millis(300)) + late, Fault::Kill(Which::Leader(place)));
-            }
+            Self::PauseKill => round.pause_kill(place, chance),
             Self::LastReplica => round.last_replica(place, chance),
             Self::DoubleFailover => round.double_failover(place, chance),
-            Self::RecreateWhileDown => {
-                round.add(Duration::ZERO, Fault::KillFor(Which::Follower(place, 0), chance.millis(500, 4000)));
-                round.add(chance.millis(50, 1500), Fault::Recreate);
-                if chance.one_in(2) {
-                    round.add(chance.millis(1000, 3000), Fault::Kill(Which::Leader(place)));
-                    round.add(chance.millis(1000, 3000), Fault::Recreate);
-                }
-            }
-            Self::PowerLossOfAll => {
-                let slow = chance.millis(20, 2000);
-                round.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), slow, chance.millis(500, 4000)));
-                round.add(chance.millis(0, 2500), Fault::CutAllPower);
-                round.add(chance.millis(2500, 4500), Fault::CutPower(Which::Node(place)));
-            }
-            Self::LateRequests => {
-                round.add(Duration::ZERO, Fault::Weather(0, 30, chance.millis(0, 30), chance.millis(2000, 5000)));
-                let (first, second) = (chance.millis(100, 2000), chance.millis(100, 3000));
-                round.add(first, Fault::Kill(Which::Leader(place)));
-                round.add(second, *chance.pick(&[Fault::Kill(Which::Leader(place)), Fault::MoveController]));
-                round.add(first + second, Fault::Kill(Which::LastLeader(place)));
-            }
+            Self::RecreateWhileDown => round.recreate_while_down(place, chance),
+            Self::PowerLossOfAll => round.power_loss_of_all(place, chance),
+            Self::LateRequests => round.late_requests(place, chance),
             Self::OldDisk => round.old_disk(place, chance),
-            Self::FailedSyncs => {
-                let which = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0)]);
-                round.add(Duration::ZERO, Fault::FailSyncs(which, chance.millis(20, 500)));
-                let late = chance.millis(300, 3000);
-                round.add(late, *chance.pick(&[Fault::CutPower(which), Fault::CutAllPower, Fault::Kill(which)]));
-            }
-            Self::PageCache => {
-                round.add(chance.millis(0, 2000), Fault::CutPower(Which::Node(0)));
-                // A crash of any other would cost the only claim to what nobody has flushed (rule R12).
-                let others = [
-                    Fault::Stop(Which::Node(1), chance.millis(100, 2000)),
-                    Fault::Isolate(Which::Node(1), chance.millis(100, 3000)),
-                    Fault::Isolate(Which::Node(2), chance.millis(100, 3000)),
-                    Fault::MoveController,
-                ];
-                round.add(chance.millis(0, 3000), *chance.pick(&others));
-                round.add(
-                    chance.millis(0, 3000),
-                    Fault::SlowFlush(Which::Node(0), chance.millis(100, 3000), chance.millis(500, 4000)),
-                );
-            }
-            Self::SmallProposals => {
-                round.add(Duration::ZERO, Fault::KillFor(Which::Leader(place), chance.millis(500, 3000)));
-                round
-                    .add(chance.millis(0, 900), *chance.pick(&[Fault::MoveController, Fault::Kill(Which::Controller)]));
-                round.add(chance.millis(1000, 3000), Fault::Kill(Which::Node(place)));
-            }
-            Self::Retention => {
-                let span = chance.millis(1500, 5000);
-                let holds = [Fault::HoldLeader(place, span), Fault::Pause(Which::Follower(place, 0), span)];
-                round.add(Duration::ZERO, *chance.pick(&holds));
-                round.add(chance.millis(500, 5000), Fault::Kill(Which::Leader(place)));
-            }
-            Self::Rot => {
-                round.add(Duration::ZERO, Fault::FlipSegment(Which::Node(0), chance.number()));
-                for _ in 0..4 {
-                    round.add(chance.millis(0, 4000), Fault::FlipTail(Which::Node(0), chance.number()));
-                }
-                round.add(chance.millis(200, 1500), Fault::Damage(Which::Node(0), chance.number()));
-                round.add(chance.millis(200, 3000), Fault::FlipDerived(Which::Node(place), chance.number()));
-                round.add(chance.millis(1000, 3000), Fault::KillFor(Which::Node(1 + place), chance.millis(100, 2000)));
-            }
-            Self::FullDisk => {
-                let which = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0), Which::Controller]);
-                round.add(Duration::ZERO, Fault::FillDisk(which, chance.millis(500, 4000)));
-                round.add(chance.millis(300, 3000), Fault::CutPower(which));
-            }
-            Self::Twin => {
-                round.add(Duration::ZERO, Fault::Twin(Which::Leader(place), chance.millis(500, 4000)));
-                round.add(
-                    chance.millis(300, 3000),
-                    *chance.pick(&[Fault::MoveController, Fault::Kill(Which::Node(place))]),
-                );
-            }
-            Self::Unreachable => {
-                let span = chance.millis(1000, 14_000);
-                let long = chance.millis(17_000, 20_000);
-                let cuts = [
-                    Fault::HoldLeader(place, span),
-                    Fault::Isolate(Which::Leader(place), span),
-                    Fault::HoldData(Which::Leader(place), long),
-                    Fault::HoldData(Which::Leader(place), long),
-                ];
-                round.add(Duration::ZERO, *chance.pick(&cuts));
-                if chance.one_in(2) {
-                    round.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
-                }
-            }
+            Self::FailedSyncs => round.failed_syncs(place, chance),
+            Self::PageCache => round.page_cache(chance),
+            Self::SmallProposals => round.small_proposals(place, chance),
+            Self::Retention => round.retention(place, chance),
+            Self::Rot => round.rot(place, chance),
+            Self::FullDisk => round.full_disk(place, chance),
+            Self::Twin => round.twin(place, chance),
+            Self::Unreachable => round.unreachable(place, chance),
             Self::SickController => round.sick_controller(place, chance),
             Self::SlowJoin => round.slow_join(place, chance),
-            Self::Stall => {
-                let span = chance.millis(9000, 14_000);
-                round.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), span, span));
-            }
-            Self::BlindController => {
-                let span = chance.millis(14_000, 18_000);
-                round.add(Duration::ZERO, Fault::Blind(Which::Controller, span));
-                round.add(chance.millis(100, 1500), Fault::KillFor(Which::Leader(place), span));
-            }
+            Self::Stall => round.stall(place, chance),
+            Self::BlindController => round.blind_controller(place, chance),
             Self::Forged => round.add(Duration::ZERO, Fault::Forge(Which::Node(0), chance.number())),
-            Self::RollingRestart => {
-                round.add(Duration::ZERO, Fault::Stop(Which::Leader(place), chance.millis(10, 800)));
-                if chance.one_in(3) {
-                    round.add(chance.millis(0, 2000), Fault::Stop(Which::Node(place), chance.millis(10, 800)));
-                }
-            }
+            Self::RollingRestart => round.rolling_restart(place, chance),
         }
     }
 }
@@ -298,6 +203,127 @@ struct Round<'a> {
 impl Round<'_> {
     fn add(&mut self, after: Duration, fault: Fault) {
         self.steps.push(Step { when: When::At(self.at + after), fault });
+    }
+
+    fn pause_kill(&mut self, place: usize, chance: &mut Chance) {
+        let span = chance.millis(1000, 6000);
+        self.add(Duration::ZERO, Fault::Pause(Which::Leader(place), span));
+        let late = chance.millis(0, 600);
+        self.add(span.saturating_sub(Duration::from_millis(300)) + late, Fault::Kill(Which::Leader(place)));
+    }
+
+    fn recreate_while_down(&mut self, place: usize, chance: &mut Chance) {
+        self.add(Duration::ZERO, Fault::KillFor(Which::Follower(place, 0), chance.millis(500, 4000)));
+        self.add(chance.millis(50, 1500), Fault::Recreate);
+        if chance.one_in(2) {
+            self.add(chance.millis(1000, 3000), Fault::Kill(Which::Leader(place)));
+            self.add(chance.millis(1000, 3000), Fault::Recreate);
+        }
+    }
+
+    fn power_loss_of_all(&mut self, place: usize, chance: &mut Chance) {
+        let slow = chance.millis(20, 2000);
+        self.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), slow, chance.millis(500, 4000)));
+        self.add(chance.millis(0, 2500), Fault::CutAllPower);
+        self.add(chance.millis(2500, 4500), Fault::CutPower(Which::Node(place)));
+    }
+
+    fn late_requests(&mut self, place: usize, chance: &mut Chance) {
+        self.add(Duration::ZERO, Fault::Weather(0, 30, chance.millis(0, 30), chance.millis(2000, 5000)));
+        let (first, second) = (chance.millis(100, 2000), chance.millis(100, 3000));
+        self.add(first, Fault::Kill(Which::Leader(place)));
+        self.add(second, *chance.pick(&[Fault::Kill(Which::Leader(place)), Fault::MoveController]));
+        self.add(first + second, Fault::Kill(Which::LastLeader(place)));
+    }
+
+    fn failed_syncs(&mut self, place: usize, chance: &mut Chance) {
+        let which = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0)]);
+        self.add(Duration::ZERO, Fault::FailSyncs(which, chance.millis(20, 500)));
+        let late = chance.millis(300, 3000);
+        self.add(late, *chance.pick(&[Fault::CutPower(which), Fault::CutAllPower, Fault::Kill(which)]));
+    }
+
+    fn page_cache(&mut self, chance: &mut Chance) {
+        self.add(chance.millis(0, 2000), Fault::CutPower(Which::Node(0)));
+        // A crash of any other would cost the only claim to what nobody has flushed (rule R12).
+        let others = [
+            Fault::Stop(Which::Node(1), chance.millis(100, 2000)),
+            Fault::Isolate(Which::Node(1), chance.millis(100, 3000)),
+            Fault::Isolate(Which::Node(2), chance.millis(100, 3000)),
+            Fault::MoveController,
+        ];
+        self.add(chance.millis(0, 3000), *chance.pick(&others));
+        self.add(
+            chance.millis(0, 3000),
+            Fault::SlowFlush(Which::Node(0), chance.millis(100, 3000), chance.millis(500, 4000)),
+        );
+    }
+
+    fn small_proposals(&mut self, place: usize, chance: &mut Chance) {
+        self.add(Duration::ZERO, Fault::KillFor(Which::Leader(place), chance.millis(500, 3000)));
+        self.add(chance.millis(0, 900), *chance.pick(&[Fault::MoveController, Fault::Kill(Which::Controller)]));
+        self.add(chance.millis(1000, 3000), Fault::Kill(Which::Node(place)));
+    }
+
+    fn retention(&mut self, place: usize, chance: &mut Chance) {
+        let span = chance.millis(1500, 5000);
+        let holds = [Fault::HoldLeader(place, span), Fault::Pause(Which::Follower(place, 0), span)];
+        self.add(Duration::ZERO, *chance.pick(&holds));
+        self.add(chance.millis(500, 5000), Fault::Kill(Which::Leader(place)));
+    }
+
+    fn rot(&mut self, place: usize, chance: &mut Chance) {
+        self.add(Duration::ZERO, Fault::FlipSegment(Which::Node(0), chance.number()));
+        for _ in 0..4 {
+            self.add(chance.millis(0, 4000), Fault::FlipTail(Which::Node(0), chance.number()));
+        }
+        self.add(chance.millis(200, 1500), Fault::Damage(Which::Node(0), chance.number()));
+        self.add(chance.millis(200, 3000), Fault::FlipDerived(Which::Node(place), chance.number()));
+        self.add(chance.millis(1000, 3000), Fault::KillFor(Which::Node(1 + place), chance.millis(100, 2000)));
+    }
+
+    fn full_disk(&mut self, place: usize, chance: &mut Chance) {
+        let which = *chance.pick(&[Which::Leader(place), Which::Follower(place, 0), Which::Controller]);
+        self.add(Duration::ZERO, Fault::FillDisk(which, chance.millis(500, 4000)));
+        self.add(chance.millis(300, 3000), Fault::CutPower(which));
+    }
+
+    fn twin(&mut self, place: usize, chance: &mut Chance) {
+        self.add(Duration::ZERO, Fault::Twin(Which::Leader(place), chance.millis(500, 4000)));
+        self.add(chance.millis(300, 3000), *chance.pick(&[Fault::MoveController, Fault::Kill(Which::Node(place))]));
+    }
+
+    fn unreachable(&mut self, place: usize, chance: &mut Chance) {
+        let span = chance.millis(1000, 14_000);
+        let long = chance.millis(17_000, 20_000);
+        let cuts = [
+            Fault::HoldLeader(place, span),
+            Fault::Isolate(Which::Leader(place), span),
+            Fault::HoldData(Which::Leader(place), long),
+            Fault::HoldData(Which::Leader(place), long),
+        ];
+        self.add(Duration::ZERO, *chance.pick(&cuts));
+        if chance.one_in(2) {
+            self.add(chance.millis(1000, 5000), Fault::Kill(Which::Follower(place, 0)));
+        }
+    }
+
+    fn stall(&mut self, place: usize, chance: &mut Chance) {
+        let span = chance.millis(9000, 14_000);
+        self.add(Duration::ZERO, Fault::SlowFlush(Which::Leader(place), span, span));
+    }
+
+    fn blind_controller(&mut self, place: usize, chance: &mut Chance) {
+        let span = chance.millis(14_000, 18_000);
+        self.add(Duration::ZERO, Fault::Blind(Which::Controller, span));
+        self.add(chance.millis(100, 1500), Fault::KillFor(Which::Leader(place), span));
+    }
+
+    fn rolling_restart(&mut self, place: usize, chance: &mut Chance) {
+        self.add(Duration::ZERO, Fault::Stop(Which::Leader(place), chance.millis(10, 800)));
+        if chance.one_in(3) {
+            self.add(chance.millis(0, 2000), Fault::Stop(Which::Node(place), chance.millis(10, 800)));
+        }
     }
 
     fn part_kill(&mut self, place: usize, chance: &mut Chance) {
