@@ -222,7 +222,7 @@ mutants! {
         => "a directory that has lost its flush log vouches for its last life";
     CleanMarkerStays: "R12", Disk, ["A2", "E2"]
         => "the mark of a clean stop outlives the start";
-    BootStays: "S15", Machines, ["A1", "E3", "E6", "E2"]
+    BootStays: "S15", Machines, ["A1", "E3", "E6", "E2", "L1", "L2"]
         => "every start of a node has the same boot number";
     OldDirectoryReused: "R23", Machines, ["A5", "E7"]
         => "a topic made anew under an old name takes the old one's records for its own";
@@ -306,7 +306,7 @@ mutants! {
         => "a snapshot takes the last index for the last accepted one";
 
     // The broker.
-    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6", "F1", "L2"]
+    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6", "F1", "L2", "E2"]
         => "a broker takes orders from an image in which this start of it is not registered";
     AnswerOutrunsImage: "R10", Machines, ["A2", "E2", "E10"]
         => "a leader hears that its ISR was accepted before what was written ahead of it";

@@ -1,5 +1,7 @@
 //! The simulation as a test: what every run of the tests is to see of it. Many seeds, and the mutants, are `scripts/sim`'s.
 
+mod scenarios;
+
 use std::time::Duration;
 
 use ottla::probe::{self, Mutant};
@@ -8,12 +10,6 @@ use ottla::verify::Validity;
 
 fn run(seed: u64, seconds: u64, traces: Traces) -> Outcome {
     World::run(Plan { traces, ..Plan::of(seed, Duration::from_secs(seconds)) })
-}
-
-/// A seed that once found a bug.
-fn survive(seed: u64) {
-    let outcome = run(seed, 60, Traces::Digest);
-    assert!(outcome.report.violations.is_empty(), "seed {seed}: {}", outcome.report);
 }
 
 #[test]
@@ -48,10 +44,4 @@ fn a_guard_that_is_out_is_found() {
         let fallen = fallen.unwrap_or("nothing");
         assert!(fallen != "nothing", "{mutant:?} was not found");
     }
-}
-
-/// A process that a failed sync had ended was followed by one that took the pages for written: they were clean.
-#[test]
-fn what_a_failed_sync_left_in_the_cache_is_written_again() {
-    survive(177);
 }

@@ -1,0 +1,114 @@
+//! Known ways to lose data, each as a named scenario: the cluster survives it, and with one guard out a named invariant
+//! falls. Of Kafka's bugs, and of the interleavings that docs/RULES.md forbids.
+//!
+//! Those of storage alone are states of a crash (`tests/crash`), those of the quorum's members and of whole nodes stand
+//! in `src/quorum/tests/guards.rs` and `tests/simulation_nodes`.
+
+use std::time::Duration;
+
+use ottla::probe::{self, Mutant};
+use ottla::testing::world::{Script, World};
+use ottla::verify::Report;
+
+const SPAN: Duration = Duration::from_secs(30);
+
+fn run(script: Script, seed: u64, mutant: Option<Mutant>) -> Report {
+    probe::plant(mutant);
+    let report = World::run(script.plan(seed, SPAN)).report;
+    probe::plant(None);
+    report
+}
+
+/// Whether a script's run is survived, and not without the guard.
+fn needs(mutant: Mutant, script: Script, seed: u64) {
+    let whole = run(script, seed, None);
+    assert!(whole.violations.is_empty(), "{script:?}, seed {seed}: {whole}");
+    let broken = run(script, seed, Some(mutant));
+    let fallen: Vec<&str> = broken.counts.keys().map(|invariant| invariant.name()).collect();
+    assert!(
+        fallen.iter().any(|name| mutant.falls().contains(name)),
+        "{mutant:?} in {script:?}, seed {seed}: of {:?} nothing fell, but {fallen:?}",
+        mutant.falls()
+    );
+}
+
+/// KIP-101: a follower that cuts its log to its high watermark loses what is committed.
+#[test]
+fn a_new_follower_does_not_cut_to_its_high_watermark() {
+    needs(Mutant::CutsToWatermark, Script::DoubleFailover, 1);
+}
+
+/// KIP-279, KAFKA-6361: after a fast change of leaders the logs part.
+#[test]
+fn divergent_logs_are_cut_after_a_fast_failover() {
+    needs(Mutant::LeaderSeesNoDivergence, Script::PartKill, 1);
+    needs(Mutant::DivergenceIgnored, Script::DoubleFailover, 1);
+}
+
+/// KIP-966, KAFKA-14139: the last replica standing restarts, and its disk is not what it was.
+#[test]
+fn the_last_replica_standing_proves_its_disk() {
+    needs(Mutant::DisksTakenOnTrust, Script::OldDisk, 5);
+    needs(Mutant::SuspectsKept, Script::OldDisk, 5);
+}
+
+/// KIP-966: who leaves an ISR that can commit without it is not eligible.
+#[test]
+fn only_isr_and_elr_lead_when_the_replicas_go_one_by_one() {
+    needs(Mutant::AnyReplicaLeads, Script::LastReplica, 1);
+    needs(Mutant::ElrOutlivesMinIsr, Script::LastReplica, 1);
+}
+
+/// KAFKA-13091, KAFKA-15021, KAFKA-19996: an ISR counts before it is decided, or after another was.
+#[test]
+fn an_isr_counts_only_as_decided() {
+    needs(Mutant::ShrinkMovesWatermark, Script::SlowJoin, 1);
+    needs(Mutant::WatermarkIgnoresPending, Script::SlowJoin, 1);
+}
+
+/// KAFKA-9491, KAFKA-15510, Redpanda #6301: what a new leader tells before it knows.
+#[test]
+fn a_new_leader_tells_no_latest_offset_too_early() {
+    needs(Mutant::LatestBeforeKnown, Script::PartKill, 5);
+    needs(Mutant::OutOfRangeAboveWatermark, Script::PartKill, 5);
+}
+
+/// Rule S1: a follower is killed before its flush, reads its log again, and the power goes.
+#[test]
+fn what_is_not_flushed_is_not_fetched_from() {
+    needs(Mutant::UnflushedIsFetched, Script::PowerLossOfAll, 2);
+}
+
+/// Rule S3: a process acts on metadata from before it was registered.
+#[test]
+fn a_start_obeys_no_image_in_which_it_is_not_registered() {
+    needs(Mutant::ActsOnOldImage, Script::LateRequests, 1);
+}
+
+/// Rule S15: what a former life asked comes late.
+#[test]
+fn a_former_life_is_not_heard() {
+    needs(Mutant::BootStays, Script::LateRequests, 1);
+    needs(Mutant::OldBootRegisters, Script::LateRequests, 2);
+}
+
+/// Rule R7: a leader that stood still wakes up and is none any more.
+#[test]
+fn a_leader_that_resigns_acknowledges_nothing() {
+    needs(Mutant::ResignAcknowledges, Script::PauseKill, 2);
+}
+
+/// Retention deletes what is old, and not what is only written.
+#[test]
+fn retention_spares_what_is_not_committed() {
+    needs(Mutant::RetentionIgnoresWatermark, Script::Retention, 1);
+}
+
+/// A process that a failed sync had ended is followed by one that takes the pages for written: they are clean.
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_written_again() {
+    for seed in 1..=6 {
+        let report = run(Script::FailedSyncs, seed, None);
+        assert!(report.violations.is_empty(), "seed {seed}: {report}");
+    }
+}
