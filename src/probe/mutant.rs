@@ -68,17 +68,17 @@ macro_rules! mutants {
 // of several directories.
 mutants! {
     // A leader.
-    WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2", "F1", "L2"]
+    WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2", "L2"]
         => "the high watermark is the leader's own flushed end";
     WatermarkIgnoresPending: "R7", Machines, ["A2", "E2", "L2"]
         => "the high watermark counts the committed ISR only, not the proposed one";
     WatermarkIgnoresUnseen: "R7", Machines, ["A2", "E2", "L2"]
         => "the high watermark passes over members that have not fetched in this epoch";
-    WatermarkMovesBelowMinIsr: "R7", Machines, ["E2", "B9", "F1", "L1", "L2"]
+    WatermarkMovesBelowMinIsr: "R7", Machines, ["E2", "B9", "L1", "L2"]
         => "the high watermark moves while fewer than the minimum are in sync";
     WatermarkFalls: "R7", Machines, ["B4", "B5"]
         => "the high watermark follows a member that is behind it";
-    ShrinkMovesWatermark: "R10", Machines, ["A2", "E2", "F1", "L2"]
+    ShrinkMovesWatermark: "R10", Machines, ["A2", "E2", "L2"]
         => "who is proposed out of the ISR counts no more, though the controller has not committed it";
     EpochKeepsProgress: "R2", Machines, ["A2", "E2"]
         => "a leader goes on in a later epoch with what it knew of its followers";
@@ -88,7 +88,7 @@ mutants! {
         => "a replica joins the ISR without a fetch in this epoch";
     JoinBelowWatermark: "R8", Machines, ["A2", "E2", "L2"]
         => "a replica joins the ISR from below the high watermark";
-    JoinBelowEpochStart: "R8", Machines, ["A2", "E2", "F1", "L2"]
+    JoinBelowEpochStart: "R8", Machines, ["A2", "E2", "L2"]
         => "a replica joins the ISR from below the start of the epoch";
     JoinFenced: "R8", Machines, ["E9"]
         => "a replica joins the ISR while its broker is fenced or shuts down";
@@ -110,7 +110,7 @@ mutants! {
         => "a proposal whose answer was lost is not sent again";
     AllIsLeader: "R7", Machines, ["A2", "A8", "A1", "A2w", "B5", "E2"]
         => "acks=all is acknowledged at the leader's own flush";
-    MinIsrIsOne: "R19", Machines, ["A2", "E10", "F1", "L2"]
+    MinIsrIsOne: "R19", Machines, ["A2", "E10", "L2"]
         => "the leader alone is enough, whatever min.insync.replicas says";
     AppendBelowMinIsr: "R19", Machines, ["E10"]
         => "acks=all is written while fewer than the minimum are in sync";
@@ -146,7 +146,7 @@ mutants! {
         => "a leader serves fetches of another epoch than its own";
     LeaderSeesNoDivergence: "R3", Machines, ["A1", "E1", "A10", "B8", "F5"]
         => "a leader does not compare the epoch of a follower's last record with its own log";
-    CutsToWatermark: "R4", Machines, ["A2", "E2", "F1", "L2"]
+    CutsToWatermark: "R4", Machines, ["A2", "E2", "L2"]
         => "who begins to follow cuts its log to its high watermark";
     LastBatchUncompared: "R21", Machines, ["E1"]
         => "a leader does not compare a follower's last batch with its own";
@@ -230,7 +230,7 @@ mutants! {
         => "a deleted topic takes the directory of its successor of the same name along";
 
     // The controller.
-    EpochStaysOnElection: "R1", Machines, ["E3", "E9", "A2", "B8", "E1", "F1"]
+    EpochStaysOnElection: "R1", Machines, ["E3", "E9", "A2", "B8", "E1"]
         => "an election keeps the leader epoch";
     ShrinkRaisesLeaderEpoch: "S18", Machines, ["E9"]
         => "a smaller ISR under the same leader begins a leader epoch";
@@ -238,9 +238,9 @@ mutants! {
         => "with ISR and ELR gone any replica that is alive leads";
     ElrOutlivesMinIsr: "R11", Machines, ["A2", "E2", "E9", "L3"]
         => "the ELR stays though the ISR has its minimum and commits without it";
-    ElrForgotten: "R11", Machines, ["F2", "E1", "F1", "F3", "F5"]
+    ElrForgotten: "R11", Machines, ["F2", "E1", "F3", "F5"]
         => "who leaves an ISR below its minimum is not eligible";
-    FencedLeads: "R15", Machines, ["E9", "A2", "A11", "B8", "B9", "F1"]
+    FencedLeads: "R15", Machines, ["E9", "A2", "A11", "B8", "B9"]
         => "a fenced broker is elected";
     FencedStaysInIsr: "R15", Machines, ["E9", "F1", "F2", "F3", "F5"]
         => "a fenced broker stays in the ISR";
@@ -282,7 +282,7 @@ mutants! {
         => "a broker that starts anew keeps its broker epoch and its place";
     RegistersUnfenced: "R14", Machines, ["A2", "F1", "E9"]
         => "a registration inherits that its former life was unfenced";
-    DisksTakenOnTrust: "R12", Machines, ["A2", "E2", "F1", "L2"]
+    DisksTakenOnTrust: "R12", Machines, ["A2", "E2", "L2"]
         => "a broker keeps its ISRs though its disks do not prove the life that acknowledged";
     UncleanVolatileTrusted: "R12", Machines, ["A2", "E2"]
         => "after an unclean stop what acknowledged from the page cache stays in ISR and ELR";
@@ -306,7 +306,7 @@ mutants! {
         => "a snapshot takes the last index for the last accepted one";
 
     // The broker.
-    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6", "F1", "L2", "E2"]
+    ActsOnOldImage: "S3", Machines, ["A1", "A2", "E6", "L2", "E2"]
         => "a broker takes orders from an image in which this start of it is not registered";
     AnswerOutrunsImage: "R10", Machines, ["A2", "E2", "E10"]
         => "a leader hears that its ISR was accepted before what was written ahead of it";

@@ -82,7 +82,7 @@ fn what_is_not_flushed_is_not_fetched_from() {
 /// Rule S3: a process acts on metadata from before it was registered.
 #[test]
 fn a_start_obeys_no_image_in_which_it_is_not_registered() {
-    needs(Mutant::ActsOnOldImage, Script::LateRequests, 1);
+    needs(Mutant::ActsOnOldImage, Script::PartKill, 2);
 }
 
 /// Rule S15: what a former life asked comes late.

@@ -97,6 +97,11 @@ impl World {
             && registered.broker_epoch.is_some()
         {
             process.epoch = registered.broker_epoch;
+            // Who fetched in a registration that another process had replaced fetches on in this one.
+            let leaders: Vec<NodeId> = process.fetchers.keys().copied().collect();
+            for leader in leaders {
+                self.after(Duration::ZERO, Happening::FetchAgain(life, leader));
+            }
             self.after(Duration::ZERO, Happening::Reconcile(life));
         }
         self.beat_after(life, HURRY);

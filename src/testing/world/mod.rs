@@ -197,7 +197,10 @@ impl World {
             self.events += 1;
             self.happen(happening);
         }
-        self.now = self.now.max(end);
+        // What has failed stops where it failed: nothing is missing in the time after.
+        if !self.observer.has_failed() {
+            self.now = self.now.max(end);
+        }
     }
 
     fn happen(&mut self, happening: Happening) {

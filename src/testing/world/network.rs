@@ -73,6 +73,10 @@ impl Network {
         self.data_held.remove(&node);
     }
 
+    pub(super) fn is_data_held(&self, node: NodeId) -> bool {
+        self.data_held.contains(&node)
+    }
+
     /// Whether replication between two nodes waits.
     pub(super) fn holds_data(&self, from: Endpoint, to: Endpoint) -> bool {
         let (Endpoint::Node(from), Endpoint::Node(to)) = (from, to) else { return false };

@@ -59,7 +59,12 @@ impl World {
         let machine = &self.machines[&node];
         let runs = machine.process.as_ref().is_some_and(|p| p.paused_until <= self.now && !p.stage.is_stopping);
         let is_quick = machine.slow_flush.is_zero() && machine.slow_apply.is_zero();
-        runs && is_quick && !machine.is_blind && machine.ill_until <= self.now && self.observer.sick != Some(node)
+        let is_fetched = !self.network.is_data_held(node);
+        runs && is_quick
+            && is_fetched
+            && !machine.is_blind
+            && machine.ill_until <= self.now
+            && self.observer.sick != Some(node)
     }
 
     /// The most nodes that are well and hear each other; nobody, if that is no majority.
@@ -80,6 +85,11 @@ impl World {
     fn could_serve(&self, partition: &Partition, well: &[NodeId]) -> bool {
         let eligible = partition.isr.iter().chain(&partition.elr).filter(|node| well.contains(node)).count();
         let others = partition.replicas.iter().filter(|node| well.contains(node)).count();
-        eligible >= self.knobs.isr_min && others >= self.knobs.isr_min
+        // Whether a leader whom nobody can fetch from is replaced in time is open: see docs/TESTING.md.
+        let is_fetched = partition.leader.is_none_or(|leader| !self.network.is_data_held(leader));
+        // Who cannot follow holds every write up until the leader gives it up.
+        let is_waited_for = |node: &&NodeId| Some(**node) != partition.leader && !well.contains(node);
+        let waits = self.knobs.lag_max > REACTION && partition.isr.iter().any(|node| is_waited_for(&node));
+        is_fetched && !waits && eligible >= self.knobs.isr_min && others >= self.knobs.isr_min
     }
 }
