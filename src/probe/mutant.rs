@@ -252,6 +252,8 @@ mutants! {
         => "what a broker says it cannot vouch for stays in ISR and ELR";
     LastClaimTaken: "S3", Machines, ["F2", "F1"]
         => "the last copy that may hold all loses its claim because it cannot be read";
+    UnservedLosesClaim: "S3", Machines, ["F2", "F5"]
+        => "a copy that cannot be read is eligible no more, though the ISR is below its minimum";
     UnfencesBeforeCaughtUp: "S3", Machines, ["E6", "A1"]
         => "a broker is unfenced before it has applied its own registration";
     UnfencesWithOldClaims: "R1", Machines, ["A1", "E3"]

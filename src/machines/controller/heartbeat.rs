@@ -12,8 +12,7 @@ use crate::model::{BootNumber, BrokerEpoch, LogIndex, NodeId, Now, PartitionId};
 use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
-use super::owed::Claim;
-use super::{Decision, Defaults, Reply, Soft, fence, liveness, owed, sender};
+use super::{Decision, Reply, Soft, fence, liveness, owed, sender};
 
 /// What a broker says every `broker.heartbeat.interval.ms`, and at once when its wish changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +31,9 @@ pub struct Heartbeat {
     /// `flush.mode` became durable, or of which the leader holds something else. They leave ISR and ELR. Named until the
     /// broker is unfenced; those that contradict their leader for as long as the process runs.
     pub suspects: Vec<PartitionId>,
-    /// Partitions it holds and cannot open or read. They leave ISR and ELR as soon as another that holds all can lead;
-    /// until then their claim stays, as a start may find them sound. Named for as long as the process runs.
+    /// Partitions it holds and cannot open or read. They leave the ISR as soon as another that holds all can lead, and
+    /// are eligible still where the ISR is below its minimum: a start may find them sound. Named for as long as the
+    /// process runs.
     pub unserved: Vec<PartitionId>,
     /// Leaders it cannot fetch from (rule S12).
     pub unfetchable: Vec<NodeId>,
@@ -100,7 +100,7 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, heartbeat: &Heart
     };
     soft.heard(broker, now, heartbeat, image.last_accepted());
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
-    if !forget_suspects(&mut batch, &soft.options.defaults, heartbeat) {
+    if !forget_suspects(&mut batch, soft, heartbeat) {
         // The rest of them goes with the next heartbeat, which names them again.
         let answer = answer(broker, heartbeat);
         return Decision::new(batch.into_records(), Reply::Heartbeat(Ok(answer)));
@@ -147,15 +147,22 @@ fn answer(broker: &Broker, heartbeat: &Heartbeat) -> HeartbeatAnswer {
 
 /// What the broker cannot vouch for leaves ISR and ELR, in the batch that unfences it at the latest (rule S3); what it
 /// cannot serve does if somebody else can. Returns whether all of it did.
-fn forget_suspects(batch: &mut Batch, defaults: &Defaults, heartbeat: &Heartbeat) -> bool {
-    let named = heartbeat.suspects.iter().map(|id| (id, Claim::Lost));
-    let named = named.chain(heartbeat.unserved.iter().map(|id| (id, Claim::Unserved)));
-    let mut named = named.filter(|_| !planted(Mutant::SuspectsKept));
-    named.all(|(id, claim)| {
+fn forget_suspects(batch: &mut Batch, soft: &Soft, heartbeat: &Heartbeat) -> bool {
+    if planted(Mutant::SuspectsKept) {
+        return true;
+    }
+    let (defaults, node) = (&soft.options.defaults, heartbeat.node);
+    let are_gone = heartbeat.suspects.iter().all(|id| {
         mark(Mark::SuspectNamed);
-        let state = owed::without(batch.image(), defaults, *id, heartbeat.node, claim);
+        let state = owed::without(batch.image(), defaults, *id, node);
         state.is_none_or(|state| batch.change(*id, state))
-    })
+    });
+    are_gone
+        && heartbeat.unserved.iter().all(|id| {
+            mark(Mark::SuspectNamed);
+            let state = owed::unserved_by(batch.image(), defaults, soft, *id, node);
+            state.is_none_or(|state| batch.change(*id, state))
+        })
 }
 
 /// A broker serves again when it has applied its own registration, gets on with its work, is connected, and nothing

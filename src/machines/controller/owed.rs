@@ -11,7 +11,7 @@ use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
 use super::elect::{Election, nobody};
-use super::{Defaults, effective_min_isr};
+use super::{Defaults, Soft, effective_min_isr};
 
 /// Adds what is owed to `batch`. Returns whether something was left for lack of room.
 pub(super) fn settle(batch: &mut Batch, defaults: &Defaults) -> bool {
@@ -56,37 +56,13 @@ pub(super) fn due(image: &Image, defaults: &Defaults, id: PartitionId) -> Option
     election.outcome()
 }
 
-/// What is wrong with a copy that a broker names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// It may lack what it acknowledged.
-    Lost,
-    /// It may hold all of it, and cannot be read now.
-    Unserved,
-}
-
-/// The state of a partition after `node` may have lost its copy (rules R12, S3), or cannot serve it; `None` when it had
-/// no claim, or keeps it.
-pub(super) fn without(
-    image: &Image,
-    defaults: &Defaults,
-    id: PartitionId,
-    node: NodeId,
-    claim: Claim,
-) -> Option<Partition> {
+/// The state of a partition after `node` may have lost its copy (rules R12, S3); `None` when it had no claim.
+pub(super) fn without(image: &Image, defaults: &Defaults, id: PartitionId, node: NodeId) -> Option<Partition> {
     let partition = image.partition(id)?;
-    if !partition.isr.contains(&node) && !partition.elr.contains(&node) {
+    if !has_claim(partition, node) {
         return None;
     }
     let brokers = image.brokers();
-    let mut others = partition.isr.iter().chain(&partition.elr).filter(|member| **member != node);
-    let can_go = claim == Claim::Lost || others.any(|member| brokers.is_active(*member));
-    if !can_go && !planted(Mutant::LastClaimTaken) {
-        // Each copy is given up because of the others, and the others may go at the same time: only here it is seen who
-        // is the last. Without its claim nobody could ever lead again (rule R17).
-        mark(Mark::LastClaimKept);
-        return None;
-    }
     let election = Election {
         partition,
         min_isr: effective_min_isr(image, defaults, id.topic),
@@ -96,4 +72,41 @@ pub(super) fn without(
         first: &[],
     };
     election.outcome()
+}
+
+/// The state of a partition after `node` has said that it cannot serve its copy (rule S3), which may hold all of it: it
+/// leaves the ISR as one that is fenced does, and stays eligible where such a one would (rule R11). `None` when nobody
+/// else can serve: then it goes on in its place.
+pub(super) fn unserved_by(
+    image: &Image,
+    defaults: &Defaults,
+    soft: &Soft,
+    id: PartitionId,
+    node: NodeId,
+) -> Option<Partition> {
+    let partition = image.partition(id)?;
+    if !has_claim(partition, node) {
+        return None;
+    }
+    let serves = |member: NodeId| member != node && image.brokers().is_active(member) && !soft.cannot_serve(member, id);
+    let mut members = partition.isr.iter().chain(&partition.elr).copied();
+    if !members.any(serves) && !planted(Mutant::LastClaimTaken) {
+        // Each copy is given up because of the others, and the others may go at the same time: only here it is seen who
+        // is the last.
+        mark(Mark::LastClaimKept);
+        return None;
+    }
+    let election = Election {
+        partition,
+        min_isr: effective_min_isr(image, defaults, id.topic),
+        leaving: &|member| !image.brokers().is_active(member) || member == node,
+        lost: &|member| member == node && planted(Mutant::UnservedLosesClaim),
+        may_lead: &serves,
+        first: &[],
+    };
+    election.outcome()
+}
+
+fn has_claim(partition: &Partition, node: NodeId) -> bool {
+    partition.isr.contains(&node) || partition.elr.contains(&node)
 }

@@ -14,7 +14,6 @@ use crate::model::{
 use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::batch::Batch;
-use super::owed::Claim;
 use super::{Decision, Defaults, Event, Reply, Soft, liveness, owed};
 
 /// What a broker says when it starts.
@@ -125,7 +124,7 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, registration: &Re
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
     let defaults = &soft.options.defaults;
     for id in lost(image, defaults, registration) {
-        if let Some(state) = owed::without(batch.image(), defaults, id, registration.node, Claim::Lost)
+        if let Some(state) = owed::without(batch.image(), defaults, id, registration.node)
             && !batch.change(id, state)
         {
             // More than one proposal holds (rule S14): the rest of its claims goes first, the registration last.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::machines::metadata::{Broker, Image};
-use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now};
+use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now, PartitionId};
 use crate::probe::{Mutant, planted};
 
 use super::liveness::{Connection, DialOutcome};
@@ -46,6 +46,8 @@ pub(super) struct Session {
     /// Leaders it cannot fetch from, and when it said so (rule S12): signs of life say nothing of them.
     pub(super) unfetchable: BTreeSet<NodeId>,
     pub(super) unfetchable_at: Instant,
+    /// What it holds and cannot serve (rule S3).
+    unserved: BTreeSet<PartitionId>,
     /// From which index on, and since when, nothing depends on it while it shuts down (rule R16).
     pub(super) released: Option<(LogIndex, Instant)>,
 }
@@ -164,6 +166,7 @@ impl Soft {
             behind: None,
             unfetchable: BTreeSet::new(),
             unfetchable_at: now.instant,
+            unserved: BTreeSet::new(),
             released: None,
         };
         let session = self.sessions.entry(broker.node).or_insert_with(fresh);
@@ -179,6 +182,12 @@ impl Soft {
         session.tell(now.instant, heartbeat.progress, accepted);
         session.unfetchable = heartbeat.unfetchable.iter().copied().collect();
         session.unfetchable_at = now.instant;
+        session.unserved = heartbeat.unserved.iter().copied().collect();
+    }
+
+    /// Whether a broker has said that it cannot serve its copy of a partition.
+    pub(super) fn cannot_serve(&self, node: NodeId, partition: PartitionId) -> bool {
+        self.sessions.get(&node).is_some_and(|session| session.unserved.contains(&partition))
     }
 }
 

@@ -246,13 +246,40 @@ fn copies_that_are_all_given_up_at_once_leave_one_that_leads_after_its_next_star
         world.event(event);
         shown.push(show(&world.partition("t", 0).1));
     }
-    let last = "leader 3 isr [3] elr [] epoch 2";
+    let last = "leader 3 isr [3] elr [2] epoch 2";
     assert_eq!(shown, ["leader 2 isr [2,3] elr [] epoch 1", last, last, last]);
+    // Each says it again and again; of two that cannot serve neither is better.
+    for node in [2, 3, 2, 3] {
+        let event = unserved(&world, node);
+        world.event(event);
+    }
+    assert_eq!(show(&world.partition("t", 0).1), last);
     let again = restart(&world, 3, 2);
     register(&mut world, again).unwrap();
-    assert_eq!(show(&world.partition("t", 0).1), "leader none isr [] elr [3] epoch 3");
+    assert_eq!(show(&world.partition("t", 0).1), "leader 2 isr [2] elr [3] epoch 3");
     world.serve(3);
-    assert_eq!(show(&world.partition("t", 0).1), "leader 3 isr [3] elr [] epoch 4");
+    let event = unserved(&world, 2);
+    world.event(event);
+    assert_eq!(show(&world.partition("t", 0).1), "leader 3 isr [3] elr [2] epoch 4");
+}
+
+#[test]
+fn a_copy_that_could_not_be_read_leads_again_when_all_others_have_lost_theirs() {
+    let mut world = World::with_topic();
+    for node in [1, 2] {
+        let event = unserved(&world, node);
+        world.event(event);
+    }
+    assert_eq!(show(&world.partition("t", 0).1), "leader 3 isr [3] elr [2] epoch 2");
+    let empty = registration(3, 2);
+    world.close(3);
+    world.pass(20_000);
+    world.serve(2);
+    register(&mut world, empty).unwrap();
+    let again = restart(&world, 2, 2);
+    register(&mut world, again).unwrap();
+    world.serve(2);
+    assert_eq!(show(&world.partition("t", 0).1), "leader 2 isr [2] elr [] epoch 5");
 }
 
 #[test]
@@ -273,7 +300,7 @@ fn a_copy_that_cannot_be_served_goes_when_one_comes_that_is_eligible() {
     assert_eq!(show(&world.partition("t", 0).1), "leader 1 isr [1] elr [2] epoch 0");
     world.serve(2);
     world.event(event);
-    assert_eq!(show(&world.partition("t", 0).1), "leader 2 isr [2] elr [] epoch 1");
+    assert_eq!(show(&world.partition("t", 0).1), "leader 2 isr [2] elr [1] epoch 1");
 }
 
 /// Broker `node` holds partition 0 of "t" and cannot read it.
