@@ -21,6 +21,9 @@ use super::tail::BatchAt;
 const PIECE_BYTES: usize = 64 << 10;
 /// How many batches are looked at: where two are out of order either may be the damaged one.
 const BATCHES: usize = 2;
+/// How much a search may have to read again of what it has passed over: a time index has an entry for every few KiB, and
+/// only timestamps out of order take a search further.
+const PASSED_MAX: u64 = 1 << 20;
 
 /// A batch, without its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,18 +79,36 @@ impl Log {
         let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|error| self.refused(index, error))?;
         let mut check = IntactCheck::new(self.expected(place.offset, self.end));
         let size = self.segments[index].size;
-        let looked = look(&*file, place.position, size, BATCHES, &mut check);
+        let looked = look(&*file, place.position, size, Most { batches: BATCHES, ..Most::ALL }, &mut check);
         let here = check.here();
         let lacks_batches = place.position + here.at == size && here.offset < self.segment_end(index);
+        // Behind its last batch the next segment ought to begin.
+        let is_cut = matches!(looked, Ok(Ok(()))) && lacks_batches && !self.may_gap();
+        self.blame(index, place, if is_cut { Ok(Err(here)) } else { looked }, here)
+    }
+
+    /// Reads the batches that a search by their headers has passed over, from one on, up to where one of them ends: those
+    /// that begin within `PASSED_MAX` bytes.
+    ///
+    /// # Errors
+    /// They are not what was written, or cannot be read.
+    pub(super) fn check_passed(&self, index: usize, first: BatchAt, end: u64) -> Result<(), ReadError> {
+        let file = self.file(index, Suffix::Log, OpenMode::Write).map_err(|error| self.refused(index, error))?;
+        let mut check = IntactCheck::new(self.expected(first.base, self.end));
+        let looked = look(&*file, first.position, end, Most { bytes: PASSED_MAX, ..Most::ALL }, &mut check);
+        let place = Place { segment: self.segments[index].base, position: first.position, offset: first.base };
+        self.blame(index, place, looked, check.here())
+    }
+
+    /// What a look from a place on has found; `here` is where it stopped.
+    fn blame(&self, index: usize, from: Place, looked: Looked, here: Damage) -> Result<(), ReadError> {
         let damage = match looked {
-            // Behind its last batch the next segment ought to begin.
-            Ok(Ok(())) if lacks_batches && !self.may_gap() => Err(here),
             Ok(outcome) => outcome,
             Err(error) if is_media_error(&error) => Err(here),
             Err(error) => return Err(self.refused(index, error)),
         };
         damage.map_err(|Damage { at, offset, .. }| {
-            let place = Place { position: place.position + at, offset, ..place };
+            let place = Place { position: from.position + at, offset, ..from };
             self.corruption(place).into()
         })
     }
@@ -105,22 +126,30 @@ impl Slice {
     /// The batch that is not what was written, or that cannot be read.
     pub fn look(&self, taken: u64, check: &mut IntactCheck) -> Result<(), Damage> {
         let end = self.position + as_u64(self.len);
-        look(&*self.file, self.position + taken, end, usize::MAX, check).unwrap_or_else(|_| Err(check.here()))
+        look(&*self.file, self.position + taken, end, Most::ALL, check).unwrap_or_else(|_| Err(check.here()))
     }
 }
 
-/// Feeds a check from a position on with up to so many batches, below `end`. Nothing is read at once of two of them, so
+/// What a look has come to: damage, or none; or the system refused it.
+type Looked = io::Result<Result<(), Damage>>;
+
+/// How much is looked at: as many batches, of those that begin within so many bytes.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    batches: usize,
+    bytes: u64,
+}
+
+impl Most {
+    const ALL: Self = Self { batches: usize::MAX, bytes: u64::MAX };
+}
+
+/// Feeds a check from a position on with some batches, below `end`. Nothing is read at once of two of them, so
 /// that where a read fails the check stands at the batch that cannot be read.
-fn look(
-    file: &dyn File,
-    position: u64,
-    end: u64,
-    batches_max: usize,
-    check: &mut IntactCheck,
-) -> io::Result<Result<(), Damage>> {
+fn look(file: &dyn File, position: u64, end: u64, most: Most, check: &mut IntactCheck) -> Looked {
     let mut buffer = vec![0; PIECE_BYTES];
     let (mut at, mut batches) = (position, 0);
-    while at < end && batches < batches_max {
+    while at < end && batches < most.batches && (at - position < most.bytes || !check.is_between()) {
         let wanted = check.wanted();
         if as_u64(wanted) > end - at {
             return Ok(Err(check.here()));

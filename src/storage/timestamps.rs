@@ -47,6 +47,10 @@ impl Log {
             }
             let found = self.first_at_or_after(index, wanted)?;
             if let Some(found) = found {
+                if found.next > end && found.place.offset < end {
+                    // No batch reaches over such an end: its header says what is not so.
+                    self.inspect(found.place)?;
+                }
                 return Ok((found.next <= end).then_some(found));
             }
         }
@@ -133,10 +137,14 @@ impl Log {
             _ => self.segments[index].base,
         };
         let Some(at) = self.locate(index, behind.max(self.start)).map_err(refused)? else { return Ok(None) };
-        self.first_from(index, at, wanted).map_err(refused)
+        let (found, passed) = self.first_from(index, at, wanted).map_err(refused)?;
+        // A timestamp that was passed over may be a damaged one.
+        self.check_passed(index, at, passed)?;
+        Ok(found)
     }
 
-    fn first_from(&self, index: usize, at: BatchAt, wanted: Timestamp) -> io::Result<Option<BatchPlace>> {
+    /// The first such batch from one on, and up to where those before it reach.
+    fn first_from(&self, index: usize, at: BatchAt, wanted: Timestamp) -> io::Result<(Option<BatchPlace>, u64)> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let from = HeadersFrom::batch(at.position, at.base);
         let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
@@ -146,10 +154,10 @@ impl Log {
                 assert!(as_u64(slice.len) > 0, "a batch has bytes");
                 let (next, max_timestamp) = (header.next_offset(), header.max_timestamp);
                 let place = Place { segment: self.segments[index].base, position, offset: header.base_offset };
-                return Ok(Some(BatchPlace { slice, place, next, max_timestamp }));
+                return Ok((Some(BatchPlace { slice, place, next, max_timestamp }), position));
             }
         }
-        Ok(None)
+        Ok((None, self.segments[index].size))
     }
 
     /// The last entry of the time index that is not later.

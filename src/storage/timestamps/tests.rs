@@ -35,9 +35,9 @@ fn answers(log: &mut Log) -> (Vec<Timestamp>, Vec<Option<Offset>>) {
     (largest, (0..14).map(|step| find(950 + step * 50)).collect())
 }
 
-/// Flips each bit of a segment's time index in turn.
-fn flip_each_bit(log: &Log, index: usize, mut check: impl FnMut()) {
-    let path = log.path_of(log.segments[index].base, Suffix::TimeIndex);
+/// Flips each bit of a segment's file in turn.
+fn flip_each_bit(log: &Log, index: usize, suffix: Suffix, mut check: impl FnMut()) {
+    let path = log.path_of(log.segments[index].base, suffix);
     let sound = std::fs::read(&path).unwrap();
     for bit in 0..sound.len() * 8 {
         let mut bytes = sound.clone();
@@ -57,7 +57,7 @@ fn a_damaged_time_index_changes_no_answer() {
     assert!(expected.0.len() > 3);
     let (other, _) = open(dir.path(), small());
     for index in [0, 1] {
-        flip_each_bit(&other, index, || assert_eq!(answers(&mut log), expected));
+        flip_each_bit(&other, index, Suffix::TimeIndex, || assert_eq!(answers(&mut log), expected));
     }
 }
 
@@ -68,7 +68,35 @@ fn a_damaged_time_index_of_the_last_segment_is_made_anew_at_a_start() {
     fill(&mut log);
     let expected = answers(&mut log);
     let last = log.segments.len() - 1;
-    flip_each_bit(&log, last, || assert_eq!(answers(&mut open(dir.path(), small()).0), expected));
+    flip_each_bit(&log, last, Suffix::TimeIndex, || {
+        assert_eq!(answers(&mut open(dir.path(), small()).0), expected);
+    });
+}
+
+#[test]
+fn a_damaged_batch_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    fill(&mut log);
+    let end = log.end();
+    let find = |log: &mut Log, wanted| log.offset_for_timestamp(Timestamp::new(wanted), end);
+    let wanted = [1000, 1005, 1010, 1035, 1055];
+    let expected = wanted.map(|wanted| find(&mut log, wanted).unwrap());
+    let expected = expected.map(|found| found.map(|found| found.place));
+    let other = open(dir.path(), small()).0;
+    flip_each_bit(&other, 0, Suffix::Log, || {
+        for (wanted, expected) in wanted.into_iter().zip(expected) {
+            match find(&mut log, wanted) {
+                // What is found is read, and checked then.
+                Ok(found) if found.as_ref().map(|found| found.place) != expected => {
+                    let place = found.expect("an earlier one").place;
+                    assert!(matches!(log.inspect(place), Err(ReadError::Corrupt(_))), "{wanted}: {place:?}");
+                }
+                Ok(_) | Err(ReadError::Corrupt(_)) => {}
+                Err(error) => panic!("{wanted}: {error}"),
+            }
+        }
+    });
 }
 
 #[test]
