@@ -47,6 +47,9 @@ pub struct History {
     pub endings: Vec<PartitionEnding>,
     /// When the faults ended and the healing began.
     pub healed_at: Option<Instant>,
+    /// From when on, after the healing, nothing was under way any more, if that was seen: every write was answered, and
+    /// everybody had, and had read, all of it.
+    pub rested_at: Option<Instant>,
     /// When the run ended.
     pub ended_at: Instant,
 }

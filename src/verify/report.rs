@@ -74,6 +74,8 @@ pub struct Statistics {
     pub stale: u64,
     /// The longest that one was behind.
     pub stale_longest: Duration,
+    /// The longest, after the healing, until a partition took a write, or had been read to its end.
+    pub recovery_longest: Duration,
 }
 
 impl Report {

@@ -33,6 +33,8 @@ pub(super) struct Sum {
     simulated: Duration,
     acknowledged: u64,
     read: u64,
+    /// The longest that a recovery took, and with which seed.
+    recovery: (Duration, u64),
     /// With what there was too little of.
     invalid: BTreeMap<u64, Vec<String>>,
     failed: BTreeMap<u64, Vec<String>>,
@@ -62,6 +64,7 @@ impl Sum {
         self.simulated += outcome.simulated;
         self.acknowledged += outcome.report.statistics.acknowledged;
         self.read += outcome.report.statistics.read;
+        self.recovery = self.recovery.max((outcome.report.statistics.recovery_longest, seed));
         if let Validity::Vacuous(missing) = &outcome.report.validity
             && is_clean
         {
@@ -106,13 +109,16 @@ impl Sum {
         }
         let hours = self.simulated.as_secs_f64() / 3600.0;
         println!(
-            "{} seeds: {} failed, {} invalid; {hours:.1} simulated hours, {} events, {} acknowledged, {} read",
+            "{} seeds: {} failed, {} invalid; {hours:.1} simulated hours, {} events, {} acknowledged, {} read; everything \
+             was served and read again within {:?} (seed {})",
             self.runs,
             self.failed.len(),
             self.invalid.len(),
             self.events,
             self.acknowledged,
-            self.read
+            self.read,
+            self.recovery.0,
+            self.recovery.1
         );
     }
 }

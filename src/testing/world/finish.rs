@@ -13,6 +13,7 @@ use super::process::DATA;
 use super::record::state;
 use super::{Happening, World};
 use crate::env::Files as _;
+use crate::machines::metadata::Partition;
 use crate::model::{Instant, NodeId, Now, Offset, PartitionId, Timestamp};
 use crate::records::{Batch, split};
 use crate::storage::{DataDir, FirstBatch, Log, LogOptions};
@@ -20,9 +21,12 @@ use crate::testing::FixedSeed;
 use crate::verify::history::{DumpedBatch, FinalScan, PartitionEnding, ReplicaDump, Session};
 use crate::verify::{Activity, Bounds, Expectations, Report, Retention, check};
 
-/// How long after the healing everything may take to be served again, and then to come to rest.
+/// How long after the healing producers go on, and for how long a run is waited for beyond, so that it shows what is wrong.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(120);
+/// How long after the healing until everything is served and read again at the latest: what takes longest is a consumer
+/// of one-record fetches with thousands of them before it.
+const RECOVERY_BOUND: Duration = Duration::from_secs(60);
 /// How late metadata may come to a node that it can come to, when no fault delays it.
 const METADATA_LATE_MAX: Duration = Duration::from_secs(1);
 /// How often every copy is read at the end, as long as something is found.
@@ -57,13 +61,24 @@ impl World {
         world.record.history.healed_at = Some(world.now);
         // What was acknowledged before does not count for after.
         world.observer.acknowledged.clear();
-        world.run_while(RECOVERY_MAX, |world| !world.is_serving());
-        world.observer.is_quiet = true;
-        world.run_while(REST_MAX, |world| !world.is_at_rest());
+        world.come_to_rest(Duration::ZERO);
         // What nobody reads rots unseen: every copy is read once, and what is given up for it is made anew.
         world.restart_sick();
         world.read_until_all_are_sound();
         world.finish()
+    }
+
+    /// Lets the world go on, for a while at least, until every partition is served and nothing is under way. As soon as
+    /// every partition has taken a write, producers make nothing new.
+    fn come_to_rest(&mut self, least: Duration) {
+        let begun = self.now;
+        let waits = |world: &mut Self| {
+            world.observer.is_quiet = world.has_written_everywhere() || world.now.since(begun) >= RECOVERY_MAX;
+            world.now.since(begun) < least || !world.is_serving() || !world.is_at_rest()
+        };
+        self.run_while(RECOVERY_MAX + REST_MAX, waits);
+        let is_well = !self.observer.has_failed() && self.is_serving() && self.is_at_rest();
+        self.record.history.rested_at = is_well.then_some(self.now);
     }
 
     fn run_while(&mut self, longest: Duration, mut goes_on: impl FnMut(&mut Self) -> bool) {
@@ -106,8 +121,7 @@ impl World {
         if let Some(node) = self.observer.sick {
             self.end(node, End::Killed);
             self.after(Duration::from_millis(5), Happening::Start(node));
-            let looked_at = self.now.plus(Duration::from_secs(2));
-            self.run_while(REST_MAX, |world| world.now < looked_at || !world.is_serving() || !world.is_at_rest());
+            self.come_to_rest(Duration::from_secs(2));
         }
     }
 
@@ -115,9 +129,8 @@ impl World {
     fn read_until_all_are_sound(&mut self) {
         for _ in 0..LOOKS_MAX {
             self.read_all_copies();
-            let looked_at = self.now.plus(Duration::from_secs(1));
             let mended = self.mended;
-            self.run_while(REST_MAX, |world| world.now < looked_at || !world.is_serving() || !world.is_at_rest());
+            self.come_to_rest(Duration::from_secs(1));
             if self.mended == mended {
                 return;
             }
@@ -131,15 +144,19 @@ impl World {
         }
     }
 
-    /// Every partition is led, in sync everywhere, and has taken a write since the healing.
-    fn is_serving(&mut self) -> bool {
+    /// Every topic that is wanted is there, and every partition has taken a write since the healing.
+    fn has_written_everywhere(&self) -> bool {
         let image = self.quorum.image();
-        let is_whole = |(id, partition): (PartitionId, &crate::machines::metadata::Partition)| {
-            partition.isr.len() == partition.replicas.len()
-                && partition.leader.is_some()
-                && self.observer.acknowledged.contains_key(&id)
-        };
-        self.administrator.is_done() && image.topics().partitions().all(is_whole)
+        let mut partitions = image.topics().partitions();
+        self.administrator.is_done() && partitions.all(|(id, _)| self.observer.acknowledged.contains_key(&id))
+    }
+
+    /// Every partition is led and in sync everywhere, too.
+    fn is_serving(&self) -> bool {
+        let image = self.quorum.image();
+        let is_whole =
+            |partition: &Partition| partition.isr.len() == partition.replicas.len() && partition.leader.is_some();
+        self.has_written_everywhere() && image.topics().partitions().all(|(_, partition)| is_whole(partition))
     }
 
     /// Nothing is under way, and everything that is committed is known to everybody.
@@ -181,8 +198,7 @@ impl World {
         let expectations = Expectations {
             retention,
             bounds: Bounds {
-                recovery: RECOVERY_MAX + REST_MAX,
-                stale: RECOVERY_MAX + REST_MAX,
+                recovery: RECOVERY_BOUND,
                 session: self.knobs.session_timeout + self.metadata_late_max(),
                 ..Bounds::default()
             },

@@ -1,33 +1,29 @@
-//! E5, metadata non-convergence: broken, at the end of a run that had the time to recover, by a running node that has
-//! not applied what was committed long before, or that told an older state of a partition; or by a partition's ending
-//! that is not its last state in the metadata.
+//! E5, metadata non-convergence: broken, once the faults are over, by a running node that has not applied what was
+//! committed long before, or that told an older state of a partition; or by a partition's ending that is not its last
+//! state in the metadata.
 //!
-//! Source: KIP-966's EventuallyMetadataConverges. "Long before" is the time for recovery. That the images are the same
+//! Source: KIP-966's EventuallyMetadataConverges. "Long before" is the bound of stale reads. That the images are the same
 //! at the same index is E4's.
 
 use std::collections::BTreeMap;
 
 use crate::model::{Instant, LogIndex, NodeId};
 use crate::verify::Invariant;
-use crate::verify::history::{NodeEvent, NodeEventKind};
+use crate::verify::history::{MetadataEntry, NodeEvent, NodeEventKind};
 use crate::verify::index::{Index, PartitionFacts};
 use crate::verify::report::Findings;
 
 /// Judges every node and partition.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
-    let Some(settled) = index.settled_at() else { return };
     check_applied(index, findings);
-    check_told(index, settled, findings);
-    for facts in &index.partitions {
+    check_told(index, findings);
+    for facts in index.partitions.iter().filter(|_| index.settled_at().is_some()) {
         check_ending(facts, findings);
     }
 }
 
 fn check_applied(index: &Index<'_>, findings: &mut Findings) {
     let ended = index.history.ended_at;
-    let recovery = index.expectations.bounds.recovery;
-    let old = |at: &Instant| at.plus(recovery) <= ended;
-    let due = index.history.metadata.iter().rev().find(|entry| old(&entry.committed_at)).map(|entry| entry.index);
     let mut applied: BTreeMap<NodeId, (LogIndex, Instant)> = BTreeMap::new();
     for NodeEvent { node, at, what } in &index.history.node_events {
         if let NodeEventKind::Applied { index, .. } = what {
@@ -35,6 +31,8 @@ fn check_applied(index: &Index<'_>, findings: &mut Findings) {
         }
     }
     for node in index.lives.running() {
+        let is_due = |entry: &&MetadataEntry| index.must_know(node, entry.committed_at, ended);
+        let due = index.history.metadata.iter().rev().find(is_due).map(|entry| entry.index);
         // A node that never tells is not judged: whoever recorded may not have looked.
         let (Some(due), Some((last, at))) = (due, applied.get(&node)) else { continue };
         if *last < due {
@@ -47,12 +45,11 @@ fn check_applied(index: &Index<'_>, findings: &mut Findings) {
     }
 }
 
-fn check_told(index: &Index<'_>, settled: Instant, findings: &mut Findings) {
-    let recovery = index.expectations.bounds.recovery;
-    for NodeEvent { node, at, what } in index.history.node_events.iter().filter(|event| event.at >= settled) {
+fn check_told(index: &Index<'_>, findings: &mut Findings) {
+    for NodeEvent { node, at, what } in &index.history.node_events {
         let NodeEventKind::Told { partition, partition_epoch, .. } = what else { continue };
         let Some(facts) = index.partition(*partition) else { continue };
-        let due = facts.states.iter().take_while(|state| state.at.plus(recovery) <= *at).last();
+        let due = facts.states.iter().take_while(|state| index.must_know(*node, state.at, *at)).last();
         if let Some(due) = due.filter(|due| due.state.partition_epoch > *partition_epoch) {
             let (newer, since) = (due.state.partition_epoch, due.at);
             findings.add(Invariant::E5, || {

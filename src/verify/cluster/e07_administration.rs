@@ -119,12 +119,9 @@ fn check_wishes(index: &Index<'_>, topics: &Topics<'_>, findings: &mut Findings)
 
 /// Nobody speaks of what is gone.
 fn check_remains(index: &Index<'_>, topics: &Topics<'_>, findings: &mut Findings) {
-    let bound = index.expectations.bounds.stale;
-    let healed = index.history.healed_at;
     for facts in &index.partitions {
         let Some(gone) = topics.get(&facts.id.topic).and_then(|topic| topic.deleted_at) else { continue };
-        let is_over = |at: Instant| healed.is_some_and(|healed| at > healed.plus(bound)) && at.since(gone) > bound;
-        if let Some(poll) = facts.polls.iter().find(|poll| is_over(poll.invoked)) {
+        if let Some(poll) = facts.polls.iter().find(|poll| index.must_know(poll.node, gone, poll.invoked)) {
             let id = facts.id;
             findings.add(Invariant::E7, || format!("{id} went at {gone}, but was read by {}", read_by(poll)));
         }

@@ -96,10 +96,20 @@ impl<'h> Index<'h> {
         send.offset.filter(|_| send.class == Class::Ok).or(fate.lowest)
     }
 
-    /// When everything should be well again; `None` when the run ended before.
+    /// When everything was well again, or should have been; `None` when the run ended before.
     pub(crate) fn settled_at(&self) -> Option<Instant> {
-        let settled = self.history.healed_at?.plus(self.expectations.bounds.recovery);
-        (settled <= self.history.ended_at).then_some(settled)
+        let due = self.history.healed_at?.plus(self.expectations.bounds.recovery);
+        self.history.rested_at.or_else(|| (due <= self.history.ended_at).then_some(due))
+    }
+
+    /// Whether a node must have known, at a moment, what had been so since `since`: the faults were over and it was so,
+    /// and the node's process ran, for the bound of stale reads.
+    pub(crate) fn must_know(&self, node: NodeId, since: Instant, moment: Instant) -> bool {
+        let bound = self.expectations.bounds.stale;
+        let is_old = |at: Instant| at.plus(bound) < moment;
+        let is_over = self.history.healed_at.is_some_and(is_old);
+        let before = Instant::ZERO.plus(moment.since(Instant::ZERO.plus(bound)));
+        is_over && is_old(since) && !self.lives.began_within(node, before, moment)
     }
 
     /// Polls that one client had one after the other from one node in one life of its.

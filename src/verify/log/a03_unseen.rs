@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Offset;
+use crate::model::{Instant, Offset};
 use crate::verify::Invariant;
 use crate::verify::history::{Class, ClientId};
 use crate::verify::index::{Index, PartitionFacts, sent};
@@ -23,7 +23,9 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         let (Some(_), Some(begin)) = (facts.lasting_scan(), lowest_begin(index, facts)) else { continue };
         for place in &facts.sends {
             let (send, fate) = (&index.history.sends[*place], index.fate(*place));
-            let is_due = send.returned.is_some_and(|at| at.plus(recovery) <= index.history.ended_at);
+            let had_rest = |at: Instant| index.history.rested_at.is_some_and(|rested| at <= rested);
+            let is_due = |at: Instant| had_rest(at) || at.plus(recovery) <= index.history.ended_at;
+            let is_due = send.returned.is_some_and(is_due);
             let Some(offset) = fate.scanned.filter(|offset| *offset >= begin) else { continue };
             if send.class == Class::Ok && is_due && !fate.is_polled {
                 findings.add(Invariant::A3, || {

@@ -1,11 +1,10 @@
 //! B8, stale read: broken by a fetch or a ListOffsets whose end is below what had been acknowledged or read before it
 //! was asked. In the profile `Strict` always, for a leader's answer; in the profile `Kafka`, and for a follower's, only
-//! if it was asked once the faults had ended for the bound, and what it lacks was known for the bound.
+//! if it was asked once the faults had ended for the bound, and what it lacks was known, its process ran, and a follower
+//! was in sync, for the bound.
 //!
 //! Source: §5.3 of the reliability research; Kafka's leaders have no lease. Ages are counted in the statistics. Not
 //! judged in a run that allowed loss.
-
-use std::time::Duration;
 
 use crate::model::{Instant, Offset};
 use crate::verify::history::{OffsetLookup, OffsetQuery, Poll, PollOutcome};
@@ -32,7 +31,9 @@ fn check_poll(index: &Index<'_>, facts: &PartitionFacts<'_>, poll: &Poll, findin
     let PollOutcome::Records { high_watermark: end, .. } = poll.outcome else { return };
     let Some(missed) = missed(facts, end, poll.invoked) else { return };
     note(missed, poll.invoked, findings);
-    if is_too_old(index, missed, poll.invoked, poll.as_leader) {
+    let is_strict = index.expectations.reads == ReadProfile::Strict && poll.as_leader;
+    let may_lag = !poll.as_leader && !was_in_sync(index, facts, poll);
+    if is_strict || !may_lag && index.must_know(poll.node, missed.at, poll.invoked) {
         findings.add(Invariant::B8, || format!("a high watermark of {end} for {}; but {missed}", read_by(poll)));
     }
 }
@@ -41,7 +42,8 @@ fn check_lookup(index: &Index<'_>, facts: &PartitionFacts<'_>, lookup: &OffsetLo
     let (OffsetQuery::Latest, Some(end)) = (lookup.query, lookup.answer) else { return };
     let Some(missed) = missed(facts, end, lookup.invoked) else { return };
     note(missed, lookup.invoked, findings);
-    if is_too_old(index, missed, lookup.invoked, true) {
+    let is_strict = index.expectations.reads == ReadProfile::Strict;
+    if is_strict || index.must_know(lookup.node, missed.at, lookup.invoked) {
         findings.add(Invariant::B8, || {
             let OffsetLookup { partition, node, leader_epoch, invoked, .. } = lookup;
             format!(
@@ -63,11 +65,10 @@ fn note(missed: &Evidence<'_>, asked: Instant, findings: &mut Findings) {
     *longest = asked.since(missed.at).max(*longest);
 }
 
-fn is_too_old(index: &Index<'_>, missed: &Evidence<'_>, asked: Instant, as_leader: bool) -> bool {
-    if index.expectations.reads == ReadProfile::Strict && as_leader {
-        return true;
-    }
-    let bound: Duration = index.expectations.bounds.stale;
-    let Some(healed) = index.history.healed_at else { return false };
-    asked > healed.plus(bound) && asked.since(missed.at) > bound
+/// Whether the replica that was read from had been in sync for the bound: what fetches its log anew lags.
+fn was_in_sync(index: &Index<'_>, facts: &PartitionFacts<'_>, poll: &Poll) -> bool {
+    let bound = index.expectations.bounds.stale;
+    let before = facts.states.partition_point(|state| state.at.plus(bound) <= poll.invoked);
+    let until = facts.states.partition_point(|state| state.at <= poll.invoked);
+    facts.states[before.saturating_sub(1)..until].iter().all(|state| state.state.isr.contains(&poll.node))
 }

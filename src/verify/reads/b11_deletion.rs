@@ -100,11 +100,8 @@ fn check_promises(
 
 /// Whether whoever told this must have known the deletion.
 fn must_know(index: &Index<'_>, promise: &Promise, told: &Told) -> bool {
-    let bound = index.expectations.bounds.stale;
     let is_current = told.as_leader && promise.epoch.is_none_or(|epoch| told.leader_epoch >= epoch);
-    let healed = index.history.healed_at;
-    let is_over = healed.is_some_and(|healed| told.invoked > healed.plus(bound));
-    is_current || (is_over && told.invoked.since(promise.at) > bound)
+    is_current || index.must_know(told.node, promise.at, told.invoked)
 }
 
 fn check_end(index: &Index<'_>, facts: &PartitionFacts<'_>, promises: &[Promise], findings: &mut Findings) {
