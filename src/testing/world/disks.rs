@@ -40,7 +40,7 @@ impl World {
                 self.ail(Which::Node(index(node)), span, |files| files.fail_reads(MEDIA_ERROR))
             }
             Fault::FlipSegment(which, number) => {
-                if let Some(node) = self.may_destroy(which) {
+                if let Some(node) = self.may_damage(which) {
                     self.flip(node, number, ".log");
                 }
                 Vec::new()
@@ -52,19 +52,25 @@ impl World {
                 self.flip(node, number, kind);
                 Vec::new()
             }
-            Fault::Wipe(which) => self.destroy(which, |world, node| {
-                let files = SimulatedFiles::default();
-                mount(&files);
-                world.replace_disk(node, files);
-                world.machine(node).applied = crate::model::LogIndex::new(0);
+            Fault::Wipe(which) => self.may_destroy(which).map_or_else(Vec::new, |node| {
+                self.destroy(node, |world| {
+                    let files = SimulatedFiles::default();
+                    mount(&files);
+                    world.replace_disk(node, files);
+                    world.machine(node).applied = crate::model::LogIndex::new(0);
+                })
             }),
             Fault::FillDisk(which, span) => self.ail(which, span, |files| {
                 files.set_capacity(Some(files.used_bytes() + ROOM_LEFT));
             }),
-            Fault::Damage(which, number) => self.destroy(which, |world, node| world.damage(node, number)),
-            Fault::Forge(which, number) => self.destroy(which, |world, node| world.forge(node, number)),
+            Fault::Damage(which, number) => self
+                .may_damage(which)
+                .map_or_else(Vec::new, |node| self.destroy(node, |world| world.damage(node, number))),
+            Fault::Forge(which, number) => self
+                .may_damage(which)
+                .map_or_else(Vec::new, |node| self.destroy(node, |world| world.forge(node, number))),
             Fault::FlipTail(which, number) => {
-                if let Some(node) = self.may_destroy(which) {
+                if let Some(node) = self.may_damage(which) {
                     self.flip_tail(node, number);
                 }
                 Vec::new()
@@ -84,12 +90,10 @@ impl World {
         }
     }
 
-    /// While the node is down, something is done to its disk, if records may be destroyed there.
-    fn destroy(&mut self, which: Which, how: impl FnOnce(&mut Self, NodeId)) -> Vec<Undo> {
-        if let Some(node) = self.may_destroy(which) {
-            self.down(Which::Node(index(node)), End::Killed, None);
-            how(self, node);
-        }
+    /// While the node is down, something is done to its disk.
+    fn destroy(&mut self, node: NodeId, how: impl FnOnce(&mut Self)) -> Vec<Undo> {
+        self.down(Which::Node(index(node)), End::Killed, None);
+        how(self);
         Vec::new()
     }
 
@@ -101,7 +105,12 @@ impl World {
             self.quorum.image().broker(node).and_then(|broker| broker.last_active.as_ref().map(|l| l.broker_epoch));
         let Some(kept) = &self.machines[&node].kept else { return };
         let is_older = kept.epoch.is_some() && kept.epoch < served;
-        if !is_older || self.may_destroy(Which::Node(index(node))).is_none() {
+        // Where the clock was set back as well, the start cannot be told from an earlier one (ADR 14).
+        let clock = super::client::wall(self.now).get() + self.machines[&node].skew_ms;
+        let image = self.quorum.image();
+        let last_boot = image.broker(node).map_or(0, |broker| broker.boot.get());
+        let is_late = u64::try_from(clock).is_ok_and(|clock| clock > last_boot);
+        if !is_older || !is_late || self.may_destroy(Which::Node(index(node))).is_none() {
             return;
         }
         self.down(Which::Node(index(node)), End::Killed, None);
@@ -129,6 +138,18 @@ impl World {
         }
         let sick = *self.observer.sick.get_or_insert(node);
         (sick == node).then_some(node)
+    }
+
+    /// The node, if what stands on its disk may be damaged. All of that is attested first: what was flushed a moment ago,
+    /// and is missing after a crash, no start can tell from what never was.
+    fn may_damage(&mut self, which: Which) -> Option<NodeId> {
+        let node = self.which(which);
+        let attested = self.running(node)?.directory.flush_log().attest();
+        if let Err(cause) = attested {
+            self.exited(node, format!("the flush log failed: {cause}"));
+            return None;
+        }
+        self.may_destroy(Which::Node(index(node)))
     }
 
     /// Flips bits of a file of a partition.
