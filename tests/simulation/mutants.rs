@@ -1,20 +1,27 @@
 //! Takes each guard out in turn, and looks how many seeds it takes until a named invariant falls.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ottla::probe::{self, Mutant, Plane};
-use ottla::testing::world::{Plan, Script};
+use ottla::testing::world::Script;
 
 use super::{Arguments, plan};
 
 /// How one mutant fared.
 struct Kill {
     mutant: Mutant,
-    /// The seed that found it, counted from the first, and what fell.
-    found: Option<(u64, Vec<&'static str>)>,
+    found: Option<Found>,
+}
+
+/// A run that is clean with the guard, and not without it.
+struct Found {
+    /// How many runs it took.
+    runs: u64,
+    seed: u64,
+    script: Option<Script>,
+    fallen: Vec<&'static str>,
 }
 
 /// Runs all mutants of the machines. Whether every one fell.
@@ -39,7 +46,7 @@ pub(super) fn run_all_of(arguments: &Arguments, wanted: &[Mutant]) -> bool {
 
 /// Runs every mutant that this plane can find, or the one that is named.
 pub(super) fn run(arguments: &Arguments) -> bool {
-    let named = arguments.mutant.as_ref().and_then(|name| Mutant::named(name));
+    let named = super::named_mutant(arguments);
     let is_wanted = |mutant: &Mutant| mutant.plane() == Plane::Machines && !(arguments.quick && HARD.contains(mutant));
     let all = Mutant::ALL.iter().copied().filter(is_wanted);
     let wanted: Vec<Mutant> = named.map_or_else(|| all.collect(), |mutant| vec![mutant]);
@@ -90,7 +97,7 @@ const HARD: &[Mutant] = &[
     Mutant::TrimForgotten,
     Mutant::UncleanVolatileTrusted,
     Mutant::UnfencesBeforeCaughtUp,
-    Mutant::UnreachableLeaderStays,
+    Mutant::UnservedLosesClaim,
     Mutant::UnfencesWithOldClaims,
     Mutant::WatermarkSurvivesCut,
 ];
@@ -140,41 +147,45 @@ const SCRIPTS: &[(Mutant, Script)] = &[
 ];
 
 fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {
-    probe::plant(Some(mutant));
     let found = (0..arguments.seeds).find_map(|number| {
-        let fallen = super::run(plan_against(mutant, number, arguments)).fallen();
-        // Something else that falls may be no fault of the mutant's.
-        fallen.iter().any(|name| mutant.falls().contains(name)).then_some((number + 1, fallen))
+        let (seed, script) = (arguments.seed + number, script_against(mutant, number));
+        let plan = || match script {
+            Some(script) => script.plan(seed, Duration::from_secs(arguments.seconds)),
+            None => plan(seed, arguments),
+        };
+        probe::plant(Some(mutant));
+        let fallen = super::run(plan()).fallen();
+        probe::plant(None);
+        // Something else that falls may be no fault of the mutant's; nor may what falls with the guard, too.
+        let is_kill = |name: &&str| mutant.falls().contains(name);
+        if !fallen.iter().any(is_kill) || super::run(plan()).fallen().iter().any(is_kill) {
+            return None;
+        }
+        Some(Found { runs: number + 1, seed, script, fallen })
     });
-    probe::plant(None);
     Kill { mutant, found }
 }
 
 /// The mutant's own script every second time, otherwise the plans of the seeds and all scripts in turn.
-fn plan_against(mutant: Mutant, number: u64, arguments: &Arguments) -> Plan {
-    let seed = arguments.seed + number;
+fn script_against(mutant: Mutant, number: u64) -> Option<Script> {
     let own = SCRIPTS.iter().find(|(of, _)| *of == mutant).map(|(_, script)| *script);
     let turn = usize::try_from(number / 4).unwrap_or_default() % Script::ALL.len();
-    let script = match number % 4 {
+    match number % 4 {
         0 => own.or(Some(Script::ALL[turn])),
         1 => Some(Script::ALL[turn]),
         2 => own,
         _ => None,
-    };
-    match script {
-        Some(script) => script.plan(seed, Duration::from_secs(arguments.seconds)),
-        None => plan(seed, arguments),
     }
 }
 
 fn tell(Kill { mutant, found }: &Kill) {
-    let expected: BTreeSet<&str> = mutant.falls().iter().copied().collect();
+    let (rule, name) = (mutant.rule(), mutant.name());
     match found {
-        Some((seeds, fallen)) => {
-            let is_as_expected = fallen.iter().any(|name| expected.contains(name));
-            let note = if is_as_expected { "" } else { "  (expected others)" };
-            println!("{seeds:>6}  {:<5} {:<34} {}{note}", mutant.rule(), mutant.name(), fallen.join(" "));
+        Some(Found { runs, seed, script, fallen }) => {
+            let script = script.map(|script| format!(" --script {script:?}")).unwrap_or_default();
+            let fallen = fallen.join(" ");
+            println!("{runs:>6}  {rule:<5} {name:<34} {fallen:<20}  --seed {seed}{script} --mutant {name}");
         }
-        None => println!("     -  {:<5} {:<34} not found; expected {expected:?}", mutant.rule(), mutant.name()),
+        None => println!("     -  {rule:<5} {name:<34} not found; expected {:?}", mutant.falls()),
     }
 }

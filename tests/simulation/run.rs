@@ -101,12 +101,7 @@ fn main() {
 }
 
 fn run_all(arguments: &Arguments) -> bool {
-    let mutant = arguments.mutant.as_ref().map(|name| {
-        Mutant::named(name).unwrap_or_else(|| {
-            eprintln!("no mutant is named '{name}'; src/probe/mutant.rs lists them");
-            std::process::exit(2);
-        })
-    });
+    let mutant = named_mutant(arguments);
     let known = if arguments.known { known() } else { Vec::new() };
     let fresh = arguments.seed..arguments.seed.saturating_add(arguments.seeds);
     let seeds: Vec<u64> = known.into_iter().chain(fresh).collect();
@@ -132,6 +127,16 @@ fn run_all(arguments: &Arguments) -> bool {
         shrink::print(seed, arguments);
     }
     sum.is_well()
+}
+
+/// The guard that is to be out, if one is named.
+fn named_mutant(arguments: &Arguments) -> Option<Mutant> {
+    arguments.mutant.as_ref().map(|name| {
+        Mutant::named(name).unwrap_or_else(|| {
+            eprintln!("no mutant is named '{name}'; src/probe/mutant.rs lists them");
+            std::process::exit(2);
+        })
+    })
 }
 
 /// The seeds that once found something.

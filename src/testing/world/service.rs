@@ -84,12 +84,9 @@ impl World {
 
     fn could_serve(&self, partition: &Partition, well: &[NodeId]) -> bool {
         let eligible = partition.isr.iter().chain(&partition.elr).filter(|node| well.contains(node)).count();
-        let others = partition.replicas.iter().filter(|node| well.contains(node)).count();
-        // Whether a leader whom nobody can fetch from is replaced in time is open: see docs/TESTING.md.
-        let is_fetched = partition.leader.is_none_or(|leader| !self.network.is_data_held(leader));
         // Who cannot follow holds every write up until the leader gives it up.
         let is_waited_for = |node: &&NodeId| Some(**node) != partition.leader && !well.contains(node);
         let waits = self.knobs.lag_max > REACTION && partition.isr.iter().any(|node| is_waited_for(&node));
-        is_fetched && !waits && eligible >= self.knobs.isr_min && others >= self.knobs.isr_min
+        !waits && eligible >= self.knobs.isr_min
     }
 }
