@@ -20,7 +20,7 @@ use crate::partition::{
     ConsumerIsolation, Effect, Event, PartitionDescription, ReadEvent, ReadRequest, Reader, Reply, RoleDescription,
 };
 use crate::records::split;
-use crate::verify::history::{MetadataFact, NodeEventKind, Seen};
+use crate::verify::history::{MetadataFact, NodeEventKind, PartitionState, Seen};
 use crate::verify::{PartitionView, ReplicaView, RoleView, Violation, check_live};
 
 /// The ticket of its questions: those of the world begin with 1.
@@ -67,6 +67,15 @@ impl Look<'_> {
             end: self.found.end,
         }
     }
+}
+
+/// A partition's new state, in a line of the trace.
+fn told(state: &PartitionState) -> String {
+    let ids = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let PartitionState { partition, isr, elr, leader, leader_epoch, partition_epoch, .. } = state;
+    let leader = leader.map_or_else(|| "nobody".to_owned(), |node| node.to_string());
+    let (isr, elr) = (ids(isr), ids(elr));
+    format!("STATE {partition} led by {leader} isr [{isr}] elr [{elr}] epochs {leader_epoch}/{partition_epoch}")
 }
 
 /// See the file's comment.
@@ -337,6 +346,7 @@ impl World {
         let mut changed = BTreeSet::new();
         for fact in facts {
             let MetadataFact::Partition(state) = fact else { continue };
+            self.record.say(self.now, &told(state));
             changed.insert(state.partition);
             let leaders = self.observer.leaders.entry(state.partition).or_default();
             if leaders.now != state.leader {
