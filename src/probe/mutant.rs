@@ -67,6 +67,9 @@ macro_rules! mutants {
 // Waiting for their topics: R13 (minimum ISR), R17 (unclean election), R22 (reassignment), S6 (groups), and the guards
 // of several directories.
 mutants! {
+    // A copy.
+    FutureEpochKept: "R5", Machines, ["F2", "F5", "E1"]
+        => "a copy goes on whose log has an epoch that no leader has had";
     // A leader.
     WatermarkIgnoresFollowers: "R7", Machines, ["A2", "E2", "L2"]
         => "the high watermark is the leader's own flushed end";

@@ -109,6 +109,26 @@ fn a_recovered_tail_is_flushed_before_it_counts() {
 }
 
 #[test]
+fn a_copy_with_an_epoch_that_no_leader_has_had_is_given_up() {
+    for leads in [false, true] {
+        let mut world = World::new(3);
+        world.elect(1, 5, 5, &[1, 2]);
+        world.produce(1, "a", Acks::All);
+        world.run();
+        // To its next life, which is told of an earlier epoch, that of its log can only be a damaged one.
+        world.restart(2);
+        world.expect_damage(2);
+        if leads {
+            world.elect(2, 4, 6, &[2])
+        } else {
+            world.tell_follow(2, 1, 4, 6)
+        }
+        world.run();
+        assert_eq!(world.describe(2).role, RoleDescription::Offline);
+    }
+}
+
+#[test]
 fn a_replica_that_was_opened_and_given_no_order_leads_nothing() {
     let mut world = World::new(1);
     world.elect(1, 1, 1, &[1]);
