@@ -136,8 +136,12 @@ pub(super) fn is_stalled(node: NodeId, soft: &Soft, now: Now) -> bool {
     })
 }
 
-/// Whether that start of the broker is to be taken for alive, so that another may not take its place.
+/// Whether that start of the broker is to be taken for alive, so that another may not take its place. One that serves is,
+/// until it is fenced: who judges that doubts itself first (rule S16).
 pub(super) fn is_alive(broker: &Broker, soft: &Soft, now: Now) -> bool {
+    if !broker.is_fenced() {
+        return true;
+    }
     let connection = soft.connections.get(&(broker.node, broker.boot));
     if connection.is_some_and(|connection| connection.closed.is_some()) {
         return connection.is_some_and(|c| c.gone_since(now.instant, soft.options.reconnect_grace).is_none());
