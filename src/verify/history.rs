@@ -259,6 +259,13 @@ pub enum AdministrationKind {
         /// Its id.
         topic: TopicId,
     },
+    /// A topic has more partitions.
+    CreatePartitions {
+        /// Its id, when it was asked for by name.
+        topic: TopicId,
+        /// How many it is to have at least.
+        count: i32,
+    },
     /// Records before an offset were deleted.
     DeleteRecords {
         /// Where.

@@ -98,6 +98,16 @@ fn check_promises(index: &Index<'_>, topics: &Topics<'_>, findings: &mut Finding
                     });
                 }
             }
+            AdministrationKind::CreatePartitions { topic: id, count } => {
+                let made = index.partitions.iter().filter(|facts| facts.id.topic == *id && !facts.states.is_empty());
+                let lives = topics.get(id).is_some_and(|topic| topic.deleted_at.is_none());
+                let made = i32::try_from(made.count()).unwrap_or(i32::MAX);
+                if lives && made < *count {
+                    findings.add(Invariant::E7, || {
+                        format!("topic {id} was promised {count} partitions at {returned:?}; it has {made}")
+                    });
+                }
+            }
             AdministrationKind::CreateTopic { topic: None, .. } | AdministrationKind::DeleteRecords { .. } => {}
         }
     }

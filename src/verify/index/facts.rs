@@ -255,7 +255,7 @@ impl<'h> Partitions<'h> {
     fn take_administrations(&mut self, history: &'h History) {
         for administration in history.administrations.iter().filter(|a| may_have_happened(history, a)) {
             match administration.what {
-                AdministrationKind::CreateTopic { .. } => {}
+                AdministrationKind::CreateTopic { .. } | AdministrationKind::CreatePartitions { .. } => {}
                 AdministrationKind::DeleteTopic { topic } => {
                     for facts in self.facts.iter_mut().filter(|facts| facts.id.topic == topic) {
                         let before = facts.deleted_from.unwrap_or(administration.invoked);

@@ -105,7 +105,9 @@ fn removed(history: &History, partition: PartitionId) -> Offset {
     let earliest = looked_up.filter(|l| l.query == crate::verify::history::OffsetQuery::Earliest);
     let deleted = history.administrations.iter().filter(|a| a.class != Class::Fail).filter_map(|a| match a.what {
         AdministrationKind::DeleteRecords { partition: of, before } => (of == partition).then_some(before),
-        AdministrationKind::CreateTopic { .. } | AdministrationKind::DeleteTopic { .. } => None,
+        AdministrationKind::CreateTopic { .. }
+        | AdministrationKind::DeleteTopic { .. }
+        | AdministrationKind::CreatePartitions { .. } => None,
     });
     told.chain(dumped).chain(earliest.filter_map(|l| l.answer)).chain(deleted).max().unwrap_or(Offset::ZERO)
 }
