@@ -71,6 +71,7 @@ const HARD: &[Mutant] = &[
     Mutant::FetchEpochUnchecked,
     Mutant::FetchedUnchecked,
     Mutant::ForeignCloseCounts,
+    Mutant::FutureEpochKept,
     Mutant::FormerFlushCounts,
     Mutant::HigherEpochTaken,
     Mutant::LastClaimTaken,

@@ -36,6 +36,16 @@ impl SimulatedFiles {
         });
     }
 
+    /// Part of a file stands at another place of it, too: a write that went astray.
+    pub fn copy_at_rest(&self, path: &Path, from: Range<u64>, to: u64) {
+        self.damage(path, |content| {
+            let mut bytes = vec![0; as_usize(from.end - from.start)];
+            let found = content.read(as_usize(from.start), &mut bytes);
+            let count = found.min(content.len().saturating_sub(as_usize(to)));
+            content.write(as_usize(to), &bytes[..count]);
+        });
+    }
+
     /// A file is shorter than it was: an operator's mistake, a repair of the file system. No effect on a shorter one.
     pub fn truncate_at_rest(&self, path: &Path, len: u64) {
         self.damage(path, |content| content.set_len(content.len().min(as_usize(len))));

@@ -5,13 +5,17 @@ use std::time::Duration;
 use super::message::{Answer, Endpoint, Request, RequestId};
 use super::{Happening, Knobs, World};
 use crate::machines::controller::{
-    CreateTopics, DeleteTopics, Event as Ask, NewTopic, ReplicationFactor, Reply, TopicReference,
+    CreatePartitions, CreateTopics, DeleteTopics, Event as Ask, GrowingTopic, NewTopic, ReplicationFactor, Reply,
+    TopicReference,
 };
 use crate::model::{Offset, PartitionId, TopicId};
 use crate::verify::history::{Administration, AdministrationKind, Class, ClientId};
 
 /// Who the administrator is on the network.
 pub(super) const ADMINISTRATOR: Endpoint = Endpoint::Client(ClientId(9_999));
+
+/// More partitions a topic is not given.
+const PARTITIONS_MAX: i32 = 6;
 
 /// See the file's comment.
 #[derive(Debug)]
@@ -21,15 +25,21 @@ pub(super) struct Administrator {
     pending: Option<(RequestId, usize)>,
     /// Whether a topic is to be deleted and made again now.
     recreates: bool,
+    /// Whether a topic is to have another partition.
+    grows: bool,
 }
 
 impl Administrator {
     pub(super) fn new(knobs: &Knobs) -> Self {
-        Self { wanted: knobs.topics.clone(), pending: None, recreates: false }
+        Self { wanted: knobs.topics.clone(), pending: None, recreates: false, grows: false }
     }
 
     pub(super) fn wants_recreation(&mut self) {
         self.recreates = true;
+    }
+
+    pub(super) fn wants_growth(&mut self) {
+        self.grows = true;
     }
 
     /// Whether every topic that is wanted is there.
@@ -54,6 +64,8 @@ impl World {
         let is_idle = self.is_healed || !self.knobs.administers;
         if std::mem::take(&mut self.administrator.recreates) || (!is_idle && self.chance.one_in(30)) {
             self.delete_some();
+        } else if std::mem::take(&mut self.administrator.grows) {
+            self.grow_some();
         } else if !is_idle && self.chance.one_in(15) {
             self.trim_some();
         }
@@ -95,6 +107,25 @@ impl World {
         let request = DeleteTopics { topics: vec![TopicReference::Id(topic)], settled: Vec::new() };
         self.administrator.wanted.extend(again);
         self.order(Ask::DeleteTopics(request), AdministrationKind::DeleteTopic { topic });
+    }
+
+    /// Gives a topic another partition, unless it has many.
+    fn grow_some(&mut self) {
+        let image = self.quorum.image();
+        let topics: Vec<(TopicId, String)> =
+            image.topics().topics().map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
+        if topics.is_empty() {
+            return;
+        }
+        let (topic, name) = self.chance.pick(&topics).clone();
+        let count = i32::try_from(image.topics().partitions_of(topic).count()).expect("a small number") + 1;
+        if count > PARTITIONS_MAX {
+            return;
+        }
+        let growing = GrowingTopic { name, count, assignments: Vec::new() };
+        let (topics, seed) = (vec![growing], self.chance.number());
+        let request = CreatePartitions { topics, validate_only: false, seed, settled: Vec::new() };
+        self.order(Ask::CreatePartitions(request), AdministrationKind::CreatePartitions { topic, count });
     }
 
     /// Deletes the older records of a partition.
@@ -171,11 +202,17 @@ impl World {
                 // What is refused now may have been done by an earlier sending.
                 if answers.iter().all(|(_, answer)| answer.is_ok()) { Class::Ok } else { Class::Info }
             }
+            Reply::CreatePartitions(answers) => {
+                if answers.iter().all(|(_, answer)| answer.is_ok()) {
+                    Class::Ok
+                } else {
+                    Class::Info
+                }
+            }
             Reply::Nothing
             | Reply::Register(_)
             | Reply::Heartbeat(_)
             | Reply::AlterIsr(_)
-            | Reply::CreatePartitions(_)
             | Reply::AlterConfigs(_)
             | Reply::Unregister(_)
             | Reply::AllocateProducers(_) => Class::Info,

@@ -175,7 +175,8 @@ impl World {
             return;
         }
         let partition = *producer.chance.pick(&partitions);
-        let lane = producer.lanes.entry(partition).or_default();
+        let first = self.knobs.first_sequence;
+        let lane = producer.lanes.entry(partition).or_insert_with(|| Lane { sequence: first, ..Lane::default() });
         let most = if producer.is_idempotent && lane.is_known { most } else { 1 };
         // A leader remembers five batches: no more may be younger than the oldest that is not settled, settled or not.
         let span = lane.in_flight.front().map_or(0, |oldest| lane.batches - oldest.number);
@@ -205,7 +206,7 @@ impl World {
         let batch = build(&values, session.map(|session| (session, lane.sequence)), timestamp);
         let mut sends = Vec::new();
         for (at, (value, bytes)) in values.iter().enumerate() {
-            let sequence = Sequence::new(lane.sequence + i32::try_from(at).expect("a few records"));
+            let sequence = Sequence::new(lane.sequence).plus(i32::try_from(at).expect("a few records"));
             sends.push(self.record.history.sends.len());
             self.record.history.sends.push(Send {
                 value: *value,
@@ -224,7 +225,7 @@ impl World {
             });
             lane.order += 1;
         }
-        lane.sequence += i32::try_from(count).expect("a few records");
+        lane.sequence = Sequence::new(lane.sequence).plus(i32::try_from(count).expect("a few records")).get();
         let (attempts, request, is_uncertain) = (0, None, false);
         let number = lane.batches;
         lane.batches += 1;

@@ -13,8 +13,8 @@ use crate::model::{BrokerEpoch, NodeId};
 use crate::records::{Header, split};
 use crate::testing::{Chance, SimulatedFiles};
 
-/// EIO.
-const MEDIA_ERROR: i32 = 5;
+/// What a drive writes at once.
+const SECTOR: u64 = 512;
 /// What is left of a disk that is full: enough for a few small files.
 const ROOM_LEFT: u64 = 2 << 10;
 
@@ -31,13 +31,13 @@ impl World {
         match fault {
             Fault::FailSyncs(which, span) => self.ail(which, span, |files| files.fail_syncs_after(0)),
             Fault::FailWrites(which, span) => self.ail(which, span, |files| files.fail_writes_after(0)),
-            Fault::FailReads(which, span) => {
+            Fault::FailReads(which, error, span) => {
                 let node = self.which(which);
                 if self.observer.sick.is_some_and(|sick| sick != node) {
                     return Vec::new();
                 }
                 self.observer.unread.insert(node);
-                self.ail(Which::Node(index(node)), span, |files| files.fail_reads(MEDIA_ERROR))
+                self.ail(Which::Node(index(node)), span, |files| files.fail_reads(error))
             }
             Fault::FlipSegment(which, number) => {
                 if let Some(node) = self.may_damage(which) {
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// The node, if records may be destroyed there: one of a run.
-    fn may_destroy(&mut self, which: Which) -> Option<NodeId> {
+    pub(super) fn may_destroy(&mut self, which: Which) -> Option<NodeId> {
         let node = self.which(which);
         if self.observer.unread.iter().any(|unread| *unread != node) {
             return None;
@@ -227,7 +227,7 @@ impl World {
         let flush_log = Path::new(DATA).join("flush-log");
         // Without its flush log a start takes the first segment for the begin of the log (docs/DATA.md): in one run either
         // of them goes.
-        let what = match if self.plan.seed.is_multiple_of(4) { 4 } else { chance.below(4) } {
+        let what = match if self.plan.seed.is_multiple_of(4) { 5 } else { chance.below(5) } {
             0 if size > 0 => {
                 files.truncate_at_rest(&path, chance.number() % size);
                 format!("cut {}", path.display())
@@ -246,7 +246,13 @@ impl World {
                 let removed = files.remove_dir_all(&directory);
                 format!("removed {}: {removed:?}", directory.display())
             }
-            4 if files.exists(&flush_log).unwrap_or(false) => {
+            4 if size > SECTOR => {
+                // Of another partition's file, a batch that looks alike could be told by nothing in Kafka's format.
+                let (from, to) = (chance.number() % size / SECTOR, chance.number() % size / SECTOR);
+                files.copy_at_rest(&path, from * SECTOR..(from + 1) * SECTOR, to * SECTOR);
+                format!("sector {from} of {} stands at {to}, too", path.display())
+            }
+            5 if files.exists(&flush_log).unwrap_or(false) => {
                 files.delete_at_rest(&flush_log);
                 "removed the flush log".to_owned()
             }

@@ -46,6 +46,7 @@ impl World {
             Undo::Weather => self.network.set_weather(0, 0, Duration::ZERO),
             Undo::SlowFlush(node) => self.machine(node).slow_flush = Duration::ZERO,
             Undo::SlowMetadata(node) => self.machine(node).slow_apply = Duration::ZERO,
+            Undo::ClockRate(node) => self.set_clock_rate(node, 100),
             Undo::Disk(node) => self.machines[&node].files.heal(),
             Undo::Data(node) => {
                 self.network.release_data(node);
@@ -95,9 +96,12 @@ impl World {
                 self.nodes().into_iter().for_each(|node| self.stop(node));
                 Vec::new()
             }
-            Fault::MoveController | Fault::Recreate | Fault::HoldData(..) | Fault::StallQuorum(_) | Fault::Twin(..) => {
-                self.disturb_others(fault)
-            }
+            Fault::MoveController
+            | Fault::Recreate
+            | Fault::Grow
+            | Fault::HoldData(..)
+            | Fault::StallQuorum(_)
+            | Fault::Twin(..) => self.disturb_others(fault),
             Fault::Isolate(..)
             | Fault::Refuse(..)
             | Fault::Deafen(..)
@@ -123,6 +127,7 @@ impl World {
             | Fault::KeepImage(_)
             | Fault::OldImage(_)
             | Fault::Blind(..)
+            | Fault::ClockRate(..)
             | Fault::Skew(..) => self.disturb_node(fault),
         }
     }
@@ -140,6 +145,10 @@ impl World {
                 self.administrator.wants_recreation();
                 Vec::new()
             }
+            Fault::Grow => {
+                self.administrator.wants_growth();
+                Vec::new()
+            }
             Fault::HoldData(which, _) => {
                 let node = self.which(which);
                 self.network.hold_data(node);
@@ -150,8 +159,10 @@ impl World {
                 Vec::new()
             }
             Fault::Twin(which, span) => {
-                let (node, until) = (self.which(which), self.now.plus(span));
-                self.impersonate(node, until);
+                // Where the node itself is away, its place goes to the other, and its claims with it.
+                if let Some(node) = self.may_destroy(which) {
+                    self.impersonate(node, self.now.plus(span));
+                }
                 Vec::new()
             }
             _ => Vec::new(),
@@ -248,6 +259,11 @@ impl World {
                 }
                 Vec::new()
             }
+            Fault::ClockRate(which, percent, _) => {
+                let node = self.which(which);
+                self.set_clock_rate(node, percent);
+                vec![Undo::ClockRate(node)]
+            }
             Fault::Blind(which, _) => {
                 let node = self.which(which);
                 self.machine(node).is_blind = true;
@@ -255,6 +271,14 @@ impl World {
                 vec![Undo::Blind(node)]
             }
             _ => self.disturb_disk(fault),
+        }
+    }
+
+    fn set_clock_rate(&mut self, node: NodeId, percent: u32) {
+        let now = self.now;
+        self.machine(node).clock_percent = percent;
+        if let Some(process) = self.running(node) {
+            process.set_clock_rate(now, percent);
         }
     }
 
@@ -274,6 +298,7 @@ impl World {
                 let others: Vec<NodeId> = others.copied().collect();
                 if others.is_empty() { any(number) } else { others[place % others.len()] }
             }
+            Which::Elected => self.observer.elected.unwrap_or_else(|| any(0)),
             Which::Controller => self.quorum.leader.unwrap_or_else(|| any(0)),
             Which::LastLeader(number) => {
                 let last = at(number).and_then(|(id, _)| self.observer.last_leader(*id));
@@ -312,6 +337,7 @@ pub(super) enum Undo {
     Weather,
     SlowFlush(NodeId),
     SlowMetadata(NodeId),
+    ClockRate(NodeId),
     Disk(NodeId),
     Data(NodeId),
     Blind(NodeId),

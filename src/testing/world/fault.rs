@@ -8,6 +8,11 @@ use std::time::Duration;
 
 use crate::testing::Chance;
 
+/// Errors of the system: a medium's, too many open files, no permission.
+const EIO: i32 = 5;
+const EMFILE: i32 = 24;
+const EACCES: i32 = 13;
+
 /// Where a fault is made. Resolved when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -21,6 +26,8 @@ pub enum Which {
     Controller,
     /// Who led that partition before its present leader.
     LastLeader(usize),
+    /// Who was elected last, of whatever.
+    Elected,
 }
 
 /// One fault.
@@ -72,14 +79,18 @@ pub enum Fault {
     FailSyncs(Which, Duration),
     /// Writes fail half way.
     FailWrites(Which, Duration),
-    /// Reads fail.
-    FailReads(Which, Duration),
+    /// Reads fail with this error of the system.
+    FailReads(Which, i32, Duration),
     /// Bits of a segment flip, chosen by the number.
     FlipSegment(Which, u64),
     /// Bits of a file that is derived from others flip, while it is down.
     FlipDerived(Which, u64),
     /// Its disk is replaced by an empty one.
     Wipe(Which),
+    /// Its monotonic clock goes by so many percent of the world's time.
+    ClockRate(Which, u32, Duration),
+    /// A topic gets another partition.
+    Grow,
     /// Another voter leads the quorum.
     MoveController,
     /// Its wall clock jumps.
@@ -109,7 +120,7 @@ pub enum Fault {
 
 impl Fault {
     /// How many kinds `random` knows.
-    const KINDS: usize = 39;
+    const KINDS: usize = 41;
 
     /// A few kinds: a run that does everything does nothing long enough.
     pub(super) fn some_kinds(chance: &mut Chance) -> Vec<usize> {
@@ -142,7 +153,7 @@ impl Fault {
             19 => Self::SlowMetadata(which, chance.millis(50, 2000), span),
             20 => Self::FailSyncs(which, span),
             21 => Self::FailWrites(which, span),
-            22 => Self::FailReads(which, span),
+            22 => Self::FailReads(which, *chance.pick(&[EIO, EIO, EMFILE, EACCES]), span),
             23 => Self::FlipSegment(which, chance.number()),
             24 => Self::FlipDerived(which, chance.number()),
             25 => Self::Wipe(which),
@@ -158,6 +169,8 @@ impl Fault {
             35 => Self::Blind(which, span),
             36 => Self::StallQuorum(span),
             37 => Self::HoldData(which, span),
+            38 => Self::ClockRate(which, *chance.pick(&[50, 80, 120, 150]), span),
+            39 => Self::Grow,
             _ => Self::StopAll,
         }
     }
@@ -180,7 +193,8 @@ impl Fault {
             | Self::SlowMetadata(.., span)
             | Self::FailSyncs(_, span)
             | Self::FailWrites(_, span)
-            | Self::FailReads(_, span)
+            | Self::FailReads(.., span)
+            | Self::ClockRate(.., span)
             | Self::KillFor(_, span)
             | Self::CutPowerFor(_, span)
             | Self::FillDisk(_, span)
@@ -203,6 +217,7 @@ impl Fault {
             | Self::FlipTail(..)
             | Self::KeepImage(_)
             | Self::OldImage(_)
+            | Self::Grow
             | Self::Recreate => Duration::ZERO,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::plan::Plan;
+use super::plan::{Plan, Step};
 use super::power::End;
 use super::process::DATA;
 use super::record::state;
@@ -178,6 +178,15 @@ impl World {
         is_at_rest
     }
 
+    /// How long a session lasts at most, by a clock that goes slow.
+    fn session_max(&self) -> Duration {
+        let percent = |step: &Step| match step.fault {
+            Fault::ClockRate(_, percent, _) => Some(percent),
+            _ => None,
+        };
+        self.knobs.session_timeout * 100 / self.plan.steps.iter().filter_map(percent).min().unwrap_or(100).min(100)
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "no other fault makes metadata late")]
     fn metadata_late_max(&self) -> Duration {
         let late = self.plan.steps.iter().map(|step| match step.fault {
@@ -199,7 +208,7 @@ impl World {
             retention,
             bounds: Bounds {
                 recovery: RECOVERY_BOUND,
-                session: self.knobs.session_timeout + self.metadata_late_max(),
+                session: self.session_max() + self.metadata_late_max(),
                 ..Bounds::default()
             },
             activity: Activity {

@@ -46,6 +46,8 @@ pub struct Knobs {
     pub in_flight_max: usize,
     /// Between two sends of one producer: least and most.
     pub send_interval: (Duration, Duration),
+    /// The first sequence of a producer with a session: near the largest one it wraps within the run.
+    pub first_sequence: i32,
     /// Consumers.
     pub consumers: usize,
     /// Between two polls of one consumer.
@@ -89,6 +91,7 @@ impl Knobs {
         } else {
             *chance.pick(&[(ms(5), ms(40)), (ms(20), ms(150)), (ms(1), ms(200))])
         };
+        let first_sequence = if chance.clone().one_in(8) { i32::MAX - 40 } else { 0 };
         let partition_bytes_max = if is_slow { *chance.pick(&[1, 300]) } else { *chance.pick(&[2000, 1 << 20]) };
         Self {
             nodes,
@@ -110,6 +113,7 @@ impl Knobs {
             plain_producers: chance.below(2),
             in_flight_max: *chance.pick(&[1, 2, 5]),
             send_interval,
+            first_sequence,
             consumers: 1 + chance.below(2),
             poll_interval: ms(*chance.pick(&[30, 100, 300])),
             padding_max: *chance.pick(&[0, 100, 700]),

@@ -87,6 +87,8 @@ pub(super) struct Observer {
     committed: BTreeMap<PartitionId, Offset>,
     leaders: BTreeMap<PartitionId, Leaders>,
     elections: usize,
+    /// Who was elected last.
+    pub(super) elected: Option<NodeId>,
     /// When, after the healing, a produce was first acknowledged.
     pub(super) acknowledged: BTreeMap<PartitionId, Instant>,
     /// When, after the healing, a consumer had read to the end.
@@ -355,6 +357,7 @@ impl World {
             if state.leader_epoch > leaders.epoch && state.leader.is_some() {
                 leaders.epoch = state.leader_epoch;
                 self.observer.elections += 1;
+                self.observer.elected = state.leader;
                 self.on_election();
             }
         }

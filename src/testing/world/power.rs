@@ -58,6 +58,7 @@ impl World {
             Ok(mut process) => {
                 let machine = self.machine(node);
                 process.skew_ms = machine.skew_ms;
+                process.set_clock_rate(now, machine.clock_percent);
                 process.coming = machine.applied;
                 self.recall_metadata(&mut process);
                 self.machine(node).process = Some(process);

@@ -43,6 +43,8 @@ pub(super) struct Machine {
     pub(super) slow_apply: Duration,
     /// Milliseconds that its wall clock is ahead.
     pub(super) skew_ms: i64,
+    /// How fast its monotonic clock goes.
+    pub(super) clock_percent: u32,
     /// It can dial nobody, and nobody can connect to it to be heard.
     pub(super) is_blind: bool,
     /// A copy of its disk that was put aside.
@@ -158,11 +160,19 @@ pub(super) struct Host {
     pub(super) tick: u64,
 }
 
+/// How a process's monotonic clock goes: from a moment on, by so many percent of the world's time.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    world: Instant,
+    local: Instant,
+    percent: u32,
+}
+
 /// One life of a node.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) life: u64,
-    pub(super) started: Instant,
+    clock: Clock,
     pub(super) paused_until: Instant,
     pub(super) skew_ms: i64,
     pub(super) directory: Arc<DataDir>,
@@ -208,6 +218,7 @@ impl Machine {
             slow_flush: Duration::ZERO,
             slow_apply: Duration::ZERO,
             skew_ms: 0,
+            clock_percent: 100,
             is_blind: false,
             kept: None,
         }
@@ -237,7 +248,7 @@ impl Process {
         let suspects = Suspects::of(&directory);
         Ok(Self {
             life,
-            started: now,
+            clock: Clock { world: now, local: Instant::ZERO.plus(Duration::from_secs(1)), percent: 100 },
             paused_until: now,
             skew_ms: 0,
             shard: Shard::new(Arc::clone(&directory), shard),
@@ -283,12 +294,19 @@ impl Process {
 
     /// A moment of the world on this process's monotonic clock.
     pub(super) fn local(&self, world: Instant) -> Instant {
-        Instant::ZERO.plus(Duration::from_secs(1)).plus(world.since(self.started))
+        let Clock { world: since, local, percent } = self.clock;
+        local.plus(world.since(since) * percent / 100)
     }
 
-    /// A moment of this process's monotonic clock in the world.
+    /// A moment of this process's monotonic clock in the world, as fast as it goes now.
     pub(super) fn world(&self, local: Instant) -> Instant {
-        self.started.plus(local.since(Instant::ZERO.plus(Duration::from_secs(1))))
+        let Clock { world: since, local: then, percent } = self.clock;
+        since.plus(local.since(then) * 100 / percent)
+    }
+
+    /// From now on its monotonic clock goes so fast.
+    pub(super) fn set_clock_rate(&mut self, world: Instant, percent: u32) {
+        self.clock = Clock { world, local: self.local(world), percent };
     }
 
     /// Whether what needs a valid session may be served (rule R20).

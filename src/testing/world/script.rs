@@ -56,6 +56,12 @@ pub enum Script {
     Stall,
     /// A controller that cannot dial, while a leader is dead.
     BlindController,
+    /// Each new leader is killed within its first moments, while somebody's metadata lags.
+    EachNewLeader,
+    /// Nodes are cut off one after the other, and come back in another order.
+    SwizzleClog,
+    /// Topics grow while replicas are away, and clocks go fast and slow.
+    Growth,
 }
 
 impl Script {
@@ -83,6 +89,9 @@ impl Script {
         Self::Forged,
         Self::Stall,
         Self::BlindController,
+        Self::EachNewLeader,
+        Self::SwizzleClog,
+        Self::Growth,
     ];
 
     /// The plan of a seed.
@@ -98,7 +107,9 @@ impl Script {
             self.round(&mut round, &mut chance);
             at += if self.is_slow() { chance.millis(18_000, 24_000) } else { chance.millis(3000, 7000) };
         }
-        steps.retain(|step| matches!(step.when, When::At(at) if at < span));
+        steps.retain(|step| {
+            matches!(step.when, When::At(at) if at < span) || matches!(step.when, When::Election { .. })
+        });
         Plan { seed, knobs, steps, span, traces: Traces::Digest }
     }
 
@@ -153,6 +164,9 @@ impl Script {
             | Self::SickController
             | Self::RollingRestart
             | Self::SlowJoin
+            | Self::SwizzleClog
+            | Self::Growth
+            | Self::EachNewLeader
             | Self::Forged => {}
             Self::Stall => {
                 knobs.session_timeout = ms(600);
@@ -188,6 +202,9 @@ impl Script {
             Self::SlowJoin => round.slow_join(place, chance),
             Self::Stall => round.stall(place, chance),
             Self::BlindController => round.blind_controller(place, chance),
+            Self::EachNewLeader => round.each_new_leader(place, chance),
+            Self::SwizzleClog => round.swizzle_clog(chance),
+            Self::Growth => round.growth(place, chance),
             Self::Forged => round.add(Duration::ZERO, Fault::Forge(Which::Node(0), chance.number())),
             Self::RollingRestart => round.rolling_restart(place, chance),
         }
@@ -317,6 +334,38 @@ impl Round<'_> {
         let span = chance.millis(14_000, 18_000);
         self.add(Duration::ZERO, Fault::Blind(Which::Controller, span));
         self.add(chance.millis(100, 1500), Fault::KillFor(Which::Leader(place), span));
+    }
+
+    fn each_new_leader(&mut self, place: usize, chance: &mut Chance) {
+        self.add(
+            Duration::ZERO,
+            Fault::SlowMetadata(Which::Node(place), chance.millis(200, 2000), chance.millis(1000, 4000)),
+        );
+        self.add(chance.millis(0, 500), Fault::Kill(Which::Leader(place)));
+        let (number, after) = (3 + self.steps.len() * 2, chance.millis(0, 100));
+        let whom = *chance.pick(&[Fault::Kill(Which::Elected), Fault::CutPower(Which::Elected)]);
+        self.steps.push(Step { when: When::Election { number, after }, fault: whom });
+    }
+
+    fn swizzle_clog(&mut self, chance: &mut Chance) {
+        let mut begin = Duration::ZERO;
+        for node in 0..2 + chance.below(2) {
+            let (which, span) = (Which::Node(node + chance.below(2)), chance.millis(500, 5000));
+            let cut = [Fault::Isolate(which, span), Fault::Hold(which, span), Fault::Refuse(which, span)];
+            self.add(begin, *chance.pick(&cut));
+            begin += chance.millis(100, 1200);
+        }
+    }
+
+    fn growth(&mut self, place: usize, chance: &mut Chance) {
+        let away = chance.millis(500, 4000);
+        self.add(Duration::ZERO, Fault::KillFor(Which::Node(place), away));
+        self.add(chance.millis(0, 1000), Fault::Grow);
+        let percent = *chance.pick(&[50, 80, 120, 150]);
+        self.add(chance.millis(0, 2000), Fault::ClockRate(Which::Leader(place), percent, chance.millis(1000, 6000)));
+        if chance.one_in(2) {
+            self.add(chance.millis(0, 2000), *chance.pick(&[Fault::Kill(Which::Controller), Fault::MoveController]));
+        }
     }
 
     fn rolling_restart(&mut self, place: usize, chance: &mut Chance) {

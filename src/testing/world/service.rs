@@ -58,13 +58,20 @@ impl World {
     fn is_well(&self, node: NodeId) -> bool {
         let machine = &self.machines[&node];
         let runs = machine.process.as_ref().is_some_and(|p| p.paused_until <= self.now && !p.stage.is_stopping);
-        let is_quick = machine.slow_flush.is_zero() && machine.slow_apply.is_zero();
+        let is_quick = machine.slow_flush.is_zero() && machine.slow_apply.is_zero() && machine.clock_percent == 100;
         let is_fetched = !self.network.is_data_held(node);
         runs && is_quick
             && is_fetched
             && !machine.is_blind
+            && !self.flushes_slowly(node)
             && machine.ill_until <= self.now
             && self.observer.sick != Some(node)
+    }
+
+    /// A flush that was begun on a slow disk goes on when the disk is quick again.
+    fn flushes_slowly(&self, node: NodeId) -> bool {
+        let flushing = self.machines[&node].process.as_ref().map(|process| &process.flushing);
+        flushing.is_some_and(|flushing| flushing.running.is_some() && self.now.since(flushing.begun) > INTERVAL)
     }
 
     /// The most nodes that are well and hear each other; nobody, if that is no majority.
