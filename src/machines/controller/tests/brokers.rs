@@ -318,6 +318,26 @@ fn another_life_is_told_that_it_is_stale() {
 }
 
 #[test]
+fn what_a_former_life_said_late_takes_nothing_from_the_present_one() {
+    let mut world = World::with_topic();
+    only_one(&mut world);
+    let doubts = vec![world.partition("t", 0).0];
+    let late = [
+        Heartbeat { suspects: doubts, ..world.heartbeat(1, Wish::Serve) },
+        world.heartbeat(1, Wish::StayFenced),
+        world.heartbeat(1, Wish::ShutDown),
+    ];
+    let again = restart(&world, 1, 2);
+    register(&mut world, again).unwrap();
+    world.serve(1);
+    for heartbeat in late {
+        let answer = world.event(Event::Heartbeat(heartbeat));
+        assert_eq!(show(&world.partition("t", 0).1), "leader 1 isr [1] elr [] epoch 2");
+        assert!(matches!(answer, Reply::Heartbeat(Err(_))), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_stop_in_good_order_moves_leaders_first_and_waits_until_the_others_know() {
     let mut world = World::with_topic();
     let stop = world.heartbeat(1, Wish::ShutDown);

@@ -82,6 +82,61 @@ fn a_member_in_another_life_or_fenced_may_not_join() {
     assert_eq!(ask(&mut world, 1, joins), Err(IsrRefusal::IneligibleReplica { node: NodeId::new(2) }));
 }
 
+/// Brokers 1 and 3 go, one after the other. Who may lead then?
+fn without_1_and_3(world: &mut World) -> String {
+    for node in [1, 3] {
+        let farewell = world.heartbeat(node, Wish::StayFenced);
+        world.event(Event::Heartbeat(farewell));
+    }
+    show(&world.partition("t", 0).1)
+}
+
+#[test]
+fn a_late_wish_for_a_member_whose_disk_was_replaced_since_makes_it_no_leader() {
+    let mut world = World::with_topic();
+    let without = change(&world, &[1, 3]);
+    ask(&mut world, 1, without).expect("2 lags");
+    let late = change(&world, &[1, 2, 3]);
+    world.event(Event::Register(registration(2, 2)));
+    world.serve(2);
+    let answer = ask(&mut world, 1, late);
+    assert_eq!(without_1_and_3(&mut world), "leader none isr [] elr [1,3] epoch 2", "2 holds nothing");
+    assert_eq!(answer, Err(IsrRefusal::IneligibleReplica { node: NodeId::new(2) }));
+}
+
+#[test]
+fn a_late_wish_puts_nobody_back_who_was_taken_out_since() {
+    let mut world = World::with_topic();
+    let late = change(&world, &[1, 2, 3]);
+    let without = change(&world, &[1, 3]);
+    ask(&mut world, 1, without).expect("2 lags");
+    let answer = ask(&mut world, 1, late);
+    assert_eq!(without_1_and_3(&mut world), "leader none isr [] elr [1,3] epoch 2", "2 lacks what they acknowledged");
+    assert!(matches!(answer, Err(IsrRefusal::InvalidUpdateVersion { .. })), "{answer:?}");
+}
+
+/// Until this broker is fenced for its silence, with these records: the others speak.
+fn falls_silent(world: &mut World, others: &[i32], told: &[&str]) {
+    world.live(2000, others);
+    assert_eq!(world.tick(), told);
+}
+
+#[test]
+fn a_late_wish_of_an_earlier_leadership_puts_nobody_back_who_lagged_in_the_present_one() {
+    let mut world = World::with_topic();
+    let late = change(&world, &[1, 2, 3]);
+    falls_silent(&mut world, &[2, 3], &["fenced 1", "0 leader 2 isr [2,3] elr [] epoch 1"]);
+    world.serve(1);
+    let all = change(&world, &[1, 2, 3]);
+    ask(&mut world, 2, all).expect("1 has caught up");
+    falls_silent(&mut world, &[1, 3], &["fenced 2", "0 leader 1 isr [1,3] elr [] epoch 2"]);
+    world.serve(2);
+    // It is the leader's own, of the same life, and each member's life is the present one.
+    let answer = ask(&mut world, 1, late);
+    assert_eq!(without_1_and_3(&mut world), "leader none isr [] elr [1,3] epoch 4", "2 lacks what they acknowledged");
+    assert!(matches!(answer, Err(IsrRefusal::FencedLeaderEpoch { .. })), "{answer:?}");
+}
+
 #[test]
 fn a_stale_sender_is_told_so() {
     let mut world = World::with_topic();
