@@ -190,7 +190,12 @@ fn a_snapshot_keeps_the_base_though_other_entries_came_behind_it() {
     image.pass(LogIndex::new(2));
     let (header, records) = snapshot(&image);
     let records: Vec<Record> = records.collect();
-    assert_eq!(Image::from_snapshot(header, records).last_accepted(), LogIndex::new(1));
+    let mut from_snapshot = Image::from_snapshot(header, records);
+    // What follows is accepted by who began with the snapshot as by who has applied the whole log.
+    let next = proposal(1, vec![registered(2)]);
+    let applied = [&mut image, &mut from_snapshot].map(|image| image.apply(LogIndex::new(3), &next));
+    assert_eq!(applied, [Applied::Accepted; 2]);
+    assert_eq!(from_snapshot, image);
 }
 
 #[test]
