@@ -93,8 +93,12 @@ fn outcome(answer: Result<Partition, IsrRefusal>, sendings: u32) -> IsrOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machines::replication::IsrProposal;
-    use crate::model::{LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, TopicId};
+    use std::time::Duration;
+
+    use crate::machines::replication::{
+        FollowerFetch, IsrProposal, Leader, LeaderEffect, Leadership, LogEnds, ReplicaState,
+    };
+    use crate::model::{Instant, LeaderEpoch, Offset, PartitionEpoch, PartitionId, PartitionIndex, TopicId};
 
     fn wanted(recovered: bool) -> PartitionProposal {
         let partition = PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) };
@@ -113,6 +117,52 @@ mod tests {
         assert_eq!(refused(ineligible(), 1), IsrOutcome::Ineligible);
         assert_eq!(refused(ineligible(), 2), IsrOutcome::Retry);
         assert_eq!(refused(IsrRefusal::NotAttempted, 2), IsrOutcome::Retry);
+    }
+
+    /// Node 1 leads with 2 in sync; 3 may join, or is fenced. Each node's registration is ten times its number.
+    fn leadership(may_3_join: bool) -> Leadership {
+        let nodes = [1, 2, 3].map(NodeId::new);
+        let replica = |node: NodeId| ReplicaState {
+            node,
+            broker_epoch: Some(BrokerEpoch::new(i64::from(node.get()) * 10)),
+            may_join: node.get() < 3 || may_3_join,
+        };
+        Leadership {
+            leader_epoch: LeaderEpoch::new(3),
+            partition_epoch: PartitionEpoch::new(4),
+            isr: nodes[..2].to_vec(),
+            replicas: nodes.map(replica).to_vec(),
+            isr_min: 2,
+            recovering: false,
+        }
+    }
+
+    #[test]
+    fn who_may_still_join_by_an_earlier_sending_holds_the_high_watermark() {
+        let (now, ten, twenty) = (Instant::from_nanos(1), Offset::new(10), Offset::new(20));
+        let (mut effects, log) = (Vec::new(), LogEnds { end: ten, flushed_end: ten });
+        let lag_max = Duration::from_secs(5);
+        let mut leader = Leader::take_over(NodeId::new(1), lag_max, &leadership(true), log, ten, now, &mut effects);
+        let mut fetch = |leader: &mut Leader, node: i32, offset| {
+            let broker_epoch = Some(BrokerEpoch::new(i64::from(node) * 10));
+            leader.on_fetch(
+                &FollowerFetch { node: NodeId::new(node), broker_epoch, offset, last_crc: None },
+                now,
+                &mut effects,
+            );
+        };
+        fetch(&mut leader, 2, ten);
+        fetch(&mut leader, 3, ten);
+        assert_eq!(leader.pending(), Some([1, 2, 3].map(NodeId::new).to_vec()), "3 has caught up");
+        // The first sending is under way still when 3 is fenced, for which the second is refused.
+        leader.on_order(&leadership(false), now, &mut Vec::new());
+        let refused = outcome(Err(IsrRefusal::IneligibleReplica { node: NodeId::new(3) }), 2);
+        leader.on_isr_answer((LeaderEpoch::new(3), PartitionEpoch::new(4)), refused, now, &mut Vec::new());
+        leader.on_append(twenty);
+        leader.on_flushed(twenty, now, &mut Vec::new());
+        fetch(&mut leader, 2, twenty);
+        assert_eq!(leader.high_watermark(), ten, "3 holds no more, and may be elected once the first has come");
+        assert!(effects.iter().any(|effect| matches!(effect, LeaderEffect::Propose(_))));
     }
 
     #[test]
