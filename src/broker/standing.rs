@@ -84,7 +84,70 @@ impl Standing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::machines::controller::{Event, Options, Soft, decide};
+    use crate::machines::metadata::{Applied, Partition, Proposal, Record};
+    use crate::model::{
+        ClusterId, Instant, LogIndex, Now, PartitionId, PartitionIndex, Term, Timestamp, TopicId, TopicName,
+    };
+    use crate::testing::{FixedSeed, SimulatedFiles};
+
+    const NODE: NodeId = NodeId::new(1);
+
+    /// A controller whose every decision is accepted, and the disk of node 1.
+    struct Cluster {
+        image: Image,
+        soft: Soft,
+        files: SimulatedFiles,
+    }
+
+    impl Cluster {
+        fn accept(&mut self, records: Vec<Record>) {
+            let index = LogIndex::new(self.image.last_applied().get() + 1);
+            let proposal = Proposal { term: Term::new(1), base: self.image.last_accepted(), records };
+            assert_eq!(self.image.apply(index, &proposal), Applied::Accepted);
+        }
+
+        fn tell(&mut self, event: Event) {
+            let now = Now { instant: Instant::from_nanos(1), timestamp: Timestamp::new(0) };
+            let records = decide(&self.image, &mut self.soft, now, event).records;
+            self.accept(records);
+        }
+
+        /// A start of the node, which registers and says how it is, and then is killed.
+        fn start(&mut self, comes_to_store: bool) {
+            let files = Arc::new(self.files.clone());
+            let directory = DataDir::open(files, Path::new("/data"), NODE, &FixedSeed(1), Timestamp::new(0));
+            let (directory, suspects) = (directory.expect("the disk is well"), Suspects::default());
+            let standing = Standing { node: NODE, directory: &directory, suspects: &suspects };
+            self.tell(Event::Register(standing.registration(Vec::new(), None)));
+            let epoch = self.image.broker(NODE).expect("it has registered").broker_epoch;
+            let epoch_is_stored = comes_to_store && standing.store(&self.image, epoch).expect("the disk is well");
+            let wish = Stage { is_stopping: false, epoch_is_stored }.wish();
+            let progress = Progress { applied: self.image.last_applied(), ..Progress::default() };
+            self.tell(Event::Heartbeat(standing.heartbeat(epoch, wish, progress, Vec::new())));
+        }
+    }
+
+    #[test]
+    fn a_life_that_was_killed_before_its_epoch_was_stored_costs_no_claim() {
+        let (image, soft) = (Image::default(), Soft::new(Options::default()));
+        let mut cluster = Cluster { image, soft, files: SimulatedFiles::default() };
+        cluster.accept(vec![Record::ClusterFormed { cluster: ClusterId::new([7; 16]) }]);
+        cluster.start(true);
+        let topic = TopicId::new([1; 16]);
+        let partition = PartitionId { topic, index: PartitionIndex::new(0) };
+        let name = TopicName::new("t").expect("a good name");
+        let state = Partition::new(vec![NODE], vec![NODE]);
+        cluster.accept(vec![Record::TopicCreated { topic, name }, Record::PartitionCreated { partition, state }]);
+        cluster.start(false);
+        cluster.start(true);
+        let state = cluster.image.partition(partition).expect("it was created");
+        assert_eq!(state.leader, Some(NODE), "its disk holds all that it ever acknowledged: {state:?}");
+    }
 
     #[test]
     fn a_broker_asks_to_serve_once_its_registration_is_on_disk_and_to_stop_whenever() {
