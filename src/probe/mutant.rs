@@ -291,7 +291,7 @@ mutants! {
         => "a broker keeps its ISRs though its disks do not prove the life that acknowledged";
     UncleanVolatileTrusted: "R12", Machines, ["A2", "E2"]
         => "after an unclean stop what acknowledged from the page cache stays in ISR and ELR";
-    StaleSenderHeard: "S15", Machines, ["A2", "E9"]
+    StaleSenderHeard: "S15", Machines, ["F1", "F2"]
         => "the controller obeys a broker's former life";
     StaleBaseAltersIsr: "R9", Machines, ["A2", "E9"]
         => "an ISR is changed by a proposal on an earlier partition epoch";
