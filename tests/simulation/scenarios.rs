@@ -92,6 +92,68 @@ fn a_former_life_is_not_heard() {
     needs(Mutant::OldBootRegisters, Script::LateRequests, 2);
 }
 
+/// Rule S2: the answer is lost, the producer asks again, and the leader dies before anybody else has the first.
+#[test]
+fn a_duplicate_is_answered_when_its_original_is_committed() {
+    needs(Mutant::DuplicateAnsweredAtOnce, Script::PartKill, 1);
+}
+
+/// Rule S4: a topic is made while brokers are away.
+#[test]
+fn a_topic_never_gets_fewer_replicas_than_were_asked_for() {
+    needs(Mutant::FewerReplicas, Script::RecreateWhileDown, 1);
+}
+
+/// Rule S5: the quorum stalls, and two proposals rest on the same image.
+#[test]
+fn a_proposal_on_another_base_changes_nothing() {
+    needs(Mutant::AnyBaseAccepted, Script::SickController, 8);
+}
+
+/// Rule S8: a producer asks again for several batches, of a log that was opened anew.
+#[test]
+fn a_log_knows_its_producers_after_a_restart() {
+    needs(Mutant::SnapshotKeepsLastBatch, Script::LastReplica, 15);
+    needs(Mutant::SnapshotOffByOne, Script::PartKill, 5);
+}
+
+/// Rules S10 and S14: a fence takes several proposals, and the controller goes after the first.
+#[test]
+fn what_a_fence_owes_is_done_by_whoever_controls() {
+    needs(Mutant::OwedOnlyAtTheFence, Script::SmallProposals, 9);
+    needs(Mutant::ProposalUnbounded, Script::SmallProposals, 5);
+}
+
+/// Rule S11: a leader's disk stands still, and its heartbeats go on.
+#[test]
+fn a_leader_whose_work_stands_still_is_replaced() {
+    needs(Mutant::StalledBrokerStays, Script::Stall, 6);
+}
+
+/// Rule S16: a controller is out of descriptors while a leader is dead.
+#[test]
+fn a_controller_that_can_dial_nobody_hands_over() {
+    needs(Mutant::BlindControllerStays, Script::BlindController, 2);
+}
+
+/// Rule S18: a follower dies, and nobody else is to notice.
+#[test]
+fn a_smaller_isr_under_the_same_leader_begins_no_epoch() {
+    needs(Mutant::ShrinkRaisesLeaderEpoch, Script::PartKill, 1);
+}
+
+/// KIP-320, KAFKA-6880: a follower with lagging metadata fetches across two elections without a word of its epochs.
+#[test]
+fn a_follower_fetches_with_the_epoch_of_its_last_record() {
+    needs(Mutant::LastEpochForgotten, Script::PartKill, 1);
+}
+
+/// KAFKA-7128: a follower has the high watermark that a new leader knows, and not what its predecessor committed.
+#[test]
+fn who_joins_holds_all_from_before_the_leaders_epoch() {
+    needs(Mutant::JoinBelowEpochStart, Script::DoubleFailover, 4);
+}
+
 /// Rule R7: a leader that stood still wakes up and is none any more.
 #[test]
 fn a_leader_that_resigns_acknowledges_nothing() {
