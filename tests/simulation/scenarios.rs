@@ -154,6 +154,17 @@ fn who_joins_holds_all_from_before_the_leaders_epoch() {
     needs(Mutant::JoinBelowEpochStart, Script::DoubleFailover, 4);
 }
 
+/// KAFKA-16814 and its kin: a topic is made again under its name while a replica is away, which then has the old one's
+/// directory. The guard (OldDirectoryReused) fell to none of some eighty seeds: a follower that holds something else
+/// is contradicted by its leader (rule R21). `guarded.txt` names its unit test.
+#[test]
+fn a_topic_made_again_has_nothing_of_the_old_one() {
+    for seed in 1..=4 {
+        let report = run(Script::RecreateWhileDown, seed, None);
+        assert!(report.violations.is_empty(), "seed {seed}: {report}");
+    }
+}
+
 /// Rule R7: a leader that stood still wakes up and is none any more.
 #[test]
 fn a_leader_that_resigns_acknowledges_nothing() {
