@@ -300,6 +300,41 @@ fn what_a_follower_had_flushed_in_an_earlier_life_does_not_count() {
 }
 
 #[test]
+fn a_late_fetch_of_a_brokers_former_life_acknowledges_nothing() {
+    talk(
+        "> lead isr=1,2
+         > append 10 all 1
+         > flush 10
+         > order lives=2:21
+         > fetch 2 10 life=20
+         another registration than the image's
+         > fetch 2 4 life=21
+         hw 4",
+    );
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_proposal_does_not_settle_the_present_one() {
+    // The controller may yet take node 3 in, which holds nothing: until it is settled, node 3 counts.
+    talk(
+        "> lead isr=1,2 min=1
+         > fetch 3 0
+         propose e=1 p=1 isr=1@10,2@20,3@30
+         > order p=2
+         propose e=1 p=2 isr=1@10,2@20,3@30
+         > append 10 all 1
+         > flush 10
+         > fetch 2 10
+         > ineligible base=1
+         > wait 5001
+         > accepted p=3 isr=1,2,3
+         > fetch 3 10
+         hw 10
+         done 1",
+    );
+}
+
+#[test]
 fn one_proposal_is_in_flight_and_pending_until_the_metadata_says() {
     talk(
         "> lead isr=1
@@ -338,6 +373,30 @@ fn an_unknown_outcome_is_asked_again_and_then_made_impossible_before_it_is_forgo
          propose e=1 p=1 isr=1@10,2@20
          > wait 5000
          > accepted p=2 isr=1,2
+         hw 10
+         done 1",
+    );
+}
+
+#[test]
+fn whom_a_lost_answer_may_have_admitted_counts_though_the_second_sending_was_refused() {
+    // The first sending was accepted, as the image tells at last; node 3 holds nothing until then.
+    talk(
+        "> lead isr=1,2 min=1
+         > fetch 3 0
+         propose e=1 p=1 isr=1@10,2@20,3@30
+         > retry
+         > wait 50
+         propose e=1 p=1 isr=1@10,2@20,3@30
+         > order fenced=3
+         > ineligible
+         > append 10 all 1
+         > flush 10
+         > fetch 2 10
+         > wait 50
+         propose e=1 p=1 isr=1@10,2@20
+         > order p=2 isr=1,2,3 fenced=
+         > fetch 3 10
          hw 10
          done 1",
     );
