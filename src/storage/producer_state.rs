@@ -284,6 +284,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_late_retry_of_a_producers_earlier_epoch_is_not_taken_for_a_new_batch() {
+        let appended = header(7, 1, 0, 10, 0);
+        let producers = with(&[appended, header(7, 2, 0, 1, 10)]);
+        let (given, current) = (ProducerEpoch::new(1), ProducerEpoch::new(2));
+        let fenced = ProducerRefusal::Fenced { producer: ProducerId::new(7), given, current };
+        assert_eq!(producers.check(&appended), Err(fenced));
+    }
+
+    #[test]
     fn an_unknown_producer_may_start_anywhere_and_one_without_id_always() {
         let producers = with(&[header(-1, -1, -1, 3, 0)]);
         assert!(producers.is_empty());

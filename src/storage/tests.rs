@@ -258,6 +258,39 @@ fn a_truncated_log_goes_on_at_its_new_end_and_stays_cut() {
 }
 
 #[test]
+fn a_flush_ordered_before_a_cut_vouches_for_nothing_written_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    (0..4).for_each(|_| {
+        append(&mut log, &batch_of(1, 100, 0));
+    });
+    let order = log.pending_flush().unwrap();
+    let former = log.home.flush_log.flush(vec![order], now(0)).unwrap();
+    assert_eq!(log.truncate(Offset::new(2)).unwrap(), Offset::new(2));
+    (0..4).for_each(|_| {
+        append(&mut log, &batch_of(1, 100, 0));
+    });
+    log.flush_done(&former[0]);
+    assert_eq!((log.flushed_end().get(), log.end().get()), (2, 6));
+}
+
+#[test]
+fn a_log_that_was_cut_takes_on_what_was_written_before_the_epochs_that_it_lost() {
+    let (leader_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((mut leader, _), (mut log, _)) = (open(leader_dir.path(), small()), open(dir.path(), small()));
+    // Both hold the first record; the leader went on in that epoch, this copy in two others.
+    for (theirs, ours) in [(1, 1), (1, 2), (1, 3)] {
+        leader.append(&batch_of(1, 10, 0), LeaderEpoch::new(theirs), now(0)).unwrap();
+        log.append(&batch_of(1, 10, 0), LeaderEpoch::new(ours), now(0)).unwrap();
+    }
+    assert_eq!(log.truncate(Offset::new(1)).unwrap(), Offset::new(1));
+    let plan = leader.read(Offset::new(1), leader.end(), 10_000, FirstBatch::Whole).unwrap();
+    let rest: Vec<Batch> = records::split(plan.read().unwrap()).map(Result::unwrap).collect();
+    log.append_fetched(&rest, now(0)).unwrap();
+    assert_eq!((log.end(), log.epochs()), (leader.end(), leader.epochs()));
+}
+
+#[test]
 fn a_log_that_was_reset_starts_where_it_was_told() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = open(dir.path(), small());
