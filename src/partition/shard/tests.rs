@@ -305,6 +305,34 @@ fn requests_of_another_epoch_or_to_a_follower_are_refused() {
 }
 
 #[test]
+fn a_late_fetch_of_an_earlier_epoch_commits_nothing_in_this_one() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    // Node 3 alone has the next record when node 2 is elected, and cuts it off.
+    world.cut(2);
+    world.produce(1, "b", Acks::All);
+    world.run();
+    let late = world.position(3);
+    world.cut(1);
+    world.heal(2);
+    world.elect(2, 2, 2, &[1, 2, 3]);
+    world.run();
+    assert_eq!((late.offset, world.describe(3).end), (offset(2), offset(1)));
+    // Node 1, which has heard nothing of that, leads again.
+    world.heal(1);
+    world.cut(3);
+    world.elect(1, 3, 3, &[1, 2, 3]);
+    world.run();
+    assert_eq!(world.describe(2).flushed_end, offset(2));
+    world.fetch_late(3, late);
+    world.run();
+    assert_eq!(world.describe(1).high_watermark, offset(1), "node 3 is in sync and lacks the second record");
+    assert_eq!(world.consume(1, 0), Ok("a".to_owned()));
+}
+
+#[test]
 fn an_old_order_changes_nothing() {
     let mut world = World::new(3);
     world.elect(1, 1, 5, &[1, 2, 3]);

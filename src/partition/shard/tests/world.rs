@@ -362,6 +362,16 @@ impl World {
         self.read(node, reader, 0, Some((LeaderEpoch::new(epoch), None)), None, None).0.map(|_| ())
     }
 
+    /// Where a node fetches from.
+    pub(super) fn position(&self, node: i32) -> FetchPosition {
+        self.nodes[&node].position.expect("the node fetches")
+    }
+
+    /// A node's fetch of an earlier position reaches its leader of that time only now; the answer is lost.
+    pub(super) fn fetch_late(&mut self, node: i32, position: FetchPosition) {
+        _ = self.ask(node, position);
+    }
+
     fn read(
         &mut self,
         node: i32,
@@ -471,7 +481,7 @@ impl World {
 
     /// The answer that a node's fetch would get now, not handed to it.
     pub(super) fn answer_for(&mut self, node: i32) -> Event {
-        let position = self.nodes[&node].position.expect("the node fetches");
+        let position = self.position(node);
         self.turn(position.leader.get());
         let outcome = self.ask(node, position).expect("the leader answers");
         Event::Fetched(FetchedPartition { position, outcome })
