@@ -13,6 +13,42 @@ const MUTANTS_MIN: usize = 40;
 /// Where a mutant of whole nodes has its scenario.
 const SCENARIOS: &[&str] = &["src/quorum/tests/guards.rs", "tests/simulation_nodes/scenario.rs"];
 
+/// Where the mutants stand whose absence few runs of the simulation notice, as its list `HARD`.
+const HARD: &str = "tests/simulation/mutants.rs";
+
+/// Their unit tests, which `scripts/mutants-unit` sees fail: `<mutant> <test> # <why no run shows it>`, a line each.
+const GUARDED: &str = "tests/simulation/guarded.txt";
+
+/// Those of `HARD` that have no unit test, and why.
+const UNGUARDED: &[(Mutant, &str)] = &[(Mutant::UnreachableLeaderStays, "rule S12 is open (docs/TESTING.md)")];
+
+/// Those of `HARD` whose unit tests have not been named yet; none in the end.
+const UNNAMED: &[Mutant] = &[
+    Mutant::AllStalledFenced,
+    Mutant::AnswerOutrunsImage,
+    Mutant::AnyLifeJoins,
+    Mutant::DroppedMovesBase,
+    Mutant::FencedKeepsSession,
+    Mutant::FencesManyUnasked,
+    Mutant::ForeignCloseCounts,
+    Mutant::LastClaimTaken,
+    Mutant::LostNamedForEver,
+    Mutant::NewerTopicDeleted,
+    Mutant::OldDirectoryReused,
+    Mutant::OldEpochAltersIsr,
+    Mutant::OldLifeCounts,
+    Mutant::OwnSleepBlamesOthers,
+    Mutant::ResentIsRefused,
+    Mutant::ServesBeforeStored,
+    Mutant::SessionsOutliveTerm,
+    Mutant::SnapshotForgetsBase,
+    Mutant::StaleBaseAltersIsr,
+    Mutant::StaleSenderHeard,
+    Mutant::UncleanVolatileTrusted,
+    Mutant::UnfencesBeforeCaughtUp,
+    Mutant::UnfencesWithOldClaims,
+];
+
 /// The rules of `docs/RULES.md` without a mutant, and why.
 const UNPLANTED: &[(&str, &str)] = &[
     ("R13", "is planted with the re-evaluation of ELRs at a change of min.insync.replicas"),
@@ -38,12 +74,61 @@ fn plants(file: &Source, name: &str) -> bool {
 
 #[test]
 fn every_mutant_of_whole_nodes_has_a_scenario() {
-    let read = |path: &&str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-    let scenarios: String = SCENARIOS.iter().map(read).collect();
+    let scenarios: String = SCENARIOS.iter().map(|path| read(path)).collect();
     let of_nodes = Mutant::ALL.iter().filter(|mutant| mutant.plane() == Plane::Nodes);
     let is_needed = |mutant: &Mutant| scenarios.contains(&format!("Mutant::{mutant:?},"));
     let missing: Vec<&Mutant> = of_nodes.filter(|mutant| !is_needed(mutant)).collect();
     assert!(missing.is_empty(), "without a scenario in {SCENARIOS:?}: {missing:?}");
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there, in UTF-8")
+}
+
+#[test]
+fn every_mutant_that_the_simulation_hardly_finds_has_a_unit_test_or_a_reason() {
+    let (hard, guarded) = (hard(), guarded());
+    let names: Vec<&str> = guarded.iter().map(|(mutant, _)| mutant.as_str()).collect();
+    let strange: Vec<&&str> = names.iter().filter(|name| !hard.iter().any(|mutant| mutant.name() == **name)).collect();
+    assert!(strange.is_empty(), "in {GUARDED}, and not in HARD of {HARD}: {strange:?}");
+    for mutant in hard {
+        let lines = names.iter().filter(|name| **name == mutant.name()).count();
+        let is_excused = UNGUARDED.iter().any(|(unguarded, _)| *unguarded == mutant) || UNNAMED.contains(&mutant);
+        assert!(
+            lines == usize::from(!is_excused),
+            "{mutant:?} wants one line in {GUARDED}, or a reason: {lines} lines"
+        );
+    }
+}
+
+#[test]
+fn every_test_that_misses_a_guard_is_there() {
+    let sources = source::all();
+    for (mutant, test) in guarded() {
+        let (room, function) = (test.split("::").next().unwrap(), test.rsplit("::").next().unwrap());
+        let holds = |file: &Source| file.room() == room && file.text.contains(&format!("fn {function}()"));
+        assert!(sources.iter().any(holds), "{mutant}: no test {test}");
+    }
+}
+
+/// The mutants of the list `HARD`.
+fn hard() -> Vec<Mutant> {
+    let text = read(HARD);
+    let (_, list) = text.split_once("const HARD: &[Mutant] = &[").expect("HARD is a list");
+    let (list, _) = list.split_once("];").expect("a list ends");
+    let names = list.split(',').filter_map(|entry| entry.trim().strip_prefix("Mutant::"));
+    names.map(|name| Mutant::named(name).expect("it compiles")).collect()
+}
+
+/// The mutants and the tests of the table, each with a reason.
+fn guarded() -> Vec<(String, String)> {
+    let line = |line: &str| {
+        let (pair, reason) = line.split_once(" # ").unwrap_or_else(|| panic!("{GUARDED}: no reason in {line:?}"));
+        assert!(!reason.trim().is_empty(), "{GUARDED}: no reason in {line:?}");
+        let (mutant, test) = pair.trim().split_once(' ').unwrap_or_else(|| panic!("{GUARDED}: no test in {line:?}"));
+        (mutant.to_owned(), test.trim().to_owned())
+    };
+    read(GUARDED).lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(line).collect()
 }
 
 #[test]
