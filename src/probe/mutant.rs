@@ -83,7 +83,7 @@ mutants! {
         => "the high watermark follows a member that is behind it";
     ShrinkMovesWatermark: "R10", Machines, ["A2", "E2", "L2"]
         => "who is proposed out of the ISR counts no more, though the controller has not committed it";
-    EpochKeepsProgress: "R2", Machines, ["A2", "E2"]
+    EpochKeepsProgress: "R2", Machines, ["A2", "E2", "L2"]
         => "a leader goes on in a later epoch with what it knew of its followers";
     EpochBeginsAtZero: "R2", Machines, ["L2", "A2", "E2", "B5"]
         => "a leader takes the begin of the log for the begin of its epoch";
@@ -97,19 +97,19 @@ mutants! {
         => "a replica joins the ISR while its broker is fenced or shuts down";
     StaleBrokerFetches: "R8", Machines, ["A2", "E2", "L2"]
         => "a fetch counts though its broker epoch is not the registered one";
-    ProgressOutlivesRegistration: "R14", Machines, ["A2", "E2"]
+    ProgressOutlivesRegistration: "R14", Machines, ["A2", "E2", "L2"]
         => "what a broker's former life had flushed counts for its next";
-    RemovedKeepsProgress: "S3", Machines, ["A2", "E2"]
+    RemovedKeepsProgress: "S3", Machines, ["A2", "E2", "L2"]
         => "whom the controller took out of the ISR joins again by an old fetch";
     OlderImageTaken: "R9", Machines, ["A2", "E2", "L2", "L3"]
         => "an image older than the last accepted proposal brings the former ISR back";
-    AnyAnswerSettles: "R9", Machines, ["A2", "E2"]
+    AnyAnswerSettles: "R9", Machines, ["A2", "E2", "L2", "L3"]
         => "the answer to an earlier proposal settles the present one";
     StaleSettles: "R9", Machines, ["A2", "E2", "L3"]
         => "a proposal that was refused as stale counts no more, though the image has not told";
-    RetryForgetsSending: "R9", Machines, ["A2", "E2"]
+    RetryForgetsSending: "R9", Machines, ["A2", "E2", "L2", "L3"]
         => "a proposal whose answer was lost is taken for one that was never sent";
-    ProposalNotResent: "R9", Machines, ["F2", "F3"]
+    ProposalNotResent: "R9", Machines, ["F1", "F2", "F5"]
         => "a proposal whose answer was lost is not sent again";
     AllIsLeader: "R7", Machines, ["A2", "A8", "A1", "A2w", "B5", "E2"]
         => "acks=all is acknowledged at the leader's own flush";
@@ -127,7 +127,7 @@ mutants! {
         => "a follower fetches from its written end, before it is flushed";
     FollowerWatermarkUnbounded: "R6", Machines, ["B9", "F4", "L4"]
         => "a follower's high watermark is the leader's, beyond what it holds";
-    WatermarkSurvivesCut: "R6", Machines, ["B9", "F4"]
+    WatermarkSurvivesCut: "R6", Machines, ["B9", "F4", "L4"]
         => "a follower's high watermark stays above the end to which its log was cut";
     DivergenceIgnored: "R3", Machines, ["F2", "E1", "A2", "A10", "A11", "B8"]
         => "a follower that is told that the logs part does not cut its own";
@@ -145,7 +145,7 @@ mutants! {
         => "a follower appends batches of a leader that it does not follow yet";
     LastEpochForgotten: "R5", Machines, ["A1", "E1", "A10", "B8", "F5"]
         => "a follower fetches without the epoch of its last record";
-    FetchEpochUnchecked: "R3", Machines, ["A1", "A2", "E1"]
+    FetchEpochUnchecked: "R3", Machines, ["A1", "A2", "E1", "E2", "L2"]
         => "a leader serves fetches of another epoch than its own";
     LeaderSeesNoDivergence: "R3", Machines, ["A1", "E1", "A10", "B8", "F5"]
         => "a leader does not compare the epoch of a follower's last record with its own log";
@@ -153,8 +153,8 @@ mutants! {
         => "who begins to follow cuts its log to its high watermark";
     LastBatchUncompared: "R21", Machines, ["E1"]
         => "a leader does not compare a follower's last batch with its own";
-    ContradictionIgnored: "R21", Machines, ["E1"]
-        => "a follower whose last batch differs from its leader's goes on with it";
+    ContradictionIgnored: "R21", Machines, ["E1", "F2", "F5"]
+        => "a follower whose last batch differs from its leader's keeps its copy";
     FetchedUnchecked: "R21", Machines, ["E1", "A12"]
         => "a follower appends what it fetched without a look at the checksums";
     ConsumersReadToEnd: "R7", Machines, ["B9", "B5", "B6", "E2"]
@@ -193,7 +193,7 @@ mutants! {
         => "a batch is appended whatever its sequence";
     OldProducerHeard: "KIP-98", Machines, ["A4", "A7"]
         => "a batch of a producer's earlier epoch is appended";
-    EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10"]
+    EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10", "E1", "F2", "F5"]
         => "the history of epochs keeps what was cut off the log";
     LaterTimeFound: "KIP-79", Machines, ["A11"]
         => "a look-up by time passes over the batch of that very time";
