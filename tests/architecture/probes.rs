@@ -19,36 +19,6 @@ const HARD: &str = "tests/simulation/mutants.rs";
 /// Their unit tests, which `scripts/mutants-unit` sees fail: `<mutant> <test> # <why no run shows it>`, a line each.
 const GUARDED: &str = "tests/simulation/guarded.txt";
 
-/// Those of `HARD` that have no unit test, and why.
-const UNGUARDED: &[(Mutant, &str)] = &[(Mutant::UnreachableLeaderStays, "rule S12 is open (docs/TESTING.md)")];
-
-/// Those of `HARD` whose unit tests have not been named yet; none in the end.
-const UNNAMED: &[Mutant] = &[
-    Mutant::AllStalledFenced,
-    Mutant::AnswerOutrunsImage,
-    Mutant::AnyLifeJoins,
-    Mutant::DroppedMovesBase,
-    Mutant::FencedKeepsSession,
-    Mutant::FencesManyUnasked,
-    Mutant::ForeignCloseCounts,
-    Mutant::LastClaimTaken,
-    Mutant::LostNamedForEver,
-    Mutant::NewerTopicDeleted,
-    Mutant::OldDirectoryReused,
-    Mutant::OldEpochAltersIsr,
-    Mutant::OldLifeCounts,
-    Mutant::OwnSleepBlamesOthers,
-    Mutant::ResentIsRefused,
-    Mutant::ServesBeforeStored,
-    Mutant::SessionsOutliveTerm,
-    Mutant::SnapshotForgetsBase,
-    Mutant::StaleBaseAltersIsr,
-    Mutant::StaleSenderHeard,
-    Mutant::UncleanVolatileTrusted,
-    Mutant::UnfencesBeforeCaughtUp,
-    Mutant::UnfencesWithOldClaims,
-];
-
 /// The rules of `docs/RULES.md` without a mutant, and why.
 const UNPLANTED: &[(&str, &str)] = &[
     ("R13", "is planted with the re-evaluation of ELRs at a change of min.insync.replicas"),
@@ -93,11 +63,7 @@ fn every_mutant_that_the_simulation_hardly_finds_has_a_unit_test_or_a_reason() {
     assert!(strange.is_empty(), "in {GUARDED}, and not in HARD of {HARD}: {strange:?}");
     for mutant in hard {
         let lines = names.iter().filter(|name| **name == mutant.name()).count();
-        let is_excused = UNGUARDED.iter().any(|(unguarded, _)| *unguarded == mutant) || UNNAMED.contains(&mutant);
-        assert!(
-            lines == usize::from(!is_excused),
-            "{mutant:?} wants one line in {GUARDED}, or a reason: {lines} lines"
-        );
+        assert!(lines == 1, "{mutant:?} wants one line in {GUARDED}: {lines} lines");
     }
 }
 
