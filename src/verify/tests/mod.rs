@@ -6,5 +6,6 @@ mod legal;
 mod mutations;
 mod brute;
 mod twin;
+mod sketch;
 mod oddities;
 mod live;

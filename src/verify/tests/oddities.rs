@@ -4,138 +4,13 @@
 
 use std::time::Duration;
 
-use crate::model::{
-    Instant, LeaderEpoch, LogIndex, NodeId, Offset, PartitionEpoch, PartitionId, PartitionIndex, ProducerEpoch,
-    ProducerId, Sequence, Term, Timestamp, TopicId,
-};
+use super::sketch::{Sketch, at, partition, seen, session, state, told, value};
+use crate::model::{LeaderEpoch, LogIndex, NodeId, Offset, Term};
 use crate::verify::history::{
-    Administration, AdministrationKind, Class, ClientId, DumpedBatch, EpochLookup, FaultSpan, FinalScan, Isolation,
-    MetadataEntry, MetadataFact, NodeEvent, NodeEventKind, OffsetLookup, OffsetQuery, PartitionState, Poll,
-    PollOutcome, ReplicaDump, Seen, Send, Session, ValueId,
+    AdministrationKind, Class, DumpedBatch, EpochLookup, FaultSpan, Isolation, MetadataEntry, MetadataFact,
+    NodeEventKind, OffsetLookup, OffsetQuery, PollOutcome, ReplicaDump,
 };
-use crate::verify::{
-    Activity, Expectations, FlushPromise, History, Invariant, ReadProfile, Retention, UncleanElection, check,
-};
-
-/// A history by hand: one partition, written and read in milliseconds.
-struct Sketch {
-    history: History,
-    expectations: Expectations,
-}
-
-fn partition() -> PartitionId {
-    PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) }
-}
-
-fn at(millisecond: u64) -> Instant {
-    Instant::from_nanos(millisecond * 1_000_000)
-}
-
-fn value(value: u64, offset: i64) -> Seen {
-    seen(value, offset, 0)
-}
-
-fn seen(value: u64, offset: i64, epoch: i32) -> Seen {
-    Seen {
-        offset: Offset::new(offset),
-        value: Some(ValueId(value)),
-        wrote_to: Some(partition()),
-        epoch: LeaderEpoch::new(epoch),
-        digest: value,
-        timestamp: Timestamp::new(0),
-    }
-}
-
-impl Sketch {
-    fn new() -> Self {
-        let expectations = Expectations { activity: Activity::NONE, ..Expectations::default() };
-        let history = History { ended_at: at(100_000), ..History::default() };
-        Self { history, expectations }
-    }
-
-    /// A write that was acknowledged by node 1 in epoch 0, at the millisecond after it was sent.
-    fn write(&mut self, value: u64, sent: u64, class: Class, offset: Option<i64>) -> &mut Send {
-        let order = u64::try_from(self.history.sends.len()).expect("they are few");
-        self.history.sends.push(Send {
-            value: ValueId(value),
-            client: ClientId(1),
-            partition: partition(),
-            session: None,
-            order,
-            alone: false,
-            invoked: at(sent),
-            returned: Some(at(sent + 1)),
-            class,
-            offset: offset.map(Offset::new),
-            attempts: 1,
-            answered_by: offset.map(|_| (NodeId::new(1), LeaderEpoch::new(0))),
-            digest: value,
-        });
-        self.history.sends.last_mut().expect("it was pushed")
-    }
-
-    /// An answer of node 1, the leader of epoch 0, to client 10 in its first incarnation.
-    fn read(&mut self, asked: u64, position: i64, records: &[Seen]) -> &mut Poll {
-        let next = records.last().map_or(Offset::new(position), |last| last.offset.plus(1));
-        self.history.polls.push(Poll {
-            client: ClientId(10),
-            incarnation: 0,
-            partition: partition(),
-            isolation: Isolation::ReadUncommitted,
-            node: NodeId::new(1),
-            as_leader: true,
-            leader_epoch: LeaderEpoch::new(0),
-            invoked: at(asked),
-            returned: at(asked + 1),
-            position: Offset::new(position),
-            outcome: PollOutcome::Records {
-                records: records.to_vec(),
-                next,
-                high_watermark: next,
-                last_stable: next,
-                log_start: Offset::ZERO,
-            },
-        });
-        self.history.polls.last_mut().expect("it was pushed")
-    }
-
-    fn end(&mut self, records: &[Seen]) {
-        let log_start = records.first().map_or(Offset::ZERO, |first| first.offset);
-        let end = records.last().map_or(Offset::ZERO, |last| last.offset.plus(1));
-        self.history.scans.push(FinalScan { partition: partition(), log_start, end, records: records.to_vec() });
-    }
-
-    fn administer(&mut self, what: AdministrationKind, asked: u64, class: Class) {
-        let (invoked, returned) = (at(asked), Some(at(asked + 1)));
-        self.history.administrations.push(Administration { what, invoked, returned, class });
-    }
-
-    fn note(&mut self, node: i32, when: u64, what: NodeEventKind) {
-        self.history.node_events.push(NodeEvent { node: NodeId::new(node), at: at(when), what });
-    }
-
-    fn is_legal(&self) {
-        let report = check(&self.history, &self.expectations);
-        assert!(report.is_clean(), "{report}");
-    }
-
-    fn is_flagged(&self, invariant: Invariant) {
-        let report = check(&self.history, &self.expectations);
-        assert!(report.flags(invariant), "{invariant} is not flagged:\n{report}");
-    }
-}
-
-fn told(poll: &mut Poll, start: i64, high: i64) {
-    if let PollOutcome::Records { log_start, last_stable, high_watermark, .. } = &mut poll.outcome {
-        *log_start = Offset::new(start);
-        (*last_stable, *high_watermark) = (Offset::new(high), Offset::new(high));
-    }
-}
-
-fn session(producer: i64, sequence: i32) -> Option<(Session, Sequence)> {
-    let session = Session { producer: ProducerId::new(producer), epoch: ProducerEpoch::new(0) };
-    Some((session, Sequence::new(sequence)))
-}
+use crate::verify::{FlushPromise, Invariant, ReadProfile, Retention, UncleanElection};
 
 #[test]
 fn a_write_of_unknown_fate_may_never_appear() {
@@ -481,20 +356,6 @@ fn logs_may_begin_at_different_offsets() {
     sketch.is_legal();
     sketch.history.replicas[1].batches[0].digest = 3;
     sketch.is_flagged(Invariant::E1);
-}
-
-fn state(isr: &[i32], elr: &[i32], epochs: (i32, i32)) -> PartitionState {
-    let nodes = |ids: &[i32]| ids.iter().copied().map(NodeId::new).collect::<Vec<_>>();
-    PartitionState {
-        partition: partition(),
-        replicas: nodes(&[1, 2]),
-        isr: nodes(isr),
-        elr: nodes(elr),
-        leader: Some(NodeId::new(1)),
-        leader_epoch: LeaderEpoch::new(epochs.0),
-        partition_epoch: PartitionEpoch::new(epochs.1),
-        isr_min: 2,
-    }
 }
 
 #[test]
