@@ -36,8 +36,8 @@ pub struct History {
     pub node_events: Vec<NodeEvent>,
     /// Faults that were made, in order of their begin.
     pub faults: Vec<FaultSpan>,
-    /// When partitions could be served, as whoever made the faults knows. Without any, all time counts that is far
-    /// enough from faults.
+    /// When partitions could be served, as whoever made the faults knows. All time that is far enough from faults
+    /// counts besides.
     pub serviceable: Vec<ServiceSpan>,
     /// What every node holds at the end, after everything was healed; empty when the run has no such end.
     pub replicas: Vec<ReplicaDump>,
@@ -435,6 +435,16 @@ pub struct FaultSpan {
     pub begin: Instant,
     /// When it ended.
     pub end: Instant,
+}
+
+impl FaultSpan {
+    /// Until when it is felt: one without a duration, as a kill or a flipped bit, until the faults are over.
+    pub(crate) fn felt_until(&self, healed_at: Option<Instant>) -> Instant {
+        match healed_at {
+            Some(healed) if self.begin == self.end => healed.max(self.end),
+            Some(_) | None => self.end,
+        }
+    }
 }
 
 /// A time in which a partition's clients reach an in-sync set of at least the least size, and the quorum works.

@@ -2,14 +2,17 @@
 //! writing to it without a pause, and in which nothing was acknowledged; or by a node that stops in good
 //! order and was not released: it may lead, or be in sync (rule R16).
 //!
-//! Source: the availability targets. When a partition could be served, whoever made the faults says; else it is all
-//! time that is away from faults and from nodes that are down by the time for recovery.
+//! Source: the availability targets. A partition could be served when whoever made the faults says so, and in all time
+//! that is away from faults and from nodes that are down by the time for recovery: the one knows what a fault left
+//! whole, the other needs nobody's word. A fault without a duration, as a flipped bit, is felt until the healing. Of a
+//! node that stops, only what the metadata say of its last life counts: before it has registered, an earlier one may
+//! still be in service.
 
 use std::time::Duration;
 
 use crate::model::Instant;
 use crate::verify::Invariant;
-use crate::verify::history::{Class, MetadataFact, NodeEventKind};
+use crate::verify::history::{Class, MetadataFact, NodeEvent, NodeEventKind};
 use crate::verify::index::{Index, PartitionFacts};
 use crate::verify::report::Findings;
 
@@ -20,12 +23,12 @@ type Span = (Instant, Instant);
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     check_stops(index, findings);
     let bound = index.expectations.bounds.unavailable;
-    let quiet = if index.history.serviceable.is_empty() { quiet(index) } else { Vec::new() };
+    let quiet = quiet(index);
     for facts in &index.partitions {
         let mut serviceable = quiet.clone();
         let given = index.history.serviceable.iter().filter(|span| span.partition == facts.id);
         serviceable.extend(given.map(|span| (span.begin, span.end)));
-        serviceable.sort_unstable();
+        let serviceable = merge(serviceable, Duration::ZERO);
         let mut answered: Vec<Instant> = answers(index, facts);
         answered.sort_unstable();
         let asked = asked(index, facts, bound / 10);
@@ -38,19 +41,36 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
 /// Who stops in good order has been released: fenced, and so neither leader nor in sync.
 fn check_stops(index: &Index<'_>, findings: &mut Findings) {
     for stop in index.history.node_events.iter().filter(|event| event.what == NodeEventKind::Stopped) {
-        let before = index.history.metadata.iter().filter(|entry| entry.accepted && entry.committed_at <= stop.at);
-        let said = before.flat_map(|entry| &entry.facts).filter_map(|fact| match fact {
-            MetadataFact::Unfenced { node } => (*node == stop.node).then_some(true),
-            MetadataFact::Fenced { node } | MetadataFact::Registered { node, .. } => {
-                (*node == stop.node).then_some(false)
-            }
-            MetadataFact::TopicCreated { .. } | MetadataFact::TopicDeleted { .. } | MetadataFact::Partition(_) => None,
-        });
-        if said.fold(None, |_, serves| Some(serves)) == Some(true) {
+        if still_serves(index, stop) {
             let (node, at) = (stop.node, stop.at);
             findings.add(Invariant::F1, || format!("node {node} stops at {at} in good order and still serves"));
         }
     }
+}
+
+/// Whether a node may lead or be in sync when it stops, by a registration of the life that ends.
+fn still_serves(index: &Index<'_>, stop: &NodeEvent) -> bool {
+    let started = |event: &&NodeEvent| event.node == stop.node && event.what == NodeEventKind::Started;
+    let starts = index.history.node_events.iter().filter(started).map(|event| event.at);
+    let since = starts.filter(|at| *at <= stop.at).max();
+    let in_this_life = |at: Instant| since.is_none_or(|since| at >= since) && at <= stop.at;
+    let entries = index.history.metadata.iter().filter(|entry| entry.accepted && in_this_life(entry.committed_at));
+    // `None` until it is registered.
+    let mut serves = None;
+    for fact in entries.flat_map(|entry| &entry.facts) {
+        match fact {
+            MetadataFact::Registered { node, .. } if *node == stop.node => serves = Some(false),
+            MetadataFact::Unfenced { node } if *node == stop.node => serves = serves.map(|_| true),
+            MetadataFact::Fenced { node } if *node == stop.node => serves = serves.map(|_| false),
+            MetadataFact::Registered { .. }
+            | MetadataFact::Unfenced { .. }
+            | MetadataFact::Fenced { .. }
+            | MetadataFact::TopicCreated { .. }
+            | MetadataFact::TopicDeleted { .. }
+            | MetadataFact::Partition(_) => {}
+        }
+    }
+    serves == Some(true)
 }
 
 fn check_span(
@@ -91,7 +111,7 @@ fn asked(index: &Index<'_>, facts: &PartitionFacts<'_>, pause: Duration) -> Vec<
 fn quiet(index: &Index<'_>) -> Vec<Span> {
     let history = index.history;
     let recovery = index.expectations.bounds.recovery;
-    let faults = history.faults.iter().map(|fault| (fault.begin, fault.end.plus(recovery)));
+    let faults = history.faults.iter().map(|fault| (fault.begin, fault.felt_until(history.healed_at).plus(recovery)));
     let outages = index.lives.outages(history.ended_at).map(|(begin, end)| (begin, end.plus(recovery)));
     let mut quiet = Vec::new();
     let mut since = Instant::ZERO;

@@ -121,12 +121,8 @@ struct Spans(Vec<(Instant, Instant)>);
 
 impl Spans {
     fn of(history: &History) -> Self {
-        let lasts_until = |fault: &FaultSpan| match history.healed_at {
-            Some(healed) if fault.begin == fault.end => healed,
-            Some(_) | None => fault.end,
-        };
         let mut all: Vec<(Instant, Instant)> =
-            history.faults.iter().map(|fault| (fault.begin, lasts_until(fault))).collect();
+            history.faults.iter().map(|fault| (fault.begin, fault.felt_until(history.healed_at))).collect();
         all.sort_unstable();
         let mut merged: Vec<(Instant, Instant)> = Vec::new();
         for (begin, end) in all {
