@@ -8,4 +8,5 @@ mod brute;
 mod twin;
 mod sketch;
 mod oddities;
+mod rules;
 mod live;
