@@ -124,6 +124,13 @@ impl Node {
         Ok(Self { quorum, liveness, broker, servers, admin })
     }
 
+    /// Its member of the quorum, for whoever writes down what that says.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub const fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
     /// Stops in good order.
     pub async fn stop(self) {
         let Self { quorum, liveness, broker, servers, admin } = self;

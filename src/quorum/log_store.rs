@@ -424,7 +424,7 @@ fn encode_entry(entry: &RaftEntry) -> Result<Vec<u8>, LogStoreError> {
     envelope::encode(Kind::Entry, entry).map_err(|e| LogStoreError::Entry { index, reason: e.to_string() })
 }
 
-fn decode_entry(index: u64, frame: &[u8]) -> Result<RaftEntry, LogStoreError> {
+pub(super) fn decode_entry(index: u64, frame: &[u8]) -> Result<RaftEntry, LogStoreError> {
     let broken = |reason: String| LogStoreError::Entry { index, reason };
     let entry: RaftEntry = envelope::decode(Kind::Entry, frame).map_err(|e: EnvelopeError| broken(e.to_string()))?;
     if entry.log_id.index != index {

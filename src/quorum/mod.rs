@@ -27,6 +27,8 @@ mod log_store;
 mod disk_log;
 mod entry_log;
 mod vote;
+#[cfg(feature = "sim")]
+mod inspect;
 pub mod envelope;
 mod types;
 
@@ -45,6 +47,10 @@ use tokio::sync::{Semaphore, watch};
 
 pub use describe::{MemberState, QuorumDescription};
 pub use error::{BarrierError, MembershipError, ProposeError, StartError};
+#[cfg(feature = "sim")]
+pub use inspect::{WrittenEntry, written_entries};
+#[cfg(feature = "sim")]
+pub use log_store::LogStoreError;
 pub use options::{
     DEFAULT_ELECTION_TIMEOUT_MAX, DEFAULT_ELECTION_TIMEOUT_MIN, DEFAULT_HEARTBEAT, OptionsError, PROPOSAL_BYTES_MAX,
     QuorumOptions, Voter,

@@ -4,6 +4,7 @@
 
 mod chance;
 mod files;
+pub mod evidence;
 pub mod world;
 
 pub use chance::{Chance, FixedSeed};
