@@ -5,23 +5,26 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ottla::env::{Files, OpenMode};
+use ottla::model::NodeId;
 use ottla::node::{Config, Node, NodeWorld, Sources};
+use ottla::records::split;
 use ottla::telemetry::Metrics;
-use ottla::testing::SimulatedFiles;
+use ottla::testing::{SimulatedFiles, evidence};
 use ottla::threads::{self, Pace};
 use ottla::transport::SimulatedNetwork;
-use ottla::verify::{Invariant, Violation};
+use ottla::verify::history::{NodeEventKind, ReplicaDump, Seen};
 use tokio::sync::Notify;
 use turmoil::Sim;
 
-use crate::client::{Record, read_all};
-use crate::world::{Random, SimulatedClock, SimulatedSeed};
+use crate::board::Shared;
+use crate::follow::follow;
+use crate::world::{Random, SimulatedClock, SimulatedSeed, elapsed};
 
 /// How many nodes there are, each controller and broker.
 pub(crate) const NODES: i32 = 3;
@@ -34,6 +37,11 @@ const TICK: Duration = Duration::from_millis(1);
 const LATENCY_MAX: Duration = Duration::from_millis(8);
 /// The longest that a turn of a thread takes, its write or sync included: drawn anew for each host.
 const TURN_MS_MAX: usize = 60;
+
+/// How long a node waits to be released before it goes anyway; then nobody promised that it would not be missed.
+const RELEASE_MAX: Duration = Duration::from_secs(10);
+/// `min.insync.replicas`.
+pub(crate) const ISR_MIN: usize = 2;
 
 /// What a host is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +64,12 @@ struct Host {
     /// Set by the process when it has stopped cleanly.
     has_stopped: Cell<bool>,
     has_no_power: Cell<bool>,
+    board: Shared,
 }
+
+/// A node or a client has failed, and the run with it.
+#[derive(Debug)]
+pub(crate) struct Failed(pub(crate) String);
 
 /// The cluster and its network.
 pub(crate) struct Cluster {
@@ -66,6 +79,7 @@ pub(crate) struct Cluster {
     random: Random,
     /// What was done, for the trace.
     pub(crate) log: Vec<(Duration, String)>,
+    board: Shared,
 }
 
 pub(crate) fn host_name(node: i32) -> String {
@@ -74,7 +88,7 @@ pub(crate) fn host_name(node: i32) -> String {
 
 impl Cluster {
     /// Makes the hosts; they start with the first step.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, board: &Shared) -> Self {
         SimulatedNetwork::reset();
         let _ = threads::deaths();
         let mut random = Random::new(seed);
@@ -100,13 +114,14 @@ impl Cluster {
                 state: Cell::new(State::Up),
                 has_stopped: Cell::new(false),
                 has_no_power: Cell::new(false),
+                board: Shared::clone(board),
             });
             let longest = Duration::from_millis(u64::try_from(random.below(TURN_MS_MAX)).expect("small"));
             threads::set_pace(&host.name, Pace { longest, seed: random.next(), hangs: false });
             hosts.push(Rc::clone(&host));
             sim.host(host_name(node), move || live(Rc::clone(&host)));
         }
-        Self { sim, hosts, clients: Vec::new(), random, log: Vec::new() }
+        Self { sim, hosts, clients: Vec::new(), random, log: Vec::new(), board: Shared::clone(board) }
     }
 
     fn host(&self, node: i32) -> Rc<Host> {
@@ -131,16 +146,26 @@ impl Cluster {
         self.log.push((self.sim.elapsed(), what));
     }
 
+    /// What happened to a node, for the judge.
+    fn tell(&self, node: i32, what: NodeEventKind) {
+        self.board.borrow_mut().note(self.sim.elapsed(), node, what);
+    }
+
     /// One step. Who has ended itself meanwhile is taken down.
     ///
     /// # Errors
-    /// When a node or a client failed, or a process ended by itself.
-    pub(crate) fn step(&mut self) -> Result<bool, Violation> {
-        let crash = |message| Violation { invariant: Invariant::F4, message };
-        let done = self.sim.step().map_err(|error| crash(error.to_string()))?;
+    /// When a process ended by itself, which the judge is told, or a client failed.
+    pub(crate) fn step(&mut self) -> Result<bool, Failed> {
+        let done = self.sim.step().map_err(|error| Failed(error.to_string()))?;
         if let Some(death) = threads::deaths().first() {
-            let how = if death.is_panic { "panicked" } else { "ended itself" };
-            return Err(crash(format!("{} {how}: {}", death.host, death.why)));
+            let node = self.hosts.iter().find(|host| host.name == death.host).map_or(0, |host| host.node);
+            let (message, reason) = (death.why.clone(), death.why.clone());
+            let what = match death.is_panic {
+                true => NodeEventKind::Panicked { message },
+                false => NodeEventKind::Exited { reason, expected: false },
+            };
+            self.tell(node, what);
+            return Err(Failed(format!("{}: {}", death.host, death.why)));
         }
         for host in self.hosts.clone() {
             if host.has_stopped.take() {
@@ -165,6 +190,7 @@ impl Cluster {
             return;
         }
         self.note(format!("kill {}", host.name));
+        self.tell(node, NodeEventKind::Killed);
         self.take_down(&host);
     }
 
@@ -175,6 +201,7 @@ impl Cluster {
             return;
         }
         self.note(format!("cut the power of {}", host.name));
+        self.tell(node, NodeEventKind::PowerLost);
         // No farewell leaves the host.
         for other in self.others(&host) {
             self.cut_link(&host.name, &other);
@@ -263,9 +290,9 @@ impl Cluster {
     }
 
     /// The records that a node holds of a partition, as they lie in its files.
-    pub(crate) fn records(&self, node: i32, topic: &str, partition: i32) -> Result<Vec<Record>, String> {
+    pub(crate) fn records(&self, node: i32, topic: &str, partition: i32) -> Result<Vec<Seen>, String> {
         let files = self.host(node).files.borrow().clone();
-        let directory = Path::new("/").join(host_name(node)).join(format!("{topic}-{partition}"));
+        let directory = data_dir(node).join(format!("{topic}-{partition}"));
         let entries = files.list(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         let mut bytes = Vec::new();
         for segment in entries.iter().filter(|entry| entry.name.ends_with(".log")) {
@@ -275,7 +302,30 @@ impl Cluster {
             bytes.resize(begin + size, 0);
             file.read_at(0, &mut bytes[begin..]).map_err(|error| error.to_string())?;
         }
-        read_all(bytes.into(), 0)
+        Ok(split(bytes.into()).map_while(Result::ok).flat_map(|batch| evidence::seen(&batch)).collect())
+    }
+
+    /// A node's disk, with nobody at work on it any more.
+    pub(crate) fn disk(&self, node: i32) -> Arc<dyn Files> {
+        Arc::new(self.host(node).files.borrow().clone())
+    }
+
+    /// What the nodes hold at the end. They are taken down for that, and the judge is not told.
+    ///
+    /// # Errors
+    /// When a data directory cannot be opened.
+    pub(crate) fn read_disks(&mut self) -> Result<Vec<ReplicaDump>, Failed> {
+        let mut dumps = Vec::new();
+        for node in Self::nodes() {
+            let host = self.host(node);
+            if host.state.get() != State::Down {
+                self.take_down(&host);
+            }
+            let told: Vec<_> = self.board.borrow().watermarks_of(node);
+            let held = evidence::dumps(self.disk(node), &data_dir(node), NodeId::new(node), &told);
+            dumps.extend(held.map_err(|error| Failed(format!("the disk of node-{node}: {error}")))?);
+        }
+        Ok(dumps)
     }
 
     /// The link of two nodes works, and what waited is delivered.
@@ -309,9 +359,15 @@ impl Cluster {
     }
 }
 
+/// Where a node keeps its files.
+pub(crate) fn data_dir(node: i32) -> PathBuf {
+    Path::new("/").join(host_name(node))
+}
+
 /// One life of a node's process.
 async fn live(host: Rc<Host>) -> turmoil::Result {
     threads::name_host(&host.name);
+    host.board.borrow_mut().note(elapsed(), host.node, NodeEventKind::Started);
     let files: Arc<dyn Files> = Arc::new(host.files.borrow().clone());
     let world = NodeWorld {
         files,
@@ -320,8 +376,21 @@ async fn live(host: Rc<Host>) -> turmoil::Result {
         metrics: Arc::new(Metrics::new()),
     };
     let node = Node::start(config(host.node), world).await.map_err(|error| format!("{}: {error:#}", host.name))?;
-    host.stop.notified().await;
-    node.stop().await;
+    let (images, leadership) = (node.quorum().images(), node.quorum().leadership());
+    let stopping = async {
+        host.stop.notified().await;
+        let asked = elapsed();
+        node.stop().await;
+        elapsed() - asked
+    };
+    let took = tokio::select! {
+        biased;
+        () = follow(&host.board, host.node, images, leadership) => unreachable!("it is followed for as long as it lives"),
+        took = stopping => took,
+    };
+    let overdue = || NodeEventKind::Exited { reason: "nobody released it".to_owned(), expected: true };
+    let what = if took < RELEASE_MAX { NodeEventKind::Stopped } else { overdue() };
+    host.board.borrow_mut().note(elapsed(), host.node, what);
     host.has_stopped.set(true);
     std::future::pending().await
 }
@@ -336,9 +405,9 @@ fn config(node: i32) -> Config {
         ("advertised.listeners", format!("PLAINTEXT://{name}:{CLIENT_PORT}")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("controller.quorum.voters", voters.join(",")),
-        ("log.dirs", Path::new("/").join(&name).display().to_string()),
+        ("log.dirs", data_dir(node).display().to_string()),
         ("default.replication.factor", NODES.to_string()),
-        ("min.insync.replicas", "2".to_owned()),
+        ("min.insync.replicas", ISR_MIN.to_string()),
         ("num.shards", "2".to_owned()),
         // Its server takes sockets of the machine.
         ("admin.listener", String::new()),

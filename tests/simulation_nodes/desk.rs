@@ -1,17 +1,25 @@
 //! A client that does what a scenario orders, one thing at a time.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ottla::model::Offset;
 use ottla::threads;
+use ottla::verify::history::ClientId;
 use tokio::time::sleep;
 
-use crate::client::{Client, TOPIC};
-use crate::workload::Shared;
+use crate::board::Shared;
+use crate::client::{Client, TOPIC, Trouble};
 
 /// Between two looks whether there is an order.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// The desk's number among the clients.
+const DESK: u32 = 20;
+/// How many values it writes at once.
+const VALUES: u32 = 3;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -24,8 +32,6 @@ pub(crate) enum Order {
     Write { name: String },
     /// Send a few values to its partition, and wait no longer than this.
     Try { name: String, within: Duration },
-    /// Ask this node whether it knows a topic.
-    Look { name: String, node: i32 },
     /// Ask this node for the brokers that are counted in.
     Brokers { node: i32 },
 }
@@ -34,10 +40,8 @@ pub(crate) enum Order {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     Done,
-    /// These values are acknowledged.
-    Wrote(Vec<u64>),
-    /// Whether the node knows the topic.
-    Knows(bool),
+    /// It is acknowledged at these offsets.
+    Wrote(Range<Offset>),
     Counts(Vec<i32>),
     Failed(String),
 }
@@ -47,7 +51,6 @@ pub(crate) enum Answer {
 pub(crate) struct Desk {
     pub(crate) order: Option<Order>,
     pub(crate) answer: Option<Answer>,
-    next: u64,
 }
 
 pub(crate) type SharedDesk = Rc<RefCell<Desk>>;
@@ -59,8 +62,8 @@ pub(crate) async fn serve(desk: SharedDesk, board: Shared, seed: u64) -> turmoil
         let order = desk.borrow_mut().order.take();
         match order {
             Some(order) => {
-                let outcome = carry_out(&desk, order, seed).await;
-                desk.borrow_mut().answer = Some(outcome.unwrap_or_else(Answer::Failed));
+                let outcome = carry_out(&board, order, seed).await;
+                desk.borrow_mut().answer = Some(outcome.unwrap_or_else(|trouble| Answer::Failed(trouble.to_string())));
             }
             None => sleep(LOOK).await,
         }
@@ -68,33 +71,28 @@ pub(crate) async fn serve(desk: SharedDesk, board: Shared, seed: u64) -> turmoil
     Ok(())
 }
 
-async fn carry_out(desk: &SharedDesk, order: Order, seed: u64) -> Result<Answer, String> {
+async fn carry_out(board: &Shared, order: Order, seed: u64) -> Result<Answer, Trouble> {
+    let client = |name: &str| Client::of(board, DESK, name, seed);
     match order {
         Order::Create { name, node, within } => {
-            Client::of(&name, seed).create_topic(node, 1, within).await.map(|()| Answer::Done)
+            client(&name).create_topic(node, 1, within).await.map(|()| Answer::Done)
         }
-        Order::Delete { name } => Client::of(&name, seed).delete_topic().await.map(|()| Answer::Done),
-        Order::Write { name } => {
-            let next = desk.borrow().next;
-            desk.borrow_mut().next += 3;
-            let values: Vec<u64> = (next..next + 3).collect();
-            Client::of(&name, seed).produce(0, &values).await.map(|_| Answer::Wrote(values))
-        }
+        Order::Delete { name } => client(&name).delete_topic().await.map(|()| Answer::Done),
+        Order::Write { name } => client(&name).produce(0, u64::from(VALUES)).await.map(wrote),
         Order::Try { name, within } => {
-            let mut client = Client::of(&name, seed);
-            let sending = client.produce(0, &[u64::MAX]);
-            // Nobody wants to know what came of it.
-            let _ = tokio::time::timeout(within, sending).await;
+            let mut client = client(&name);
+            // What came of it is written down, or that nobody waits any more.
+            let _ = tokio::time::timeout(within, client.produce(0, 1)).await;
+            board.borrow_mut().gave_up(ClientId(DESK));
             Ok(Answer::Done)
         }
-        Order::Look { name, node } => {
-            let metadata = Client::of(&name, seed).metadata(node).await?;
-            let mut topics = metadata.topics.iter().filter(|topic| topic.name.as_deref() == Some(&name));
-            Ok(Answer::Knows(topics.any(|topic| !topic.partitions.is_empty())))
-        }
         Order::Brokers { node } => {
-            let metadata = Client::of(TOPIC, seed).metadata(node).await?;
+            let metadata = client(TOPIC).metadata(node).await?;
             Ok(Answer::Counts(metadata.brokers.iter().map(|broker| broker.node_id).collect()))
         }
     }
+}
+
+fn wrote(base: Offset) -> Answer {
+    Answer::Wrote(base..base.plus(i64::from(VALUES)))
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ottla::verify::history::FaultSpan;
+
+use crate::board::moment;
 use crate::cluster::{Cluster, State};
 use crate::workload::CLIENTS;
 use crate::world::Random;
@@ -32,19 +35,44 @@ enum Act {
 #[derive(Debug)]
 pub(crate) struct Plan {
     acts: Vec<(Duration, Act)>,
+    /// What it does by name, from when to when.
+    faults: Vec<(String, Duration, Duration)>,
 }
 
 impl Plan {
     /// A plan at random.
     pub(crate) fn random(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let mut plan = Self { acts: Vec::new() };
+        let mut plan = Self { acts: Vec::new(), faults: Vec::new() };
         for _ in 0..=random.below(FAULTS_MAX) {
             let begin = random.span(0, u64::try_from(FAULTS_LAST.as_millis()).expect("short"));
+            let before = plan.acts.len();
             plan.add(&mut random, begin);
+            plan.note_fault(before);
         }
         plan.acts.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// The acts from this one on are one fault.
+    fn note_fault(&mut self, first: usize) {
+        let acts = &self.acts[first..];
+        let moments = || acts.iter().map(|(at, _)| *at);
+        if let (Some((_, act)), Some(begin), Some(end)) = (acts.first(), moments().min(), moments().max()) {
+            self.faults.push((format!("{act:?}"), begin, end));
+        }
+    }
+
+    /// What it does, as the judge has it, when it begins at a moment.
+    pub(crate) fn faults(&self, begun: Duration) -> Vec<FaultSpan> {
+        let span = |(name, begin, end): &(String, Duration, Duration)| FaultSpan {
+            name: name.clone(),
+            begin: moment(begun + *begin),
+            end: moment(begun + *end),
+        };
+        let mut faults: Vec<FaultSpan> = self.faults.iter().map(span).collect();
+        faults.sort_by_key(|fault| fault.begin);
+        faults
     }
 
     fn add(&mut self, random: &mut Random, begin: Duration) {

@@ -3,17 +3,19 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla::verify::{Invariant, Violation};
+use ottla::verify::history::FaultSpan;
+use ottla::verify::{Invariant, Report, Violation};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::client::TOPIC;
+use crate::board::{Shared, moment};
 use crate::cluster::{Cluster, State};
 use crate::desk::{self, SharedDesk};
+use crate::judge::judge;
 use crate::plan::{Plan, heal};
 use crate::scenario::Scenario;
-use crate::stage::Stage;
+use crate::stage::{Stage, Stop};
 use crate::trace::Trace;
-use crate::workload::{self, Board, PARTITIONS, PRODUCERS, RECOVERY_MAX, Shared};
+use crate::workload::{self, LOOK_MAX, PRODUCERS, RECOVERY_MAX};
 use crate::world::Random;
 
 /// The longest that a young cluster may take to create a topic.
@@ -22,16 +24,16 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// What must not be, and was.
-    pub(crate) violations: Vec<Violation>,
+    /// What the judge says.
+    pub(crate) report: Report,
     /// The trace's number, and of how many events.
     pub(crate) digest: (u64, u64),
     /// The trace, if it was to be kept.
     pub(crate) lines: Vec<String>,
     /// How many values were acknowledged.
     pub(crate) acked: usize,
-    /// How many produces failed.
-    pub(crate) refused: u64,
+    /// How many values were not.
+    pub(crate) refused: usize,
     /// How long after the healing every partition took appends again.
     pub(crate) recovery: Option<Duration>,
     /// The virtual time of the run.
@@ -49,8 +51,8 @@ pub(crate) fn run(seed: u64, scenario: Option<&Scenario>, keeps_lines: bool) -> 
 
 fn simulate(seed: u64, scenario: Option<&Scenario>, trace: &Trace) -> Outcome {
     let mut random = Random::new(seed);
-    let mut cluster = Cluster::new(random.next());
     let board = Shared::default();
+    let mut cluster = Cluster::new(random.next(), &board);
     for number in 0..PRODUCERS {
         let (board, seed) = (Rc::clone(&board), random.next());
         cluster.client(&format!("producer-{number}"), workload::produce(board, number, seed));
@@ -63,45 +65,33 @@ fn simulate(seed: u64, scenario: Option<&Scenario>, trace: &Trace) -> Outcome {
     }
     let mut stage = Stage { cluster, board: Rc::clone(&board), desk };
     let played = begin(&mut stage).and_then(|()| match scenario {
-        Some(scenario) => scenario.play(&mut stage),
+        Some(scenario) => play_scenario(&mut stage, scenario),
         None => play(&mut stage, &mut plan),
     });
     let ended = played.and_then(|()| end(&mut stage));
     let mut cluster = stage.cluster;
-    let mut board = board.borrow_mut();
-    board.violations.extend(ended.err());
-    if board.violations.is_empty() {
-        board.judge();
-        judge_replicas(&cluster, &mut board);
-    }
+    let lasted = cluster.sim.elapsed();
+    // What is read of the disks is no part of what happened.
+    let digest = trace.digest();
+    let report = judge(&mut cluster, &board, scenario, ended.err());
+    let board = board.borrow();
     Outcome {
-        violations: std::mem::take(&mut board.violations),
-        digest: trace.digest(),
+        report,
+        digest,
         lines: trace.lines(),
-        acked: board.acked.len(),
-        refused: board.refused,
+        acked: board.acked(),
+        refused: board.history.sends.len() - board.acked(),
         recovery: board.recovered_at.zip(board.healed_at).map(|(recovered, healed)| recovered - healed),
-        lasted: cluster.sim.elapsed(),
+        lasted,
         log: std::mem::take(&mut cluster.log),
     }
 }
 
-fn judge_replicas(cluster: &Cluster, board: &mut Board) {
-    for node in Cluster::nodes() {
-        for partition in 0..PARTITIONS {
-            match cluster.records(node, TOPIC, partition) {
-                Ok(records) => board.judge_replica(node, partition, &records),
-                Err(cause) => board.violate(Invariant::E1, format!("node {node}: {cause}")),
-            }
-        }
-    }
+fn late(invariant: Invariant, what: &str) -> Stop {
+    Violation { invariant, message: what.to_owned() }.into()
 }
 
-fn late(invariant: Invariant, what: &str) -> Violation {
-    Violation { invariant, message: what.to_owned() }
-}
-
-fn begin(stage: &mut Stage) -> Result<(), Violation> {
+fn begin(stage: &mut Stage) -> Result<(), Stop> {
     while !stage.board.borrow().is_created {
         stage.cluster.step()?;
         if stage.cluster.sim.elapsed() > START_MAX {
@@ -111,8 +101,9 @@ fn begin(stage: &mut Stage) -> Result<(), Violation> {
     Ok(())
 }
 
-fn play(stage: &mut Stage, plan: &mut Plan) -> Result<(), Violation> {
+fn play(stage: &mut Stage, plan: &mut Plan) -> Result<(), Stop> {
     let begin = stage.cluster.sim.elapsed();
+    stage.board.borrow_mut().history.faults = plan.faults(begin);
     while !plan.is_over() {
         plan.proceed(stage.cluster.sim.elapsed() - begin, &mut stage.cluster);
         stage.cluster.step()?;
@@ -120,12 +111,24 @@ fn play(stage: &mut Stage, plan: &mut Plan) -> Result<(), Violation> {
     Ok(())
 }
 
+/// What a scenario does is one fault, unless it does nothing.
+fn play_scenario(stage: &mut Stage, scenario: &Scenario) -> Result<(), Stop> {
+    let begin = moment(stage.cluster.sim.elapsed());
+    scenario.play(stage)?;
+    let end = moment(stage.cluster.sim.elapsed());
+    if scenario.unavailable_max.is_none() {
+        let fault = FaultSpan { name: scenario.name.to_owned(), begin, end };
+        stage.board.borrow_mut().history.faults.push(fault);
+    }
+    Ok(())
+}
+
 /// Heals, and waits until all clients have seen what they want.
-fn end(stage: &mut Stage) -> Result<(), Violation> {
+fn end(stage: &mut Stage) -> Result<(), Stop> {
     let Stage { cluster, board, .. } = stage;
     heal(cluster);
     board.borrow_mut().healed_at = Some(cluster.sim.elapsed());
-    let deadline = cluster.sim.elapsed() + RECOVERY_MAX * 3;
+    let deadline = cluster.sim.elapsed() + (RECOVERY_MAX + LOOK_MAX) * 2;
     while !cluster.step()? {
         // Who was asked to stop goes down only now.
         Cluster::nodes()

@@ -4,14 +4,35 @@ use std::time::Duration;
 
 use ottla::verify::{Invariant, Violation};
 
-use crate::cluster::Cluster;
+use crate::board::Shared;
+use crate::cluster::{Cluster, Failed};
 use crate::desk::{Answer, Order, SharedDesk};
-use crate::workload::Shared;
 
 /// The longest that the desk may take for one order.
 const ANSWER_MAX: Duration = Duration::from_secs(40);
 /// How often an order is given again that failed.
 const INSISTENCE: u32 = 20;
+
+/// Why a run goes no further.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// A plan saw what must not be.
+    Broken(Violation),
+    /// Somebody failed.
+    Failed(Failed),
+}
+
+impl From<Violation> for Stop {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
+    }
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
 
 /// What a plan has to do with.
 pub(crate) struct Stage {
@@ -22,7 +43,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Lets time pass.
-    pub(crate) fn run_for(&mut self, span: Duration) -> Result<(), Violation> {
+    pub(crate) fn run_for(&mut self, span: Duration) -> Result<(), Stop> {
         let end = self.cluster.sim.elapsed() + span;
         while self.cluster.sim.elapsed() < end {
             self.cluster.step()?;
@@ -39,7 +60,7 @@ impl Stage {
     }
 
     /// Waits for what came of the order.
-    pub(crate) fn answer(&mut self) -> Result<Answer, Violation> {
+    pub(crate) fn answer(&mut self) -> Result<Answer, Stop> {
         let end = self.cluster.sim.elapsed() + ANSWER_MAX;
         while self.cluster.sim.elapsed() < end {
             let answer = self.desk.borrow_mut().answer.take();
@@ -48,11 +69,11 @@ impl Stage {
             }
             self.cluster.step()?;
         }
-        Err(self.stuck("an order is not carried out"))
+        Err(self.stuck("an order is not carried out").into())
     }
 
     /// Orders something until it is done.
-    pub(crate) fn insist(&mut self, order: &Order) -> Result<Answer, Violation> {
+    pub(crate) fn insist(&mut self, order: &Order) -> Result<Answer, Stop> {
         let mut last = None;
         for _ in 0..INSISTENCE {
             self.order(order.clone());
@@ -63,24 +84,13 @@ impl Stage {
             last = Some(answer);
             self.run_for(Duration::from_millis(100))?;
         }
-        Err(self.stuck(&format!("{order:?} fails again and again: {last:?}")))
+        Err(self.stuck(&format!("{order:?} fails again and again: {last:?}")).into())
     }
 
     /// Whether a node counts a broker in, as it tells clients.
-    pub(crate) fn counts_in(&mut self, node: i32, broker: i32) -> Result<bool, Violation> {
+    pub(crate) fn counts_in(&mut self, node: i32, broker: i32) -> Result<bool, Stop> {
         let counted = self.insist(&Order::Brokers { node })?;
         Ok(matches!(counted, Answer::Counts(brokers) if brokers.contains(&broker)))
-    }
-
-    /// Every node knows a topic that was promised.
-    pub(crate) fn expect_topic(&mut self, name: &str) -> Result<(), Violation> {
-        for node in Cluster::nodes() {
-            if self.insist(&Order::Look { name: name.to_owned(), node })? == Answer::Knows(false) {
-                let message = format!("topic {name} was promised, and node {node} does not know it");
-                return Err(Violation { invariant: Invariant::E7, message });
-            }
-        }
-        Ok(())
     }
 
     /// Something takes too long.

@@ -75,6 +75,12 @@ pub(crate) fn elapsed() -> Duration {
     if threads::host_name().is_empty() { Duration::ZERO } else { turmoil::sim_elapsed().unwrap_or_default() }
 }
 
+/// The simulation's time on a wall clock that is wrong by so much.
+pub(crate) fn wall(error_ms: i64) -> Timestamp {
+    let millis = i64::try_from(elapsed().as_millis()).expect("runs are short");
+    Timestamp::new(EPOCH_MS + millis + error_ms)
+}
+
 /// The simulation's time, seen with a host's own error of the wall clock.
 #[derive(Debug)]
 pub(crate) struct SimulatedClock {
@@ -83,11 +89,7 @@ pub(crate) struct SimulatedClock {
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Now {
-        let elapsed = elapsed();
-        let millis = i64::try_from(elapsed.as_millis()).expect("runs are short");
-        Now {
-            instant: Instant::ZERO.plus(Duration::from_secs(1)).plus(elapsed),
-            timestamp: Timestamp::new(EPOCH_MS + millis + self.wall_error_ms),
-        }
+        let instant = Instant::ZERO.plus(Duration::from_secs(1)).plus(elapsed());
+        Now { instant, timestamp: wall(self.wall_error_ms) }
     }
 }
