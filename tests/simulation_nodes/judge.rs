@@ -19,7 +19,7 @@ use crate::client::TOPIC;
 use crate::cluster::{Cluster, Failed, ISR_MIN, data_dir};
 use crate::scenario::Scenario;
 use crate::stage::Stop;
-use crate::workload::RECOVERY_MAX;
+use crate::workload::{PARTITIONS, RECOVERY_MAX};
 use crate::world::SimulatedClock;
 
 /// The longest that a client's operation takes: it may have to dial and to look for a leader first.
@@ -34,7 +34,7 @@ pub(crate) fn judge(cluster: &mut Cluster, board: &Shared, scenario: Option<&Sce
     let mut board = board.borrow_mut();
     board.finish(ended_at);
     let mut report = check(&board.history, &expectations(scenario));
-    for stop in stop.into_iter().chain(gathered.err().map(Stop::Failed)) {
+    for stop in stop.into_iter().chain(gathered.err()) {
         match stop {
             Stop::Broken(violation) => add(&mut report, violation),
             Stop::Failed(Failed(message)) if !report.flags(Invariant::F4) => {
@@ -68,7 +68,7 @@ fn expectations(scenario: Option<&Scenario>) -> Expectations {
 }
 
 /// The evidence at the end.
-fn gather(cluster: &mut Cluster, board: &Shared) -> Result<(), Failed> {
+fn gather(cluster: &mut Cluster, board: &Shared) -> Result<(), Stop> {
     let replicas = cluster.read_disks()?;
     let mut board = board.borrow_mut();
     board.history.replicas = replicas;
@@ -79,6 +79,25 @@ fn gather(cluster: &mut Cluster, board: &Shared) -> Result<(), Failed> {
     board.history.metadata = metadata;
     let endings = endings(&board, &image);
     board.history.endings = endings;
+    look_is_whole(&board.history)
+}
+
+/// Whether every partition was scanned and every replica dumped: the judge takes what nobody looked at for right.
+fn look_is_whole(history: &History) -> Result<(), Stop> {
+    let wanted = usize::try_from(PARTITIONS).expect("a few partitions");
+    let partitions = history.endings.iter().map(|ending| ending.state.partition);
+    for partition in partitions.clone() {
+        let scans = history.scans.iter().filter(|scan| scan.partition == partition).count();
+        let dumps = history.replicas.iter().filter(|dump| dump.partition == partition).count();
+        if scans != 1 || dumps != Cluster::nodes().count() {
+            let message = format!("{partition}: {scans} scans and {dumps} replicas could be read at the end");
+            return Err(Violation { invariant: Invariant::F2, message }.into());
+        }
+    }
+    if partitions.count() != wanted {
+        let message = format!("{} of {wanted} partitions are in the metadata at the end", history.endings.len());
+        return Err(Violation { invariant: Invariant::E7, message }.into());
+    }
     Ok(())
 }
 

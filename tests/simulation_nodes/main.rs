@@ -36,8 +36,9 @@ const TOLD_MAX: usize = 8;
 const MUTANT_SEEDS_MAX: u64 = 60;
 /// Seeds of each scenario.
 const SCENARIO_SEEDS: u64 = 3;
-/// Of so many runs one may prove nothing: a few plans leave nobody to write to.
-const INVALID_ONE_IN: usize = 25;
+/// Of so many runs one may prove nothing: plans of one short fault, or of faults that leave nobody to write to. Of 220
+/// seeds (from 1300000 and from 1400000 on) 19 did; this is twice that.
+const INVALID_ONE_IN: usize = 6;
 /// How a run says that it proves nothing.
 const VOID_MARK: &str = "proves nothing";
 /// How a run says its trace.
