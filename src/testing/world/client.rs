@@ -11,12 +11,11 @@ use super::message::{Answer, Endpoint, Request, RequestId};
 use super::{Happening, Knobs, World};
 use crate::machines::metadata::Image;
 use crate::machines::replication::Acks;
-use crate::model::{
-    Instant, LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
-};
+use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use crate::partition::{Acked, AppendRefusal};
 use crate::records::{self, Batch, Builder, Codec, Draft};
 use crate::testing::Chance;
+use crate::testing::evidence::{digest, encode_value};
 use crate::verify::history::{Class, ClientId, Send, Session, ValueId};
 
 /// How long the broker may take to answer a produce, and how long a client waits beyond that.
@@ -94,30 +93,11 @@ impl Producer {
     }
 }
 
-/// The bytes of a value: what it is, and where it was sent.
+/// The bytes of a value, and some more.
 fn encode(value: ValueId, partition: PartitionId, padding: usize) -> Vec<u8> {
-    let mut bytes = value.0.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&partition.topic.get());
-    bytes.extend_from_slice(&partition.index.get().to_be_bytes());
+    let mut bytes = encode_value(value, partition);
     bytes.extend(std::iter::repeat_n(b'.', padding));
     bytes
-}
-
-/// Which value these bytes are, and where it was sent.
-pub(super) fn decode(bytes: &[u8]) -> Option<(ValueId, PartitionId)> {
-    let value = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
-    let topic = TopicId::new(bytes.get(8..24)?.try_into().ok()?);
-    let index = i32::from_be_bytes(bytes.get(24..28)?.try_into().ok()?);
-    Some((ValueId(value), PartitionId { topic, index: crate::model::PartitionIndex::new(index) }))
-}
-
-/// A digest of a record's content.
-pub(super) fn digest(value: &[u8], timestamp: Timestamp) -> u64 {
-    let mut sum = 0xcbf2_9ce4_8422_2325_u64 ^ timestamp.get().unsigned_abs();
-    for byte in value {
-        sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    sum
 }
 
 impl World {

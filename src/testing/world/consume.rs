@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::client::{decode, digest, wall};
+use super::client::wall;
 use super::message::{Answer, Endpoint, Piece, Request, RequestId};
 use super::{Happening, Knobs, World};
 use crate::machines::metadata::Image;
 use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionId, Timestamp};
 use crate::partition::{ConsumerIsolation, OffsetQuery, ReadRefusal};
-use crate::records::{Batch, OUTPUT_BYTES_MAX, split};
-use crate::testing::Chance;
+use crate::records::split;
+use crate::testing::{Chance, evidence};
 use crate::verify::history::{
     ClientId, EpochLookup, Isolation, OffsetLookup, OffsetQuery as Asked, Poll, PollOutcome, Seen,
 };
@@ -251,27 +251,7 @@ pub(super) fn seen(bytes: Bytes) -> Vec<Seen> {
     let mut all = Vec::new();
     for batch in split(bytes) {
         let Ok(batch) = batch else { break };
-        all.extend(seen_of(&batch));
+        all.extend(evidence::seen(&batch));
     }
     all
-}
-
-/// The records of one batch.
-pub(super) fn seen_of(batch: &Batch) -> Vec<Seen> {
-    let epoch = batch.header().leader_epoch;
-    let Ok(records) = batch.records(OUTPUT_BYTES_MAX) else { return Vec::new() };
-    let is_valid = batch.crc_is_valid();
-    let seen = records.filter_map(Result::ok).map(|record| {
-        let bytes = record.value.as_deref().unwrap_or_default();
-        let decoded = decode(bytes).filter(|_| is_valid);
-        Seen {
-            offset: record.offset,
-            value: decoded.map(|(value, _)| value),
-            wrote_to: decoded.map(|(_, partition)| partition),
-            epoch,
-            digest: digest(bytes, record.timestamp),
-            timestamp: record.timestamp,
-        }
-    });
-    seen.collect()
 }

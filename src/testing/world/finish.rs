@@ -10,15 +10,12 @@ use super::fault::Fault;
 use super::plan::{Plan, Step};
 use super::power::End;
 use super::process::DATA;
-use super::record::state;
-use super::{Happening, World};
+use super::{Happening, Machine, World};
 use crate::env::Files as _;
 use crate::machines::metadata::Partition;
-use crate::model::{Instant, NodeId, Now, Offset, PartitionId, Timestamp};
-use crate::records::{Batch, split};
-use crate::storage::{DataDir, FirstBatch, Log, LogOptions};
-use crate::testing::FixedSeed;
-use crate::verify::history::{DumpedBatch, FinalScan, PartitionEnding, ReplicaDump, Session};
+use crate::model::{Instant, NodeId, Offset, PartitionId};
+use crate::testing::evidence;
+use crate::verify::history::{FinalScan, PartitionEnding};
 use crate::verify::{Activity, Bounds, Expectations, Report, Retention, check};
 
 /// How long after the healing producers go on, and for how long a run is waited for beyond, so that it shows what is wrong.
@@ -159,13 +156,22 @@ impl World {
         self.has_written_everywhere() && image.topics().partitions().all(|(_, partition)| is_whole(partition))
     }
 
+    /// Every node has the metadata as they are, and nothing of what is deleted.
+    fn has_told_everybody(&self) -> bool {
+        let image = self.quorum.image();
+        let last = self.quorum.last();
+        let knows = |machine: &Machine| machine.process.as_ref().is_some_and(|p| p.image.last_applied() >= last);
+        self.machines.values().all(knows)
+            && self.observer.copies().iter().all(|(_, partition, _)| image.partition(*partition).is_some())
+    }
+
     /// Nothing is under way, and everything that is committed is known to everybody.
     fn is_at_rest(&mut self) -> bool {
         let image = self.quorum.image();
         let partitions: Vec<(PartitionId, Vec<NodeId>)> =
             image.topics().partitions().map(|(id, partition)| (id, partition.replicas.clone())).collect();
         let now = self.now;
-        let mut is_at_rest = self.producers.values().all(super::client::Producer::is_idle);
+        let mut is_at_rest = self.producers.values().all(super::client::Producer::is_idle) && self.has_told_everybody();
         for (partition, replicas) in partitions {
             let end = self.observer.committed_end(partition);
             if self.consumers.values().all(|consumer| consumer.has_read(partition, end)) {
@@ -242,7 +248,7 @@ impl World {
         for (id, partition) in image.topics().partitions() {
             let acknowledged_at = self.observer.acknowledged.get(&id).copied();
             let read_at = self.observer.read.get(&id).copied();
-            let state = state(id, partition, isr_min);
+            let state = evidence::partition_state(id, partition, isr_min);
             self.record.history.endings.push(PartitionEnding { state, acknowledged_at, read_at });
             let Some(leader) = partition.leader else { continue };
             let Some((log_start, end)) = self.observer.bounds(leader, id) else { continue };
@@ -259,68 +265,9 @@ impl World {
     /// Reads a node's disk with the storage's own code.
     fn dump(&mut self, node: NodeId, known: &[(PartitionId, Offset)]) {
         let files = Arc::new(self.machines[&node].files.clone());
-        let Ok(directory) = DataDir::open(files, Path::new(DATA), node, &FixedSeed(1), Timestamp::new(0)) else {
-            return;
-        };
-        let directory = Arc::new(directory);
-        let is_found = |id: PartitionId| directory.partitions().iter().any(|found| found.id == id);
-        for (partition, end) in known.iter().filter(|(id, end)| *end == Offset::ZERO && !is_found(*id)) {
-            // What was never written has no files.
-            let (log_start, high_watermark, end) = (*end, *end, *end);
-            let (epochs, batches) = (Vec::new(), Vec::new());
-            let dump = ReplicaDump { node, partition: *partition, log_start, high_watermark, end, epochs, batches };
-            self.record.history.replicas.push(dump);
+        match evidence::dumps(files, Path::new(DATA), node, known) {
+            Ok(dumps) => self.record.history.replicas.extend(dumps),
+            Err(cause) => self.record.say(self.now, &format!("the disk of {node} cannot be read: {cause}")),
         }
-        for found in directory.partitions().to_vec() {
-            let Some((_, high_watermark)) = known.iter().find(|(id, _)| *id == found.id) else { continue };
-            let options = LogOptions::default();
-            let opened = Log::open(&directory, &found.name, found.id, options, Now::default());
-            let (mut log, _) = match opened {
-                Ok(opened) => opened,
-                Err(cause) => {
-                    self.record.say(self.now, &format!("{} of {node} cannot be opened: {cause}", found.id));
-                    continue;
-                }
-            };
-            let epochs = log.epochs().entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
-            let (log_start, end) = (log.start(), log.end());
-            let batches = batches(&mut log);
-            let (partition, high_watermark) = (found.id, *high_watermark);
-            let dump = ReplicaDump { node, partition, log_start, high_watermark, end, epochs, batches };
-            self.record.history.replicas.push(dump);
-        }
-    }
-}
-
-fn batches(log: &mut Log) -> Vec<DumpedBatch> {
-    let mut all = Vec::new();
-    let mut offset = log.start();
-    while offset < log.end() {
-        let Ok(plan) = log.read(offset, log.end(), 1 << 20, FirstBatch::Whole) else { break };
-        let Ok(bytes) = plan.read() else { break };
-        all.extend(split(bytes).filter_map(Result::ok).map(|batch| dumped(&batch)));
-        if plan.next <= offset {
-            break;
-        }
-        offset = plan.next;
-    }
-    all
-}
-
-fn dumped(batch: &Batch) -> DumpedBatch {
-    let header = batch.header();
-    let session = header.has_producer().then(|| {
-        let session = Session { producer: header.producer_id, epoch: header.producer_epoch };
-        (session, header.base_sequence)
-    });
-    let count = i64::from(header.record_count);
-    DumpedBatch {
-        base: batch.base_offset(),
-        last: batch.last_offset(),
-        epoch: header.leader_epoch,
-        session,
-        is_sound: batch.crc_is_valid() && batch.last_offset().since(batch.base_offset()) + 1 == count,
-        digest: super::client::digest(batch.bytes(), crate::model::Timestamp::NONE),
-        records: super::consume::seen_of(batch),
     }
 }

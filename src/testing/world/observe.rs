@@ -10,7 +10,6 @@ use bytes::Bytes;
 
 use super::consume::seen;
 use super::disturb::Undo;
-use super::record::state;
 use super::{Happening, Life, When, World};
 use crate::env::{Files as _, OpenMode};
 use crate::machines::metadata::Image;
@@ -20,6 +19,7 @@ use crate::partition::{
     ConsumerIsolation, Effect, Event, PartitionDescription, ReadEvent, ReadRequest, Reader, Reply, RoleDescription,
 };
 use crate::records::split;
+use crate::testing::evidence;
 use crate::verify::history::{MetadataFact, NodeEventKind, PartitionState, Seen};
 use crate::verify::{PartitionView, ReplicaView, RoleView, Violation, check_live};
 
@@ -315,7 +315,7 @@ impl World {
     fn judge(&mut self, partition: PartitionId) {
         let image = self.quorum.image();
         let Some(of) = image.partition(partition) else { return };
-        let state = state(partition, of, self.knobs.isr_min);
+        let state = evidence::partition_state(partition, of, self.knobs.isr_min);
         let seen: Vec<_> = state.replicas.iter().filter_map(|node| self.look_at(&image, *node, partition)).collect();
         let replicas: Vec<ReplicaView<'_>> = seen.iter().map(Look::view).collect();
         let committed = self.observer.committed_end(partition);

@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 
 use super::Happening;
 use super::message::{Answer, Message};
-use crate::machines::metadata::{Image, Partition, Record};
-use crate::model::{Instant, LogIndex, NodeId, PartitionId, PartitionIndex, Term};
+use crate::machines::metadata::{Image, Record};
+use crate::model::{Instant, LogIndex, NodeId, Term};
 use crate::partition::{Effect, Event, Reply};
+use crate::testing::evidence;
 use crate::verify::History;
-use crate::verify::history::{FaultSpan, MetadataEntry, MetadataFact, NodeEvent, NodeEventKind, PartitionState};
+use crate::verify::history::{FaultSpan, MetadataEntry, NodeEvent, NodeEventKind};
 
 /// Whether a run is told as it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -129,7 +130,7 @@ impl Recorder {
             let mut image = before.clone();
             let told = records.iter().flat_map(|record| {
                 image.replay(index, record);
-                facts(record, &image, isr_min)
+                evidence::facts(record, &image, isr_min)
             });
             told.collect()
         } else {
@@ -139,54 +140,6 @@ impl Recorder {
             self.line(format!("{committed_at} committed {index} {accepted} {facts:?}"));
         }
         self.history.metadata.push(MetadataEntry { index, term, committed_at, accepted, facts });
-    }
-}
-
-/// What a record says, as the history has it.
-fn facts(record: &Record, image: &Image, isr_min: usize) -> Vec<MetadataFact> {
-    match record {
-        Record::BrokerRegistered(broker) => {
-            let epoch = image.broker(broker.node).map(|broker| broker.broker_epoch);
-            let registered = |epoch| MetadataFact::Registered { node: broker.node, epoch };
-            epoch.map(registered).into_iter().collect()
-        }
-        Record::BrokerFenced { node, .. } => vec![MetadataFact::Fenced { node: *node }],
-        Record::BrokerUnfenced { node, .. } => vec![MetadataFact::Unfenced { node: *node }],
-        Record::TopicCreated { topic, name } => {
-            vec![MetadataFact::TopicCreated { topic: *topic, name: name.as_str().to_owned() }]
-        }
-        Record::TopicDeleted { topic } => vec![MetadataFact::TopicDeleted { topic: *topic }],
-        Record::PartitionsCreated { topic, first, replica_count, replicas, .. } => {
-            let count = replicas.len() / usize::from(*replica_count).max(1);
-            let ids = (0..count).map(|at| {
-                let index = first.get() + i32::try_from(at).expect("a few partitions");
-                PartitionId { topic: *topic, index: PartitionIndex::new(index) }
-            });
-            ids.filter_map(|id| Some(state(id, image.partition(id)?, isr_min))).map(MetadataFact::Partition).collect()
-        }
-        Record::PartitionCreated { partition, state: of } | Record::PartitionChanged { partition, state: of } => {
-            vec![MetadataFact::Partition(state(*partition, of, isr_min))]
-        }
-        Record::ClusterFormed { .. }
-        | Record::FeatureLevelSet { .. }
-        | Record::BrokerShuttingDown { .. }
-        | Record::BrokerUnregistered { .. }
-        | Record::ConfigSet { .. }
-        | Record::ProducerIdsAllocated { .. } => Vec::new(),
-    }
-}
-
-/// A partition of an image, as the history has it.
-pub(super) fn state(partition: PartitionId, of: &Partition, isr_min: usize) -> PartitionState {
-    PartitionState {
-        partition,
-        replicas: of.replicas.clone(),
-        isr: of.isr.clone(),
-        elr: of.elr.clone(),
-        leader: of.leader,
-        leader_epoch: of.leader_epoch,
-        partition_epoch: of.partition_epoch,
-        isr_min: isr_min.min(of.replicas.len()),
     }
 }
 
