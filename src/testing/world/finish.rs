@@ -186,10 +186,7 @@ impl World {
 
     /// How long a session lasts at most, by a clock that goes slow.
     fn session_max(&self) -> Duration {
-        let percent = |step: &Step| match step.fault {
-            Fault::ClockRate(_, percent, _) => Some(percent),
-            _ => None,
-        };
+        let percent = |step: &Step| if let Fault::ClockRate(_, percent, _) = step.fault { Some(percent) } else { None };
         self.knobs.session_timeout * 100 / self.plan.steps.iter().filter_map(percent).min().unwrap_or(100).min(100)
     }
 
