@@ -288,9 +288,10 @@ impl Client {
         let response = self.call(node, 9, &request).await?;
         let answer = response.responses.first().and_then(|topic| topic.partition_responses.first());
         let answer = answer.ok_or_else(|| Trouble::Unknown("an answer without the partition".to_owned()))?;
-        match answer.error_code {
-            ErrorCode::None => Ok(answer.base_offset),
-            refusal => Err(Trouble::Refused(node, refusal)),
+        if answer.error_code == ErrorCode::None {
+            Ok(answer.base_offset)
+        } else {
+            Err(Trouble::Refused(node, answer.error_code))
         }
     }
 
@@ -346,7 +347,8 @@ impl Client {
             FetchRequest { max_wait_ms: FETCH_WAIT_MS, min_bytes: 1, topics: vec![topic], ..Default::default() };
         let response = self.call(of.node, 12, &request).await?;
         let answer = response.responses.first().and_then(|topic| topic.partitions.first());
-        let answer = answer.ok_or_else(|| Trouble::Refused(of.node, response.error_code))?;
+        let answer = answer.ok_or(Trouble::Refused(of.node, response.error_code))?;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "every other code is a refusal")]
         match answer.error_code {
             ErrorCode::None => Ok(outcome(answer, from)),
             ErrorCode::OffsetOutOfRange => Ok(PollOutcome::OutOfRange),
