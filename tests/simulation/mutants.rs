@@ -123,7 +123,7 @@ const SCRIPTS: &[(Mutant, Script)] = &[
     (Mutant::RetentionIgnoresWatermark, Script::Retention),
     (Mutant::OldDirectoryReused, Script::RecreateWhileDown),
     (Mutant::NewerTopicDeleted, Script::RecreateWhileDown),
-    (Mutant::SuspectsKept, Script::OldDisk),
+    (Mutant::SuspectsKept, Script::Rot),
     (Mutant::DisksTakenOnTrust, Script::OldDisk),
     (Mutant::UncleanVolatileTrusted, Script::PageCache),
     (Mutant::OwedOnlyAtTheFence, Script::SmallProposals),

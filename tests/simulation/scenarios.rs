@@ -49,7 +49,18 @@ fn divergent_logs_are_cut_after_a_fast_failover() {
 #[test]
 fn the_last_replica_standing_proves_its_disk() {
     needs(Mutant::DisksTakenOnTrust, Script::OldDisk, 5);
-    needs(Mutant::SuspectsKept, Script::OldDisk, 5);
+}
+
+/// Rule S3: a broker serves again before it has said which of its logs are less than they were.
+#[test]
+fn a_log_that_is_less_than_it_was_is_named_first() {
+    needs(Mutant::SuspectsKept, Script::Rot, 31);
+}
+
+/// Rule S12: a leader that the controller hears and no follower does.
+#[test]
+fn a_leader_that_its_followers_cannot_reach_is_moved() {
+    needs(Mutant::UnreachableLeaderStays, Script::Unreachable, 7);
 }
 
 /// KIP-966: who leaves an ISR that can commit without it is not eligible.

@@ -49,15 +49,15 @@ fn a_controller_may_say_its_term_twice_and_nobody_else_may() {
 }
 
 #[test]
-fn an_older_state_may_be_told_within_the_time_for_recovery() {
+fn an_older_state_may_be_told_within_the_bound_of_stale_reads() {
     let mut sketch = Sketch::new();
     sketch.history.healed_at = Some(at(1000));
     commit(&mut sketch, 10, led_by(Some(1), &[1, 2], (0, 0)));
     commit(&mut sketch, 20_000, led_by(Some(1), &[1, 2], (0, 1)));
     let (leader_epoch, partition_epoch) = (LeaderEpoch::new(0), PartitionEpoch::new(0));
-    sketch.note(1, 34_999, NodeEventKind::Told { partition: partition(), leader_epoch, partition_epoch });
+    sketch.note(1, 25_000, NodeEventKind::Told { partition: partition(), leader_epoch, partition_epoch });
     sketch.is_legal();
-    sketch.history.node_events[0].at = at(35_000);
+    sketch.history.node_events[0].at = at(25_001);
     sketch.is_flagged(Invariant::E5);
 }
 
