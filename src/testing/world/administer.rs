@@ -94,15 +94,15 @@ impl World {
         retention.into_iter().chain(mode).map(|(name, value)| (name.to_owned(), Some(value))).collect()
     }
 
+    fn any_topic(&mut self) -> Option<(TopicId, String)> {
+        let image = self.quorum.image();
+        let topics: Vec<_> = image.topics().topics().map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
+        (!topics.is_empty()).then(|| self.chance.pick(&topics).clone())
+    }
+
     /// Deletes a topic; one of the run's own is wanted again.
     fn delete_some(&mut self) {
-        let image = self.quorum.image();
-        let topics: Vec<(TopicId, String)> =
-            image.topics().topics().map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
-        if topics.is_empty() {
-            return;
-        }
-        let (topic, name) = self.chance.pick(&topics).clone();
+        let Some((topic, name)) = self.any_topic() else { return };
         let again = self.knobs.topics.iter().find(|(wanted, ..)| *wanted == name).cloned();
         let request = DeleteTopics { topics: vec![TopicReference::Id(topic)], settled: Vec::new() };
         self.administrator.wanted.extend(again);
@@ -111,13 +111,8 @@ impl World {
 
     /// Gives a topic another partition, unless it has many.
     fn grow_some(&mut self) {
+        let Some((topic, name)) = self.any_topic() else { return };
         let image = self.quorum.image();
-        let topics: Vec<(TopicId, String)> =
-            image.topics().topics().map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
-        if topics.is_empty() {
-            return;
-        }
-        let (topic, name) = self.chance.pick(&topics).clone();
         let count = i32::try_from(image.topics().partitions_of(topic).count()).expect("a small number") + 1;
         if count > PARTITIONS_MAX {
             return;

@@ -208,31 +208,27 @@ impl World {
     }
 
     fn describe(&mut self, node: NodeId) -> Option<Vec<PartitionDescription>> {
+        match self.ask_shard(node, Event::Describe { ticket: OBSERVER, partition: None })? {
+            Reply::Describe(all) => Some(all),
+            other => unreachable!("a question for a description is answered by one, not by {other:?}"),
+        }
+    }
+
+    /// Asks a node's shard something beside its own turns; what else comes of that is carried out.
+    fn ask_shard(&mut self, node: NodeId, event: Event) -> Option<Reply> {
         let now = self.now;
         let process = self.running(node)?;
-        let describe = Event::Describe { ticket: OBSERVER, partition: None };
         let mut effects = Vec::new();
-        process.shard.turn(process.now(now), &mut vec![describe], &mut effects);
-        let mut found = None;
+        process.shard.turn(process.now(now), &mut vec![event], &mut effects);
+        let mut answer = None;
         for effect in effects {
-            match effect {
-                Effect::Reply { reply: Reply::Describe(all), .. } => found = Some(all),
-                other @ (Effect::Reply { .. }
-                | Effect::Wake(_)
-                | Effect::Flush(_)
-                | Effect::ProposeIsr(_)
-                | Effect::FetchFrom(_)
-                | Effect::StopFetching(_)
-                | Effect::Unusable(_)
-                | Effect::Damaged(_)
-                | Effect::Unreadable(_)
-                | Effect::Contradicted(_)
-                | Effect::Opened(_)
-                | Effect::Broken(_)
-                | Effect::Fatal { .. }) => self.carry_out(node, other),
+            if let Effect::Reply { ticket: OBSERVER, reply } = effect {
+                answer = Some(reply);
+            } else {
+                self.carry_out(node, effect);
             }
         }
-        found
+        answer
     }
 
     /// Who leads from when on, and which epochs a node goes by.
@@ -274,8 +270,6 @@ impl World {
 
     /// Some committed batches from an offset on, checked as those for consumers are; and where they end.
     fn glimpse(&mut self, node: NodeId, partition: PartitionId, offset: Offset) -> Option<(Offset, Bytes)> {
-        let now = self.now;
-        let process = self.running(node)?;
         let reader = Reader::Consumer { isolation: ConsumerIsolation::ReadUncommitted, from_follower: true };
         let (leader_epoch, last_fetched_epoch, last_crc, bytes_max) = (None, None, None, 1 << 20);
         let read = ReadRequest { partition, offset, leader_epoch, last_fetched_epoch, last_crc, bytes_max };
@@ -283,28 +277,8 @@ impl World {
         let (bytes_min, whole_first, again) = (1, true, true);
         let reads = vec![read];
         let event = ReadEvent { ticket, reader, reads, bytes_max, bytes_min, whole_first, watch, again };
-        let mut effects = Vec::new();
-        process.shard.turn(process.now(now), &mut vec![Event::Read(event)], &mut effects);
-        let mut found = None;
-        for effect in effects {
-            match effect {
-                Effect::Reply { ticket: OBSERVER, reply: Reply::Read { reads, .. } } => found = Some(reads),
-                other @ (Effect::Reply { .. }
-                | Effect::Wake(_)
-                | Effect::Flush(_)
-                | Effect::ProposeIsr(_)
-                | Effect::FetchFrom(_)
-                | Effect::StopFetching(_)
-                | Effect::Unusable(_)
-                | Effect::Damaged(_)
-                | Effect::Unreadable(_)
-                | Effect::Contradicted(_)
-                | Effect::Opened(_)
-                | Effect::Broken(_)
-                | Effect::Fatal { .. }) => self.carry_out(node, other),
-            }
-        }
-        let reply = found?.pop()?;
+        let Some(Reply::Read { mut reads, .. }) = self.ask_shard(node, Event::Read(event)) else { return None };
+        let reply = reads.pop()?;
         let piece = self.collect(node, reader, reply).ok()?;
         // A reader goes on behind what it has got, wherever the plan ends.
         let next = split(piece.bytes.clone()).filter_map(Result::ok).last()?.next_offset();
