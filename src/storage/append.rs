@@ -133,8 +133,7 @@ impl Log {
     fn judge_fetched(&self, batch: &Batch, before: Option<&Entry>) -> Result<Entry, AppendError> {
         let header = *batch.header();
         let end = before.map_or(self.end, |entry| entry.header.next_offset());
-        let continues = header.continues(end, self.may_gap()) || self.is_before_first_batch(&header);
-        if !continues {
+        if !header.continues(end, self.may_gap()) {
             return Err(AppendError::NotContiguous { base: header.base_offset, end });
         }
         let latest = before.map_or_else(|| self.latest_epoch(), |entry| entry.header.leader_epoch);
@@ -144,18 +143,22 @@ impl Log {
         Ok(Entry { header, marker: marker_of(batch)? })
     }
 
-    /// Whether the log holds nothing and starts in the middle of this batch: the leader's log start need not be the
-    /// start of a batch.
+    /// Whether the log holds nothing, or nothing that is not deleted, and starts in the middle of this batch: the leader's
+    /// log start need not be the start of a batch.
     fn is_before_first_batch(&self, header: &Header) -> bool {
-        self.size_bytes() == 0 && header.base_offset < self.end && header.next_offset() > self.end
+        self.start == self.end && header.base_offset < self.end && header.next_offset() > self.end
     }
 
     /// Moves an empty log back to the base of a batch that covers its start, until that is written: the flush log must
     /// say so first. Else a start, finding the segment below the attested end, would remove it and all that was flushed.
     fn make_room_for_start(&mut self, first: &Batch) -> Result<(), AppendError> {
         if self.is_before_first_batch(first.header()) {
-            self.judge_fetched(first, None)?;
-            self.begin_anew(first.base_offset(), self.producers.clone())?;
+            marker_of(first)?;
+            // Whose last batch ends within one of the leader's has parted from it below the start: neither its epochs nor
+            // its producers say anything of the leader's log.
+            let has_parted = self.size_bytes() > 0;
+            let producers = if has_parted { Producers::default() } else { self.producers.clone() };
+            self.begin_anew(first.base_offset(), producers)?;
         }
         Ok(())
     }

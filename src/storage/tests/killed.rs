@@ -150,6 +150,25 @@ fn a_refused_batch_that_covers_the_start_moves_nothing() {
 }
 
 #[test]
+fn a_log_that_parted_below_its_start_takes_the_batch_around_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    log.append(&produced(7, 0, 15), LeaderEpoch::new(5), now(0)).unwrap();
+    log.flush_now(now(0)).unwrap();
+    // The leader has deleted as much, and with it what would tell that its batches were others.
+    log.advance_start(at(15));
+    log.append_fetched(&[fetched(&batch_of(10, 10, 0), 10, 2)], now(0)).unwrap();
+    let all = |log: &Log| (log.start(), log.end(), log.producers().get(ProducerId::new(7)).is_some());
+    assert_eq!(all(&log), (at(15), at(20), false));
+    log.append_fetched(&[fetched(&batch_of(10, 10, 0), 20, 2)], now(0)).unwrap();
+    log.flush_now(now(0)).unwrap();
+    log.rest_now(now(0)).unwrap();
+    drop(log);
+    let (log, _) = open(dir.path(), small());
+    assert_eq!(all(&log), (at(15), at(30), false));
+}
+
+#[test]
 fn a_cut_that_leaves_only_what_is_deleted_keeps_its_producers() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = open(dir.path(), small());
