@@ -10,7 +10,7 @@ use crate::model::{BootNumber, BrokerEpoch, Instant, LogIndex, NodeId, Now, Part
 use crate::probe::{Mutant, planted};
 
 use super::liveness::{Connection, DialOutcome};
-use super::{Heartbeat, Options, Progress, SignOfLife};
+use super::{Heartbeat, Options, Progress, SignOfLife, Wish};
 
 /// The controller's soft state.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub(super) struct Session {
     /// Leaders it cannot fetch from, and when it said so (rule S12): signs of life say nothing of them.
     pub(super) unfetchable: BTreeSet<NodeId>,
     pub(super) unfetchable_at: Instant,
+    /// It has asked to stop, and will not ask for anything else: what it said before may be read later.
+    pub(super) is_leaving: bool,
     /// What it holds and cannot serve (rule S3).
     unserved: BTreeSet<PartitionId>,
     /// From which index on, and since when, nothing depends on it while it shuts down (rule R16).
@@ -166,6 +168,7 @@ impl Soft {
             behind: None,
             unfetchable: BTreeSet::new(),
             unfetchable_at: now.instant,
+            is_leaving: false,
             unserved: BTreeSet::new(),
             released: None,
         };
@@ -182,6 +185,7 @@ impl Soft {
         session.tell(now.instant, heartbeat.progress, accepted);
         session.unfetchable = heartbeat.unfetchable.iter().copied().collect();
         session.unfetchable_at = now.instant;
+        session.is_leaving |= heartbeat.wish == Wish::ShutDown;
         session.unserved = heartbeat.unserved.iter().copied().collect();
     }
 

@@ -310,6 +310,16 @@ fn unserved(world: &World, node: i32) -> Event {
 }
 
 #[test]
+fn a_wish_that_is_read_late_unfences_nobody_who_stops() {
+    let mut world = World::with_topic();
+    let again = restart(&world, 3, 2);
+    register(&mut world, again).unwrap();
+    let (serve, stop) = (world.heartbeat(3, Wish::Serve), world.heartbeat(3, Wish::ShutDown));
+    assert!(beat(&mut world, stop).should_shut_down);
+    assert!(beat(&mut world, serve).is_fenced);
+}
+
+#[test]
 fn another_life_is_told_that_it_is_stale() {
     let mut world = World::with_topic();
     let stale = Heartbeat { broker_epoch: BrokerEpoch::new(1), ..world.heartbeat(1, Wish::Serve) };
