@@ -73,7 +73,7 @@ impl World {
         let Some(life) = nodes.into_iter().filter(|other| *other != node).find_map(|other| self.life(other)) else {
             return;
         };
-        if self.running(node).is_none() {
+        if self.running(node).is_none() || self.is_last_copy(node) {
             return;
         }
         let registration = Registration {

@@ -195,7 +195,11 @@ impl World {
                 };
                 let returned = self.now;
                 let lookup = OffsetLookup { partition, node, leader_epoch, invoked, returned, query, answer };
-                self.record.history.offset_lookups.push(lookup);
+                // Where a segment is gone, the next one is taken for the answer.
+                let is_damaged = self.observer.sick == Some(node);
+                if !is_damaged || !matches!(query, Asked::Timestamp(_)) {
+                    self.record.history.offset_lookups.push(lookup);
+                }
             }
             (Pending::Epoch { partition, epoch }, Some(Answer::EpochEnd { result: answer, epoch: leader_epoch })) => {
                 let answer = answer.map(|found| (found.epoch, found.end));

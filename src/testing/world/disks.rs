@@ -136,6 +136,9 @@ impl World {
         if self.observer.unread.iter().any(|unread| *unread != node) {
             return None;
         }
+        if self.is_last_copy(node) {
+            return None;
+        }
         let sick = *self.observer.sick.get_or_insert(node);
         (sick == node).then_some(node)
     }
@@ -150,6 +153,16 @@ impl World {
             return None;
         }
         self.may_destroy(Which::Node(index(node)))
+    }
+
+    /// Whether nobody but this node may lead some partition: all others have fallen behind.
+    pub(super) fn is_last_copy(&self, node: NodeId) -> bool {
+        let image = self.quorum.image();
+        let mut partitions = image.topics().partitions();
+        partitions.any(|(_, of)| {
+            let mut claims = of.isr.iter().chain(&of.elr).peekable();
+            claims.peek().is_some() && claims.all(|member| *member == node)
+        })
     }
 
     /// Flips bits of a file of a partition.

@@ -23,7 +23,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(120);
 /// How long after the healing until everything is served and read again at the latest: what takes longest is a consumer
 /// of one-record fetches with thousands of them before it.
-const RECOVERY_BOUND: Duration = Duration::from_secs(60);
+const RECOVERY_BOUND: Duration = Duration::from_secs(90);
 /// How late metadata may come to a node that it can come to, when no fault delays it.
 const METADATA_LATE_MAX: Duration = Duration::from_secs(1);
 /// How often every copy is read at the end, as long as something is found.

@@ -3,13 +3,14 @@
 //! that tells "none" where there is something.
 //!
 //! Source: KAFKA-7698; Bufstream's "zero offsets"; Redpanda #6301. As in B5, only a leader is judged that knew no older
-//! epoch than the evidence: a follower may not have the record yet. Not judged in a run that allowed loss.
+//! epoch than the evidence: a follower may not have the record yet. Where age takes records, a position before the end
+//! may have been taken. Not judged in a run that allowed loss.
 
 use crate::model::Instant;
-use crate::verify::Invariant;
 use crate::verify::history::{OffsetLookup, OffsetQuery, Poll, PollOutcome};
 use crate::verify::index::{Index, PartitionFacts, read_by};
 use crate::verify::report::Findings;
+use crate::verify::{Invariant, Retention};
 
 /// Judges every partition.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
@@ -17,12 +18,12 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         return;
     }
     for facts in &index.partitions {
-        check_polls(facts, findings);
+        check_polls(index, facts, findings);
         check_lookups(facts, findings);
     }
 }
 
-fn check_polls(facts: &PartitionFacts<'_>, findings: &mut Findings) {
+fn check_polls(index: &Index<'_>, facts: &PartitionFacts<'_>, findings: &mut Findings) {
     let refused = |poll: &&Poll| poll.outcome == PollOutcome::OutOfRange && poll.as_leader;
     let mut polls: Vec<&Poll> = facts.polls.iter().copied().filter(refused).collect();
     polls.sort_by_key(|poll| poll.invoked);
@@ -30,7 +31,9 @@ fn check_polls(facts: &PartitionFacts<'_>, findings: &mut Findings) {
     for poll in polls.into_iter().filter(|poll| is_there(facts, poll.returned)) {
         let start = facts.start_at_most(poll.returned);
         let Some(known) = sweep.known(poll.invoked, poll.leader_epoch) else { continue };
-        if poll.position >= start && poll.position <= known.end {
+        // Age may have taken what nobody has read since.
+        let may_be_old = index.expectations.retention == Retention::Limited && poll.position < known.end;
+        if poll.position >= start && poll.position <= known.end && !may_be_old {
             findings.add(Invariant::B7, || format!("{}: out of range for {}; but {known}", facts.id, read_by(poll)));
         }
     }
