@@ -120,9 +120,6 @@ impl Replica {
         if !self.take_level(order.leader_epoch, order.partition_epoch) {
             return;
         }
-        if self.is_ahead_of(order.leader_epoch, turn.effects) {
-            return;
-        }
         self.configure(order.options, order.flush, turn);
         let ends = self.ends();
         let high_watermark = self.high_watermark();
@@ -160,7 +157,7 @@ impl Replica {
         if !self.take_level(order.leader_epoch, order.partition_epoch) {
             return;
         }
-        if self.is_ahead_of(order.leader_epoch, turn.effects) {
+        if order.leader.is_some() && self.is_ahead_of(order.leader_epoch, turn.effects) {
             return;
         }
         self.configure(order.options, order.flush, turn);
@@ -416,10 +413,8 @@ impl Replica {
         }
     }
 
-    /// Whether an order is not below what is known; then its epochs are known. Orders are levels: an equal one may
-    /// bring news of registrations or options.
-    /// Whether the log has an epoch that no leader has had yet. No CRC covers the epoch of a batch, and nobody would have
-    /// such a position in its log: the copy is given up.
+    /// Whether the log has an epoch that no leader has had yet, and somebody leads. No CRC covers the epoch of a batch, and
+    /// no leader would have such a position in its log: the copy is given up.
     fn is_ahead_of(&mut self, leader_epoch: LeaderEpoch, out: &mut Vec<Effect>) -> bool {
         let Some(latest) = self.log.as_ref().and_then(|log| log.epochs().latest()) else { return false };
         let is_ahead = latest.epoch > leader_epoch && !planted(Mutant::FutureEpochKept);
@@ -427,11 +422,13 @@ impl Replica {
             let (theirs, start) = (latest.epoch, latest.start);
             let message =
                 format!("it has epoch {theirs} from offset {start} on, and the partition is in {leader_epoch}");
-            self.report_broken(message, Breakage::Contradicted, out);
+            self.report_broken(message, Breakage::Unreadable, out);
         }
         is_ahead
     }
 
+    /// Whether an order is not below what is known; then its epochs are known. Orders are levels: an equal one may
+    /// bring news of registrations or options.
     fn take_level(&mut self, leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch) -> bool {
         if let Role::Leader(leader) = &self.role {
             // An accepted proposal is news that the image has yet to bring.

@@ -21,8 +21,8 @@ use super::tail::BatchAt;
 const PIECE_BYTES: usize = 64 << 10;
 /// How many batches are looked at: where two are out of order either may be the damaged one.
 const BATCHES: usize = 2;
-/// How much a search may have to read again of what it has passed over: a time index has an entry for every few KiB, and
-/// only timestamps out of order take a search further.
+/// How much a search reads again of what it has passed over by headers. A time index has an entry for every few KiB of
+/// rising timestamps; where they do not rise, or the index is lost, a search goes further, and trusts its headers there.
 const PASSED_MAX: u64 = 1 << 20;
 
 /// A batch, without its records.

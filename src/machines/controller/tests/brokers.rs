@@ -89,6 +89,8 @@ fn other_disks_under_a_living_node_id_are_refused_until_its_session_ends() {
     other.directories[0].id = directory(99);
     assert_eq!(register(&mut world, other.clone()), Err(RegisterRefusal::Duplicate { node: NodeId::new(1) }));
     world.live(2000, &[2, 3]);
+    // Who is silent is not dead before it is fenced: that is judged first.
+    assert_eq!(register(&mut world, other.clone()), Err(RegisterRefusal::Duplicate { node: NodeId::new(1) }));
     world.tick();
     assert!(register(&mut world, other).is_ok());
     let (_, partition) = world.partition("t", 0);
