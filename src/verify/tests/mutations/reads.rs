@@ -1,7 +1,7 @@
 //! Edits that break the invariants of what consumers see.
 
 use super::{
-    evidence, flags, flags_among, records, records_mut, removed, scan_of, scan_of_mut, some_poll, with_leases,
+    evidence, flags, flags_among, records, records_mut, removed, run, scan_of, scan_of_mut, some_poll, with_leases,
 };
 use crate::model::{Instant, Offset, Timestamp};
 use crate::verify::history::{Administration, AdministrationKind, Class, OffsetQuery, Poll, PollOutcome, Seen};
@@ -198,7 +198,12 @@ fn is_known(history: &History, poll: &Poll) -> bool {
 
 #[test]
 fn an_offset_that_exists_and_is_out_of_range_is_flagged() {
-    flags(Invariant::B7, |history, random| {
+    // Age takes what it likes.
+    let unlimited = |seed: u64| {
+        let mut runs = (0..).map(|number| run(seed * 100 + number));
+        runs.find(|(_, expectations)| expectations.retention == Retention::Unlimited).expect("most are")
+    };
+    flags_among(Invariant::B7, unlimited, |history, random| {
         let lives = |poll: &Poll| scan_of(history, poll.partition).is_some();
         let poll = some_poll(history, random, |poll| lives(poll) && is_known(history, poll))?;
         history.polls[poll].outcome = PollOutcome::OutOfRange;
