@@ -253,6 +253,22 @@ impl World {
             self.machine(node).process = None;
             self.dump(node, &known);
         }
+        self.require_evidence();
+    }
+
+    /// Where everybody had everything, everything can be read: without it nothing would be judged.
+    fn require_evidence(&self) {
+        let history = &self.record.history;
+        if history.rested_at.is_none() {
+            return;
+        }
+        for ending in &history.endings {
+            let id = ending.state.partition;
+            let is_scanned = history.scans.iter().any(|scan| scan.partition == id);
+            let is_dumped =
+                |node: &NodeId| history.replicas.iter().any(|dump| dump.partition == id && dump.node == *node);
+            assert!(is_scanned && ending.state.replicas.iter().all(is_dumped), "{id} could not be read in the end");
+        }
     }
 
     /// Reads a node's disk with the storage's own code.
