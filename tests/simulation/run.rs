@@ -59,6 +59,9 @@ struct Arguments {
     twice: bool,
 }
 
+/// A number that no fault has.
+const NO_FAULT: &str = "999999";
+
 /// How one seed went.
 enum Verdict {
     Ended(Box<Outcome>),
@@ -150,7 +153,14 @@ fn known() -> Vec<u64> {
 fn options(arguments: &Arguments) -> String {
     let script = arguments.script.as_ref().map(|script| format!(" --script {script}")).unwrap_or_default();
     let mutant = arguments.mutant.as_ref().map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-    format!(" --seconds {}{script}{mutant}", arguments.seconds)
+    let only = arguments.only.as_ref().map(|only| only_option(only)).unwrap_or_default();
+    format!(" --seconds {}{script}{mutant}{only}", arguments.seconds)
+}
+
+/// Says which faults a run has; a number that no fault has stands for none.
+fn only_option(kept: &[usize]) -> String {
+    let numbers: Vec<String> = kept.iter().map(usize::to_string).collect();
+    format!(" --only {}", if kept.is_empty() { NO_FAULT.to_owned() } else { numbers.join(",") })
 }
 
 /// The plan of a seed, as the arguments have it.

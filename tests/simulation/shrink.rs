@@ -26,12 +26,15 @@ pub(super) fn print(seed: u64, arguments: &Arguments) {
         }
         size /= 2;
     }
-    let numbers: Vec<String> = kept.iter().map(usize::to_string).collect();
-    let (options, only) = (super::options(arguments), numbers.join(","));
+    // By their numbers in the whole plan.
+    let numbers: Vec<usize> = match &arguments.only {
+        Some(only) => kept.iter().map(|place| only[*place]).collect(),
+        None => kept.clone(),
+    };
+    let options = super::options(&Arguments { only: Some(numbers), ..arguments.clone() });
     println!("{} of its {} faults are enough:", kept.len(), whole.steps.len());
     for number in kept {
         println!("  {:?} {:?}", whole.steps[number].when, whole.steps[number].fault);
     }
-    let only = if only.is_empty() { String::new() } else { format!(" --only {only}") };
-    println!("every line of it: scripts/sim --seed {seed}{options}{only} --lines");
+    println!("every line of it: scripts/sim --seed {seed}{options} --lines");
 }
