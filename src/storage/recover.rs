@@ -278,10 +278,11 @@ fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, Open
 
 /// Whether the newest epoch of the history is that of the flush log or of a batch at the end. The history has no CRC,
 /// and all batches of an epoch would be judged by it; when nothing else knows the epoch, the batches tell. Where all
-/// batches lie below the start, the history says nothing of them.
+/// batches lie below the start, the history is empty.
 fn has_known_epoch(log: &Log, attested: LeaderEpoch) -> bool {
     let (newest, recent) = (log.latest_epoch(), log.tail.recent());
-    log.end <= log.start || newest == attested || recent.is_empty() || recent.iter().any(|batch| batch.epoch == newest)
+    let is_emptied = log.end <= log.start && newest == LeaderEpoch::NONE;
+    is_emptied || newest == attested || recent.is_empty() || recent.iter().any(|batch| batch.epoch == newest)
 }
 
 /// Makes the indexes of closed segments that have lost one.

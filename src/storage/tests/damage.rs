@@ -235,6 +235,27 @@ fn a_log_whose_start_is_its_end_is_read_at_no_start() {
 }
 
 #[test]
+fn a_damaged_history_of_epochs_costs_no_log_whose_batches_are_all_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    append(&mut log, 10, 5);
+    log.flush_now(now(0)).unwrap();
+    log.advance_start(at(10));
+    log.begin_epoch(LeaderEpoch::new(3));
+    log.rest_now(now(0)).unwrap();
+    drop(log);
+    let path = dir.path().join(LOG).with_file_name("leader-epoch-checkpoint");
+    let sound = std::fs::read(&path).unwrap();
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, bytes).unwrap();
+        let (log, _) = open(dir.path(), small());
+        assert_eq!((log.start(), log.end()), (at(10), at(10)), "bit {bit}");
+    }
+}
+
+#[test]
 fn a_closed_segment_that_lost_its_last_batches_is_told_as_damage() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = open(dir.path(), small());
