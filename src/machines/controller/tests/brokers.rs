@@ -322,6 +322,19 @@ fn a_wish_that_is_read_late_unfences_nobody_who_stops() {
 }
 
 #[test]
+fn who_has_stopped_serves_again_after_its_next_start() {
+    let mut world = World::with_topic();
+    for boot in [2, 3] {
+        let again = restart(&world, 3, boot);
+        register(&mut world, again).unwrap();
+        world.serve(3);
+        assert!(!world.image.broker(NodeId::new(3)).unwrap().is_fenced(), "start {boot}");
+        let stop = world.heartbeat(3, Wish::ShutDown);
+        beat(&mut world, stop);
+    }
+}
+
+#[test]
 fn another_life_is_told_that_it_is_stale() {
     let mut world = World::with_topic();
     let stale = Heartbeat { broker_epoch: BrokerEpoch::new(1), ..world.heartbeat(1, Wish::Serve) };
