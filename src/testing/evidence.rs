@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::FixedSeed;
 use crate::env::Files;
 use crate::machines::metadata::{Image, Partition, Record};
-use crate::model::{NodeId, Now, Offset, PartitionId, PartitionIndex, Timestamp, TopicId};
+use crate::model::{LogIndex, NodeId, Now, Offset, PartitionId, PartitionIndex, Timestamp, TopicId};
 use crate::records::{Batch, OUTPUT_BYTES_MAX, split};
 use crate::storage::{DataDir, DataDirError, FirstBatch, Log, LogOptions};
 use crate::verify::history::{DumpedBatch, MetadataFact, PartitionState, ReplicaDump, Seen, Session, ValueId};
@@ -134,9 +134,19 @@ fn dumped(batch: &Batch) -> DumpedBatch {
     }
 }
 
-/// What a record of the metadata log says, given the image that holds it already.
+/// What the records of an accepted entry of the metadata log say; `before` is the image without it.
 #[must_use]
-pub fn facts(record: &Record, image: &Image, isr_min: usize) -> Vec<MetadataFact> {
+pub fn facts(index: LogIndex, records: &[Record], before: &Image, isr_min: usize) -> Vec<MetadataFact> {
+    let mut image = before.clone();
+    let told = records.iter().flat_map(|record| {
+        image.replay(index, record);
+        facts_of(record, &image, isr_min)
+    });
+    told.collect()
+}
+
+/// What a record says, given the image that holds it already.
+fn facts_of(record: &Record, image: &Image, isr_min: usize) -> Vec<MetadataFact> {
     match record {
         Record::BrokerRegistered(broker) => {
             let epoch = image.broker(broker.node).map(|broker| broker.broker_epoch);

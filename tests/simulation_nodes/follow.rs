@@ -2,12 +2,12 @@
 //!
 //! Invariant: changes nothing in the node, and ends with its host.
 
-use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use ottla::machines::metadata::Image;
-use ottla::model::LogIndex;
+use ottla::model::{LogIndex, Timestamp};
 use ottla::quorum::Leadership;
+use ottla::testing::evidence;
 use ottla::verify::history::NodeEventKind;
 use tokio::sync::watch::Receiver;
 
@@ -49,9 +49,7 @@ fn note(board: &Shared, node: i32, what: NodeEventKind) {
     board.borrow_mut().note(elapsed(), node, what);
 }
 
-/// A number for what a thing is; equal things print alike.
-fn digest(thing: &impl std::fmt::Debug) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(format!("{thing:?}").as_bytes());
-    hasher.finish()
+/// A number for what an image is; equal ones print alike.
+fn digest(image: &Image) -> u64 {
+    evidence::digest(format!("{image:?}").as_bytes(), Timestamp::NONE)
 }

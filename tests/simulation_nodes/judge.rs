@@ -137,16 +137,10 @@ fn replay(entries: &[WrittenEntry], applied: &[(Instant, LogIndex)]) -> (Vec<Met
         let (index, term) = (*index, *term);
         let first = applied.partition_point(|(_, applied)| *applied < index);
         let Some((committed_at, _)) = applied.get(first).copied() else { break };
-        let mut before = image.clone();
-        let mut facts = Vec::new();
-        let mut accepted = false;
-        if let Some(proposal) = proposal {
-            accepted = image.apply(index, proposal) == Applied::Accepted;
-            for record in proposal.records.iter().filter(|_| accepted) {
-                before.replay(index, record);
-                facts.extend(evidence::facts(record, &before, ISR_MIN));
-            }
-        }
+        let before = image.clone();
+        let accepted = proposal.as_ref().filter(|proposal| image.apply(index, proposal) == Applied::Accepted);
+        let facts = accepted.map(|proposal| evidence::facts(index, &proposal.records, &before, ISR_MIN));
+        let (accepted, facts) = (facts.is_some(), facts.unwrap_or_default());
         metadata.push(MetadataEntry { index, term, committed_at, accepted, facts });
     }
     (metadata, image)

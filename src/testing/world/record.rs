@@ -126,16 +126,7 @@ impl Recorder {
         isr_min: usize,
     ) {
         self.noted = index;
-        let facts = if accepted {
-            let mut image = before.clone();
-            let told = records.iter().flat_map(|record| {
-                image.replay(index, record);
-                evidence::facts(record, &image, isr_min)
-            });
-            told.collect()
-        } else {
-            Vec::new()
-        };
+        let facts = if accepted { evidence::facts(index, records, before, isr_min) } else { Vec::new() };
         if self.traces == Traces::Lines {
             self.line(format!("{committed_at} committed {index} {accepted} {facts:?}"));
         }
