@@ -169,7 +169,7 @@ mutants! {
         => "records are said to be deleted and are not";
 
     // A log on the disk.
-    FlushedIsWritten: "S1", Disk, ["A2"]
+    FlushedIsWritten: "S1", Disk, ["A2", "F4"]
         => "a flush syncs nothing";
     RecoveredIsFlushed: "S1", Disk, ["A2", "E12"]
         => "what recovery has read counts as flushed";
