@@ -52,23 +52,26 @@ impl World {
                 self.flip(node, number, kind);
                 Vec::new()
             }
-            Fault::Wipe(which) => self.may_destroy(which).map_or_else(Vec::new, |node| {
-                self.destroy(node, |world| {
+            Fault::Wipe(which) => {
+                let node = self.may_destroy(which);
+                self.destroy(node, |world, node| {
                     let files = SimulatedFiles::default();
                     mount(&files);
                     world.replace_disk(node, files);
                     world.machine(node).applied = crate::model::LogIndex::new(0);
                 })
-            }),
+            }
             Fault::FillDisk(which, span) => self.ail(which, span, |files| {
                 files.set_capacity(Some(files.used_bytes() + ROOM_LEFT));
             }),
-            Fault::Damage(which, number) => self
-                .may_damage(which)
-                .map_or_else(Vec::new, |node| self.destroy(node, |world| world.damage(node, number))),
-            Fault::Forge(which, number) => self
-                .may_damage(which)
-                .map_or_else(Vec::new, |node| self.destroy(node, |world| world.forge(node, number))),
+            Fault::Damage(which, number) => {
+                let node = self.may_damage(which);
+                self.destroy(node, |world, node| world.damage(node, number))
+            }
+            Fault::Forge(which, number) => {
+                let node = self.may_damage(which);
+                self.destroy(node, |world, node| world.forge(node, number))
+            }
             Fault::FlipTail(which, number) => {
                 if let Some(node) = self.may_damage(which) {
                     self.flip_tail(node, number);
@@ -90,10 +93,12 @@ impl World {
         }
     }
 
-    /// While the node is down, something is done to its disk.
-    fn destroy(&mut self, node: NodeId, how: impl FnOnce(&mut Self)) -> Vec<Undo> {
-        self.down(Which::Node(index(node)), End::Killed, None);
-        how(self);
+    /// While the node is down, something is done to its disk, if it may be.
+    fn destroy(&mut self, node: Option<NodeId>, how: impl FnOnce(&mut Self, NodeId)) -> Vec<Undo> {
+        if let Some(node) = node {
+            self.down(Which::Node(index(node)), End::Killed, None);
+            how(self, node);
+        }
         Vec::new()
     }
 

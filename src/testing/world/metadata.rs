@@ -123,6 +123,7 @@ impl World {
         }
         process.image = image;
         process.coming = process.coming.max(index);
+        // All nodes have the stand-in's own images: nothing could differ. Whole nodes tell theirs apart (plane 2, E4).
         self.record.node(self.now, life.node, NodeEventKind::Applied { index, digest: 0 });
         self.after(late, Happening::Reconcile(life));
         self.control_soon(life.node);
