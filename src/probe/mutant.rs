@@ -195,6 +195,8 @@ mutants! {
         => "a batch of a producer's earlier epoch is appended";
     EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10", "E1", "F2", "F5"]
         => "the history of epochs keeps what was cut off the log";
+    PassedUnread: "KIP-79", Machines, ["A11"]
+        => "a look-up by time believes the headers that it passes over";
     LaterTimeFound: "KIP-79", Machines, ["A11"]
         => "a look-up by time passes over the batch of that very time";
     ReadSkipsRecord: "KIP-74", Machines, ["A9", "B3", "A3", "B8", "E1", "F5"]
@@ -261,6 +263,8 @@ mutants! {
         => "a broker is unfenced before it has applied its own registration";
     UnfencesWithOldClaims: "R1", Machines, ["A1", "E3"]
         => "a broker is unfenced while it is in ISRs of its former life";
+    LateWishServes: "R16", Machines, ["F1"]
+        => "a broker that has asked to stop is unfenced by what it said before";
     StopsBeforeLeadersMoved: "R16", Machines, ["F1"]
         => "a broker may stop as soon as it asks";
     StalledBrokerStays: "S11", Machines, ["F1"]
@@ -281,6 +285,8 @@ mutants! {
         => "a sign of a broker's former life counts for its present one";
     OldBootRegisters: "S15", Machines, ["E6", "F1"]
         => "a registration of an earlier start replaces that of a later one";
+    SilentIsReplaced: "R14", Machines, ["E6"]
+        => "a second process takes the place of one that is silent and not fenced yet";
     LiveNodeReplaced: "R14", Machines, ["E6", "F1", "E1", "F5"]
         => "a second process registers under the node id of one that is alive";
     RestartIsSameLife: "R14", Machines, ["A1", "E3", "E6", "E2"]

@@ -165,12 +165,12 @@ fn forget_suspects(batch: &mut Batch, soft: &Soft, heartbeat: &Heartbeat) -> boo
         })
 }
 
-/// A broker serves again when it has applied its own registration, gets on with its work, is connected, does not leave, and nothing
-/// of its former life is still to be taken from it: were it leader of anything still, it would resume an epoch that
-/// another process began (rule R1).
+/// A broker serves again when it has applied its own registration, does not leave (rule R16), gets on with its work, is
+/// connected, and nothing of its former life is still to be taken from it: were it leader of anything still, it would
+/// resume an epoch that another process began (rule R1).
 fn may_unfence(batch: &Batch, soft: &Soft, now: Now, broker: &Broker, heartbeat: &Heartbeat) -> bool {
     (answer(broker, heartbeat).is_caught_up || planted(Mutant::UnfencesBeforeCaughtUp))
-        && !soft.sessions.get(&broker.node).is_some_and(|session| session.is_leaving)
+        && (!soft.is_leaving(broker.node) || planted(Mutant::LateWishServes))
         && !liveness::is_stalled(broker.node, soft, now)
         && !liveness::is_cut(broker, soft)
         && (batch.image().topics().in_isr_of(broker.node).next().is_none() || planted(Mutant::UnfencesWithOldClaims))

@@ -139,7 +139,7 @@ pub(super) fn is_stalled(node: NodeId, soft: &Soft, now: Now) -> bool {
 /// Whether that start of the broker is to be taken for alive, so that another may not take its place. One that serves is,
 /// until it is fenced: who judges that doubts itself first (rule S16).
 pub(super) fn is_alive(broker: &Broker, soft: &Soft, now: Now) -> bool {
-    if !broker.is_fenced() {
+    if !broker.is_fenced() && !planted(Mutant::SilentIsReplaced) {
         return true;
     }
     let connection = soft.connections.get(&(broker.node, broker.boot));

@@ -46,8 +46,8 @@ pub(super) struct Session {
     /// Leaders it cannot fetch from, and when it said so (rule S12): signs of life say nothing of them.
     pub(super) unfetchable: BTreeSet<NodeId>,
     pub(super) unfetchable_at: Instant,
-    /// It has asked to stop, and will not ask for anything else: what it said before may be read later.
-    pub(super) is_leaving: bool,
+    /// It has asked to stop, and will not ask for anything else (rule R16): what it said before may be read later.
+    is_leaving: bool,
     /// What it holds and cannot serve (rule S3).
     unserved: BTreeSet<PartitionId>,
     /// From which index on, and since when, nothing depends on it while it shuts down (rule R16).
@@ -187,6 +187,11 @@ impl Soft {
         session.unfetchable_at = now.instant;
         session.is_leaving |= heartbeat.wish == Wish::ShutDown;
         session.unserved = heartbeat.unserved.iter().copied().collect();
+    }
+
+    /// Whether this life of a broker has asked to stop.
+    pub(super) fn is_leaving(&self, node: NodeId) -> bool {
+        self.sessions.get(&node).is_some_and(|session| session.is_leaving)
     }
 
     /// Whether a broker has said that it cannot serve its copy of a partition.
