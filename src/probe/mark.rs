@@ -61,6 +61,7 @@ marks! {
     RecreatedTopic => "a topic made anew found the directory of an old one";
 
     // The controller.
+    BegunBelowMinimum => "a topic began with fewer in sync than it needs";
     ElrElection => "a leader was elected from the ELR";
     Leaderless => "a partition was left without a leader";
     PreferredElection => "a leadership returned to its preferred replica";

@@ -243,6 +243,8 @@ mutants! {
         => "with ISR and ELR gone any replica that is alive leads";
     ElrOutlivesMinIsr: "R11", Machines, ["A2", "E2", "E9", "L3"]
         => "the ELR stays though the ISR has its minimum and commits without it";
+    BeginnersIneligible: "R11", Machines, ["F2", "F5"]
+        => "whoever is not active when a partition is made is not eligible to lead it";
     ElrForgotten: "R11", Machines, ["F2", "E1", "F3", "F5"]
         => "who leaves an ISR below its minimum is not eligible";
     FencedLeads: "R15", Machines, ["E9", "A2", "A11", "B8", "B9"]

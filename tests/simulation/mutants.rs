@@ -61,6 +61,7 @@ const HARD: &[Mutant] = &[
     Mutant::AnyAnswerSettles,
     Mutant::AnyLifeJoins,
     Mutant::AppendBelowMinIsr,
+    Mutant::BeginnersIneligible,
     Mutant::ContradictionIgnored,
     Mutant::DamageServed,
     Mutant::DroppedMovesBase,

@@ -38,7 +38,7 @@ impl Batch {
     /// Adds all of `records`, or none when they do not fit. Returns whether they did.
     #[must_use]
     pub(super) fn add_fitting(&mut self, records: Vec<Record>) -> bool {
-        let bytes: usize = records.iter().map(Record::size_max).sum();
+        let bytes = size_max(&records);
         if self.bytes + bytes > self.bytes_max && !planted(Mutant::ProposalUnbounded) {
             return false;
         }
@@ -58,4 +58,9 @@ impl Batch {
     pub(super) fn into_records(self) -> Vec<Record> {
         self.records
     }
+}
+
+/// The most bytes that records take together.
+pub(super) fn size_max(records: &[Record]) -> usize {
+    records.iter().map(Record::size_max).sum()
 }

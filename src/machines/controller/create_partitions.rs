@@ -4,11 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::machines::metadata::{Image, Topic};
+use crate::machines::metadata::{Image, Record, Topic};
 use crate::model::{NodeId, PartitionIndex};
 
-use super::batch::Batch;
+use super::batch::{Batch, size_max};
 use super::create_topics::{check_assignment, first_states, replica_count};
+use super::min_isr::effective_min_isr;
 use super::place::{NobodyActive, Placer};
 use super::{Decision, Event, Options, ReplicationFactor, Reply, Soft, TopicRefusal};
 
@@ -78,7 +79,7 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) 
             plan(batch.image(), &soft.options, topic, request.seed)
         };
         let outcome = match planned {
-            Ok(record) if !request.validate_only && !batch.add_fitting(vec![record.clone()]) => {
+            Ok(records) if !request.validate_only && !batch.add_fitting(records.clone()) => {
                 let topics = request.topics.split_off(at);
                 let rest = Event::CreatePartitions(CreatePartitions { topics, settled, ..request });
                 let decision = Decision::new(batch.into_records(), Reply::Nothing);
@@ -92,12 +93,7 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) 
     Decision::new(batch.into_records(), Reply::CreatePartitions(settled))
 }
 
-fn plan(
-    image: &Image,
-    options: &Options,
-    growing: &GrowingTopic,
-    seed: u64,
-) -> Result<crate::machines::metadata::Record, GrowRefusal> {
+fn plan(image: &Image, options: &Options, growing: &GrowingTopic, seed: u64) -> Result<Vec<Record>, GrowRefusal> {
     let topic = image.topic_named(&growing.name).ok_or(GrowRefusal::UnknownTopic)?;
     let (present, asked) = (topic.partition_count, growing.count);
     let added = usize::try_from(asked.saturating_sub(present)).unwrap_or(0);
@@ -113,11 +109,13 @@ fn plan(
     } else {
         assigned(image, topic, growing, added)?
     };
-    let record = first_states(image, topic.id, PartitionIndex::new(present), &replicas);
-    if record.size_max() > options.proposal_bytes_max {
+    let min_isr = effective_min_isr(image, &options.defaults, topic.id);
+    let first = (topic.id, PartitionIndex::new(present));
+    let records = first_states(image, first, &replicas, min_isr, options.proposal_bytes_max);
+    if size_max(&records) > options.proposal_bytes_max {
         return Err(GrowRefusal::Topic(TopicRefusal::TooLarge { partitions: asked }));
     }
-    Ok(record)
+    Ok(records)
 }
 
 fn placed(

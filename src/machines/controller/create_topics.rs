@@ -7,11 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::machines::metadata::{Broker, ConfigResource, Image, Record, Topic};
-use crate::model::{NodeId, PartitionIndex, TopicConfigError, TopicConfigs, TopicId, TopicName, TopicNameError};
+use crate::machines::metadata::{Broker, ConfigResource, Image, Partition, Record, Topic};
+use crate::model::{
+    NodeId, PartitionId, PartitionIndex, TopicConfigError, TopicConfigs, TopicId, TopicName, TopicNameError,
+};
 use crate::probe::{Mark, Mutant, mark, planted};
 
-use super::batch::Batch;
+use super::batch::{Batch, size_max};
+use super::elect::{nobody, with_isr};
+use super::min_isr::min_isr_to_be;
 use super::place::{NobodyActive, Placer};
 use super::{Decision, Event, Options, Reply, Soft};
 
@@ -281,22 +285,49 @@ fn plan(
     };
     let mut records = vec![Record::TopicCreated { topic: id, name }];
     records.extend(configs.iter().map(config));
-    records.push(first_states(image, id, PartitionIndex::new(0), &replicas));
-    let bytes: usize = records.iter().map(Record::size_max).sum();
-    let fits = bytes <= options.proposal_bytes_max;
+    let min_isr = min_isr_to_be(image, &options.defaults, &configs, replicas[0].len());
+    let room = options.proposal_bytes_max.saturating_sub(size_max(&records));
+    records.extend(first_states(image, (id, PartitionIndex::new(0)), &replicas, min_isr, room));
+    let fits = size_max(&records) <= options.proposal_bytes_max;
     if fits { Ok((created, records)) } else { Err(TopicRefusal::TooLarge { partitions: created.partitions }) }
 }
 
-/// The new partitions: the ISR of each is who is active of its replicas, and the first of them leads.
-pub(super) fn first_states(image: &Image, topic: TopicId, first: PartitionIndex, replicas: &[Vec<NodeId>]) -> Record {
+/// The new partitions, numbered from `first`: the ISR of each is who is active of its replicas, and the first of them
+/// leads. Of one that begins below its minimum everybody is eligible, for nobody lacks anything that is committed (rule
+/// R11). So many states as do not fit into `room` bytes are not written out, and the members of their ISRs alone are.
+pub(super) fn first_states(
+    image: &Image,
+    (topic, first): (TopicId, PartitionIndex),
+    replicas: &[Vec<NodeId>],
+    min_isr: usize,
+    room: usize,
+) -> Vec<Record> {
     let is_active = |node: &NodeId| image.brokers().is_active(*node);
     assert!(replicas.iter().all(|each| each.iter().any(is_active)), "a new partition has an active replica");
     assert!(replicas.iter().all(|each| each.len() == replicas[0].len()), "all partitions have as many replicas");
+    let isr_of = |replicas: &[NodeId]| replicas.iter().copied().filter(is_active).collect::<Vec<_>>();
+    if replicas.iter().any(|each| isr_of(each).len() < min_isr) && !planted(Mutant::BeginnersIneligible) {
+        mark(Mark::BegunBelowMinimum);
+        let state = |replicas: &Vec<NodeId>| {
+            let isr = isr_of(replicas);
+            let leader = isr.first().copied();
+            let whole = Partition::new(replicas.clone(), replicas.clone());
+            Partition { leader, ..with_isr(&whole, isr, min_isr, &nobody) }
+        };
+        let partition = |index| PartitionId { topic, index: PartitionIndex::new(index) };
+        let states = (first.get()..).zip(replicas);
+        let created =
+            |(index, replicas)| Record::PartitionCreated { partition: partition(index), state: state(replicas) };
+        let written: Vec<Record> = states.map(created).collect();
+        if size_max(&written) <= room {
+            return written;
+        }
+    }
     let replica_count = u16::try_from(replicas[0].len()).expect("a replication factor fits in 16 bits");
     let replicas = replicas.concat();
     let absent: BTreeSet<NodeId> = replicas.iter().copied().filter(|node| !is_active(node)).collect();
     let absent = absent.into_iter().collect();
-    Record::PartitionsCreated { topic, first, replica_count, replicas, absent }
+    vec![Record::PartitionsCreated { topic, first, replica_count, replicas, absent }]
 }
 
 fn check_configs(image: &Image, options: &Options, topic: &NewTopic) -> Result<TopicConfigs, TopicRefusal> {

@@ -5,7 +5,7 @@
 
 use crate::machines::metadata::ConfigResource;
 use crate::machines::metadata::{Image, Record};
-use crate::model::{TopicConfigDefinition, TopicId};
+use crate::model::{TopicConfigDefinition, TopicConfigs, TopicId};
 
 use super::Defaults;
 
@@ -17,8 +17,23 @@ pub(super) const MIN_ISR: &str = "min.insync.replicas";
 pub fn effective_min_isr(image: &Image, defaults: &Defaults, topic: TopicId) -> usize {
     let definition = TopicConfigDefinition::named(MIN_ISR).expect("the table holds min.insync.replicas");
     let configured = image.configs().topic_value(topic, definition, &defaults.topic);
-    let configured = configured.parse::<usize>().unwrap_or(1).max(1);
-    image.topic(topic).map_or(configured, |topic| configured.min(topic.replication_factor.max(1)))
+    let configured = configured.parse::<usize>().unwrap_or(1);
+    bounded(configured, image.topic(topic).map_or(usize::MAX, |topic| topic.replication_factor))
+}
+
+/// The minimum of a topic that is to be made, with these configurations of its own.
+pub(super) fn min_isr_to_be(
+    image: &Image,
+    defaults: &Defaults,
+    configs: &TopicConfigs,
+    replication_factor: usize,
+) -> usize {
+    let settings = configs.resolve(&image.configs().topic_defaults(&defaults.topic));
+    bounded(settings.min_insync_replicas, replication_factor)
+}
+
+fn bounded(configured: usize, replication_factor: usize) -> usize {
+    configured.clamp(1, replication_factor.max(1))
 }
 
 /// The cluster's default, while a formed cluster has none: it is written before anything else. Were it left to each

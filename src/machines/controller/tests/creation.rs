@@ -274,3 +274,59 @@ fn the_minimum_isr_is_the_smaller_of_configuration_and_replicas() {
         assert_eq!(effective_min_isr(&world.image, &Defaults::default(), topic), expect);
     }
 }
+
+/// Broker 1 serves, 2 and 3 are registered.
+fn with_one_that_serves() -> World {
+    let mut world = World::with_brokers(1);
+    for node in [2, 3] {
+        world.event(Event::Register(registration(node, 1)));
+    }
+    world
+}
+
+/// Nothing of such a partition can have been committed, so nobody who comes lacks anything.
+#[test]
+fn a_topic_that_begins_below_its_minimum_is_led_by_whoever_comes_when_its_first_leader_is_lost() {
+    let mut world = with_one_that_serves();
+    world.create("a", &[&[1, 2, 3]]);
+    let (id, partition) = world.partition("a", 0);
+    assert_eq!((partition.leader, partition.isr, partition.elr), (Some(NodeId::new(1)), nodes(&[1]), nodes(&[2, 3])));
+    let restarted = Registration { suspects: vec![id], ..restart(&world, 1, 2) };
+    world.event(Event::Register(restarted));
+    world.serve(2);
+    let (_, partition) = world.partition("a", 0);
+    assert_eq!((partition.leader, partition.isr), (Some(NodeId::new(2)), nodes(&[2])));
+}
+
+#[test]
+fn a_topic_that_is_made_with_enough_of_its_replicas_has_no_others_eligible() {
+    let mut world = with_one_that_serves();
+    world.serve(2);
+    world.create("a", &[&[1, 2, 3]]);
+    let (_, partition) = world.partition("a", 0);
+    assert_eq!((partition.isr, partition.elr), (nodes(&[1, 2]), nodes(&[])));
+    let configs = vec![("min.insync.replicas".to_owned(), Some("3".to_owned()))];
+    make(&mut world, NewTopic { configs, ..new_topic("b") }).unwrap();
+    let (_, partition) = world.partition("b", 0);
+    assert_eq!((partition.isr.len(), partition.elr), (2, nodes(&[3])));
+}
+
+#[test]
+fn partitions_that_are_added_below_the_minimum_have_all_replicas_eligible() {
+    let mut world = World::with_topic();
+    for node in [2, 3] {
+        world.event(Event::Register(registration(node, 2)));
+    }
+    let topics = vec![GrowingTopic { name: "t".to_owned(), count: 2, assignments: vec![nodes(&[1, 2, 3])] }];
+    world.event(Event::CreatePartitions(CreatePartitions { topics, validate_only: false, seed: 0, settled: vec![] }));
+    assert_eq!(world.partition("t", 1).1.elr, nodes(&[2, 3]));
+}
+
+#[test]
+fn a_topic_too_large_to_be_written_out_appears_whole_all_the_same() {
+    let mut world = with_one_that_serves();
+    let before = world.log.len();
+    make(&mut world, NewTopic { partitions: Some(5_000), ..new_topic("a") }).unwrap();
+    assert_eq!(world.log.len() - before, 1);
+    assert_eq!(world.partition("a", 4_999).1.isr, nodes(&[1]));
+}
