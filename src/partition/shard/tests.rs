@@ -8,8 +8,8 @@ mod world;
 use crate::machines::replication::{Acks, IsrOutcome};
 use crate::model::{LeaderEpoch, Offset, PartitionEpoch, Timestamp};
 use crate::partition::{
-    AppendRefusal, Event, FlushMode, ListRefusal, OffsetQuery, ReadRefusal, Reply, RoleDescription, TrimRefusal,
-    WatchId, Watching,
+    AppendRefusal, Event, FetchedOutcome, FlushMode, ListRefusal, OffsetQuery, ReadRefusal, Reply, RoleDescription,
+    TrimRefusal, WatchId, Watching,
 };
 
 use world::{World, id};
@@ -455,6 +455,22 @@ fn a_follower_far_behind_the_start_of_the_leader_starts_anew() {
     assert_eq!((description.start, description.end), (offset(2), offset(3)));
     assert_eq!(world.list(1, OffsetQuery::Earliest), Ok(Some(2)));
     assert!(matches!(world.consume(1, 1), Err(ReadRefusal::OutOfRange { .. })));
+}
+
+/// No leader of ours says so; the bound keeps the log readable from its start behind one that errs.
+#[test]
+fn a_follower_does_not_start_behind_what_it_knows_to_be_committed() {
+    let mut world = World::new(2);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.run();
+    world.cut(2);
+    world.produce(1, "abc", Acks::Leader);
+    let Event::Fetched(mut fetched) = world.answer_for(2) else { panic!("a fetch brings what was fetched") };
+    let FetchedOutcome::Records { log_start, .. } = &mut fetched.outcome else { panic!("it brings records") };
+    *log_start = offset(2);
+    world.tell(2, Event::Fetched(fetched));
+    world.run();
+    assert_eq!((world.describe(2).start, world.describe(2).end), (offset(0), offset(3)));
 }
 
 #[test]

@@ -205,6 +205,30 @@ fn what_is_sound_stays_and_what_was_said_of_an_earlier_state_is_not_heard() {
 }
 
 #[test]
+fn what_was_said_of_a_log_before_its_end_was_cut_off_is_not_heard() {
+    let mut world = World::new(2);
+    world.set_isr_min(1);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    world.cut(1);
+    world.produce(1, "x", Acks::Leader);
+    world.run();
+    world.elect(2, 2, 2, &[2]);
+    world.produce(2, "b", Acks::All);
+    world.run();
+    world.tell_follow(1, 2, 2, 2);
+    world.run();
+    let place = world.place_of(1, 0);
+    world.heal(1);
+    world.run();
+    assert_eq!(world.consume(1, 0).as_deref(), Ok("ab"), "the other record is cut off");
+    world.flip_byte(1, 65);
+    world.inspect(1, place);
+    assert_eq!(world.alarms(1), [""; 0]);
+}
+
+#[test]
 fn a_follower_that_serves_consumers_gives_a_damaged_copy_up() {
     let (mut world, size) = three_batches(&[1, 2]);
     world.expect_damage(2);
