@@ -355,6 +355,30 @@ fn one_proposal_is_in_flight_and_pending_until_the_metadata_says() {
     );
 }
 
+/// Whether a member that fetches stays in sync is in the controller's hand while it is asked for another ISR.
+#[test]
+fn a_leader_gives_its_copy_up_for_members_that_fetch_and_for_nobody_while_an_isr_is_asked_for() {
+    talk(
+        "> lead isr=1,2
+         > replaceable
+         no
+         > fetch 2 0
+         > replaceable
+         yes
+         > fetch 3 0
+         propose e=1 p=1 isr=1@10,2@20,3@30
+         > replaceable
+         no
+         > accepted p=2 isr=1,2,3
+         > order p=2 isr=1,2,3
+         > replaceable
+         yes
+         > wait 2001
+         > replaceable
+         no",
+    );
+}
+
 #[test]
 fn an_unknown_outcome_is_asked_again_and_then_made_impossible_before_it_is_forgotten() {
     talk(

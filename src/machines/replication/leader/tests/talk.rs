@@ -119,7 +119,7 @@ impl Talk {
             }
             "resign" => leader.resign(Ending::NotLeader, out),
             "min" => leader.set_isr_min(usize::try_from(number(0)).expect("a count"), now, out),
-            "may" | "latest" | "check" => {}
+            "may" | "latest" | "check" | "replaceable" => {}
             _ => panic!("unknown verb {verb}"),
         }
         effects
@@ -137,6 +137,9 @@ impl Talk {
         if line == "latest" {
             let known = if leader.knows_committed() { "known" } else { "not available" };
             return format!("{known}, hw {}\n", leader.high_watermark());
+        }
+        if line == "replaceable" {
+            return (if leader.is_replaceable(self.now) { "yes\n" } else { "no\n" }).to_owned();
         }
         let Some(rest) = line.strip_prefix("fetch ") else { return String::new() };
         let mut words = rest.split(' ');
