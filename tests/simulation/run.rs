@@ -22,13 +22,13 @@ use report::Sum;
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
     /// How many seeds; with --mutants, how many at most for each.
-    #[arg(default_value_t = 1)]
+    #[arg(default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How long the faults of a run go on, in simulated seconds.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// Threads.
     #[arg(long, default_value_t = 2)]
