@@ -56,6 +56,7 @@ marks! {
     FailedAppendTakenBack => "a failed append was taken back";
     TailBeyondAttested => "a recovered log went on beyond its attested end";
     TornTail => "a log's end was torn";
+    EpochsMadeAnew => "a history of epochs was not that of its batches";
     AttestedLost => "a log had lost what was attested of it";
     SetAside => "a directory was set aside";
     RecreatedTopic => "a topic made anew found the directory of an old one";

@@ -195,6 +195,8 @@ mutants! {
         => "a batch of a producer's earlier epoch is appended";
     EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10", "E1", "F2", "F5"]
         => "the history of epochs keeps what was cut off the log";
+    EpochsTakenOnTrust: "KIP-101", Machines, ["A10", "E1"]
+        => "the file of epochs is believed, whatever the batches say";
     PassedUnread: "KIP-79", Machines, ["A11"]
         => "a look-up by time believes the headers that it passes over";
     LaterTimeFound: "KIP-79", Machines, ["A11"]

@@ -30,6 +30,7 @@ mod derive;
 mod truncate;
 mod retain;
 mod recover;
+mod epochs;
 mod rewrite;
 mod resume;
 mod tail;

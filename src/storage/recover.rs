@@ -220,7 +220,7 @@ fn resume(log: &mut Log, survey: &Survey, attested: Option<Attested>) -> Result<
         let at = attested.derived;
         let is_front = at.place.position == 0 && at.place.offset == first;
         let is_there = survey.bases.binary_search(&at.place.segment).is_ok();
-        if is_there && !is_front && resume_at(log, survey, at)? && has_known_epoch(log, attested.epoch) {
+        if is_there && !is_front && resume_at(log, survey, &attested)? && has_known_epoch(log, attested.epoch) {
             log.remove_snapshots_after(at.place.offset)?;
             return Ok(at);
         }
@@ -239,7 +239,8 @@ fn resume(log: &mut Log, survey: &Survey, attested: Option<Attested>) -> Result<
 
 /// Whether what is derived could be taken as of `at`. If not, the files say otherwise than they should: everything is
 /// made anew then.
-fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, OpenError> {
+fn resume_at(log: &mut Log, survey: &Survey, attested: &Attested) -> Result<bool, OpenError> {
+    let (at, newest) = (attested.derived, attested.epoch);
     log.segments.clear();
     for base in survey.bases.iter().take_while(|base| **base <= at.place.segment) {
         let path = log.path_of(*base, Suffix::Log);
@@ -256,12 +257,14 @@ fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, Open
     log.end = at.place.offset;
     let path = log.directory.join(EPOCHS_FILE);
     let bytes = unless_unreadable(read_whole(&*log.home.files, &path)).map_err(|e| Log::failure(&path, e))?;
-    let Some(mut epochs) = decode_epochs(&bytes.unwrap_or_default()) else { return Ok(false) };
-    log.derived.epochs_changed = epochs.truncate_end(at.place.offset);
-    log.epochs = epochs;
+    let mut told = decode_epochs(&bytes.unwrap_or_default());
+    log.derived.epochs_changed = told.as_mut().is_some_and(|told| told.truncate_end(at.place.offset));
     rebuild_missing(log, survey)?;
     let entries = IndexEntries { offsets: at.offset_entries, times: at.time_entries };
     if log.resume_tail(entries).is_err() {
+        return Ok(false);
+    }
+    if !log.settle_epochs(told, newest).map_err(|e| Log::failure(&log.directory, e))? {
         return Ok(false);
     }
     let ends_elsewhere = log.tail.recent().back().is_some_and(|last| last.next != log.end);
@@ -276,9 +279,9 @@ fn resume_at(log: &mut Log, survey: &Survey, at: DerivedAt) -> Result<bool, Open
     Ok(true)
 }
 
-/// Whether the newest epoch of the history is that of the flush log or of a batch at the end. The history has no CRC,
-/// and all batches of an epoch would be judged by it; when nothing else knows the epoch, the batches tell. Where all
-/// batches lie below the start, the history is empty.
+/// Whether the newest epoch of the history is that of the flush log or of a batch at the end. All batches of an epoch
+/// would be judged by it; when nothing else knows the epoch, everything is made anew. Where all batches lie below the
+/// start, the history is empty.
 fn has_known_epoch(log: &Log, attested: LeaderEpoch) -> bool {
     let (newest, recent) = (log.latest_epoch(), log.tail.recent());
     let is_emptied = log.end <= log.start && newest == LeaderEpoch::NONE;

@@ -121,6 +121,7 @@ const SCRIPTS: &[(Mutant, Script)] = &[
     (Mutant::OlderImageTaken, Script::SlowJoin),
     (Mutant::AnswerOutrunsImage, Script::SlowJoin),
     (Mutant::ResentIsRefused, Script::SlowJoin),
+    (Mutant::EpochsTakenOnTrust, Script::Rot),
     (Mutant::LoneCopyGivenUp, Script::Rot),
     (Mutant::DamageServed, Script::Rot),
     (Mutant::FetchedUnchecked, Script::Rot),

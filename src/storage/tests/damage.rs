@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::super::segment::Suffix;
 use super::super::*;
 use super::{batch_of, now, open, small};
 use crate::env::SystemFiles;
-use crate::model::{LeaderEpoch, Offset};
+use crate::model::{EpochHistory, LeaderEpoch, Offset};
 use crate::testing::SimulatedFiles;
 
 const LOG: &str = "00000000000000000000.log";
@@ -202,6 +203,51 @@ fn a_flipped_newest_epoch_of_the_history_makes_no_batch_damaged() {
     assert!(is_sound_after(replace("2 20\n", "6 20\n")));
     assert!(is_sound_after(replace("2 20\n", "2 90\n")));
     assert!(is_sound_after(replace("2 20\n", "2 x0\n")));
+}
+
+/// A rested log of three segments with five epochs, closed.
+fn with_five_epochs(path: &Path) -> EpochHistory {
+    let (mut log, _) = open(path, small());
+    for (count, epoch) in [(1, 0), (12, 1), (1, 4), (20, 6), (9, 7)] {
+        append(&mut log, count, epoch);
+    }
+    log.rest_now(now(0)).unwrap();
+    log.epochs().clone()
+}
+
+#[test]
+fn whatever_bit_of_the_history_of_epochs_flips_it_is_that_of_the_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let epochs = with_five_epochs(dir.path());
+    let path = dir.path().join("leader-epoch-checkpoint");
+    let sound = std::fs::read(&path).unwrap();
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, bytes).unwrap();
+        let (mut log, recovery) = open(dir.path(), small());
+        assert_eq!((log.epochs(), recovery.scanned_bytes), (&epochs, 0), "bit {bit}");
+        log.rest_now(now(0)).unwrap();
+        drop(log);
+        assert_eq!(std::fs::read(&path).unwrap(), sound, "bit {bit}: it is mended");
+    }
+}
+
+#[test]
+fn a_batch_whose_epoch_flipped_does_not_overrule_the_history() {
+    // The first of an epoch, the last of one, the only one of one, and the very last.
+    for offset in [1, 12, 13, 42] {
+        let dir = tempfile::tempdir().unwrap();
+        let epochs = with_five_epochs(dir.path());
+        let (log, _) = open(dir.path(), small());
+        let place = log.read(at(offset), log.end(), 1, FirstBatch::Whole).unwrap().place;
+        drop(log);
+        let position = usize::try_from(place.position).unwrap();
+        flip(&dir.path().join(Suffix::Log.file_name(place.segment)), |_| position + 15, 1 << 3);
+        let (log, _) = open(dir.path(), small());
+        assert_eq!(log.epochs(), &epochs, "{offset}");
+        assert!(log.inspect(place).is_err(), "{offset}: it is told when it is read");
+    }
 }
 
 #[test]

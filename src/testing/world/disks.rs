@@ -48,7 +48,7 @@ impl World {
             Fault::FlipDerived(which, number) => {
                 let node = self.which(which);
                 self.down(Which::Node(index(node)), End::Killed, None);
-                let kind = *Chance::new(number).pick(&[".index", ".timeindex", ".snapshot"]);
+                let kind = *Chance::new(number).pick(&[".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint"]);
                 self.flip(node, number, kind);
                 Vec::new()
             }

@@ -1,0 +1,97 @@
+//! Whether the history of epochs that a log finds at its start is that of its batches.
+//!
+//! The file is Kafka's and has no checksum, and whoever cuts a log goes by it (KIP-101): one flipped bit could move a
+//! cut. Called by `recover`. Invariant: a history is believed if the batches on both sides of each of its boundaries
+//! say the same, which takes work by the number of elections; else it is made anew from the headers of all batches.
+//! Only if those contradict each other, the file is believed as it is: what does not fit is told when it is read.
+
+use std::io;
+
+use crate::env::{OpenMode, is_media_error};
+use crate::model::{EpochHistory, LeaderEpoch, Offset};
+use crate::probe::{Mark, Mutant, mark, planted};
+
+use super::log::Log;
+use super::scan::{Headers, HeadersFrom};
+use super::segment::Suffix;
+
+impl Log {
+    /// Takes what the file has `told` over, or what the batches say; `newest` is the epoch at the attested end. Returns
+    /// whether there is anything to believe.
+    pub(super) fn settle_epochs(&mut self, told: Option<EpochHistory>, newest: LeaderEpoch) -> io::Result<bool> {
+        if let Some(told) = &told
+            && (planted(Mutant::EpochsTakenOnTrust) || self.fits(told)?)
+        {
+            self.epochs = told.clone();
+            return Ok(true);
+        }
+        mark(Mark::EpochsMadeAnew);
+        let of_batches = unless_damaged(self.epochs_of_batches())?.flatten();
+        let of_batches = of_batches.filter(|made| made.latest().is_none_or(|latest| latest.epoch <= newest));
+        self.derived.epochs_changed |= of_batches.is_some();
+        let Some(epochs) = of_batches.or(told) else { return Ok(false) };
+        self.epochs = epochs;
+        Ok(true)
+    }
+
+    /// Whether each entry begins with a batch of its epoch, behind one of the entry before, and the last entry goes to the
+    /// end. As epochs rise, all batches between are then of their entry's.
+    fn fits(&self, told: &EpochHistory) -> io::Result<bool> {
+        let first = self.segments.first().map_or(self.start, |segment| segment.base.max(self.start));
+        if first >= self.end {
+            return Ok(true);
+        }
+        let told = told.within(first, self.end);
+        let mut before = None;
+        for entry in told.entries() {
+            if entry.start > first && self.epoch_at(entry.start.plus(-1))? != before {
+                return Ok(false);
+            }
+            let begins = entry.start.max(first);
+            let Some((epoch, base)) = self.batch_at(begins)? else { return Ok(false) };
+            let is_front = base == begins || base < begins && begins == first || base > begins && self.may_gap();
+            if epoch != entry.epoch || !is_front {
+                return Ok(false);
+            }
+            before = Some(entry.epoch);
+        }
+        Ok(before.is_some() && self.epoch_at(self.end.plus(-1))? == before)
+    }
+
+    fn epoch_at(&self, offset: Offset) -> io::Result<Option<LeaderEpoch>> {
+        Ok(self.batch_at(offset)?.map(|(epoch, _)| epoch))
+    }
+
+    /// Epoch and base of the batch that holds `offset`; `None` where something else stands.
+    fn batch_at(&self, offset: Offset) -> io::Result<Option<(LeaderEpoch, Offset)>> {
+        let index = self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1);
+        let found = unless_damaged(self.locate(index, offset))?.flatten();
+        Ok(found.map(|batch| (batch.epoch, batch.base)))
+    }
+
+    /// The history that the headers of all batches tell; `None` if epochs fall.
+    fn epochs_of_batches(&self) -> io::Result<Option<EpochHistory>> {
+        let mut made = EpochHistory::default();
+        for (index, segment) in self.segments.iter().enumerate().filter(|(_, segment)| segment.size > 0) {
+            let file = self.file(index, Suffix::Log, OpenMode::Write)?;
+            let front = HeadersFrom::batch(0, segment.base);
+            let mut headers = Headers::new(&*file, front, segment.size, self.may_gap());
+            while let Some((_, header)) = headers.step()? {
+                if made.latest().is_some_and(|latest| latest.epoch > header.leader_epoch) {
+                    return Ok(None);
+                }
+                made.begin(header.leader_epoch, header.base_offset);
+            }
+        }
+        Ok(Some(made))
+    }
+}
+
+/// Batches that are not what they were, or that the disk does not give back, say nothing.
+fn unless_damaged<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData || is_media_error(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
