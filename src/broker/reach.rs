@@ -16,13 +16,13 @@ const JUST_LOST: Duration = Duration::from_secs(2);
 
 /// Since when leaders are out of reach.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     lost: watch::Sender<Lost>,
 }
 
 /// The leaders out of reach; at most one entry per broker.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lost {
+pub(crate) struct Lost {
     since: BTreeMap<NodeId, Instant>,
 }
 
@@ -41,7 +41,7 @@ impl Default for Reach {
 
 impl Reach {
     /// A fetch or a dial failed.
-    pub(super) fn failed(&self, leader: NodeId, now: Instant) {
+    pub(crate) fn failed(&self, leader: NodeId, now: Instant) {
         self.lost.send_if_modified(|lost| {
             let is_new = !lost.since.contains_key(&leader);
             lost.since.entry(leader).or_insert(now);
@@ -50,12 +50,12 @@ impl Reach {
     }
 
     /// A fetch was answered, or nothing is fetched from there any more.
-    pub(super) fn reached(&self, leader: NodeId) {
+    pub(crate) fn reached(&self, leader: NodeId) {
         self.lost.send_if_modified(|lost| lost.since.remove(&leader).is_some());
     }
 
     /// The leaders that have been out of reach for long enough to be named.
-    pub(super) fn unfetchable(&self, now: Instant) -> Vec<NodeId> {
+    pub(crate) fn unfetchable(&self, now: Instant) -> Vec<NodeId> {
         let lost = self.lost.borrow();
         lost.since.iter().filter(|(_, s)| now.since(**s) >= UNREACHABLE_AFTER).map(|(leader, _)| *leader).collect()
     }

@@ -4,7 +4,6 @@
 //! Invariant: a new position never waits for a parked fetch: the connection is then given up and made anew, as
 //! otherwise a partition whose leader has just changed would wait as long as an idle one may.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::Command;
+use super::positions::{PARTITION_BACKOFF, Positions, Refused};
 use super::request::{FETCH_VERSION, Session};
 use crate::broker::Inner;
 use crate::machines::replication::EpochEnd;
 use crate::model::{LeaderEpoch, NodeId, Offset, PartitionId, PartitionIndex};
 use crate::partition::{Event, FetchPosition, FetchedOutcome, FetchedPartition};
-use crate::probe::{Mark, Mutant, mark, planted};
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, PartitionData};
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -28,8 +27,6 @@ use crate::transport::{ClientConnection, ClientError, ClientOptions, Dialer, Hos
 
 /// How long a dial may take.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a partition rests after an error that only time mends; the leader may just not know yet that it leads.
-const PARTITION_BACKOFF: Duration = Duration::from_millis(20);
 /// How long a turn waits for the shards to flush what came. What takes longer is left out of the session until then,
 /// so that a slow directory delays only its own partitions.
 const FLUSH_WAIT: Duration = Duration::from_millis(200);
@@ -44,11 +41,7 @@ pub(super) struct LeaderTask {
     inner: Arc<Inner>,
     leader: NodeId,
     commands: mpsc::UnboundedReceiver<Command>,
-    positions: BTreeMap<PartitionId, FetchPosition>,
-    /// Handed to a shard and not yet flushed.
-    busy: BTreeSet<PartitionId>,
-    /// Resting after an error.
-    resting: BTreeMap<PartitionId, Instant>,
+    positions: Positions,
     session: Session,
     dialer: Option<Dialer>,
     client: Option<ClientConnection>,
@@ -69,9 +62,7 @@ impl LeaderTask {
             inner,
             leader,
             commands,
-            positions: BTreeMap::new(),
-            busy: BTreeSet::new(),
-            resting: BTreeMap::new(),
+            positions: Positions::default(),
             session: Session::default(),
             dialer: None,
             client: None,
@@ -83,7 +74,7 @@ impl LeaderTask {
             while let Ok(command) = self.commands.try_recv() {
                 self.take(command);
             }
-            if !self.has_work() {
+            if self.positions.is_empty() {
                 self.hang_up();
                 self.inner.reach.reached(self.leader);
                 match self.commands.recv().await {
@@ -110,23 +101,14 @@ impl LeaderTask {
         }
     }
 
-    fn has_work(&self) -> bool {
-        !self.positions.is_empty()
-    }
-
     /// Takes a command; says whether it adds something to fetch.
     fn take(&mut self, command: Command) -> bool {
         match command {
             Command::From(position) => {
-                self.busy.remove(&position.partition);
-                self.resting.remove(&position.partition);
-                self.positions.insert(position.partition, position) != Some(position)
-                    || self.session.position(position.partition).is_none()
+                self.positions.set(position) || self.session.position(position.partition).is_none()
             }
             Command::Stop(partition) => {
-                self.busy.remove(&partition);
-                self.resting.remove(&partition);
-                self.positions.remove(&partition);
+                self.positions.stop(partition);
                 false
             }
         }
@@ -176,17 +158,10 @@ impl LeaderTask {
 
     /// Sends one fetch for all that is neither busy nor resting and waits for its answer.
     async fn fetch(&mut self) -> Awaited {
-        let now = Instant::now();
-        self.resting.retain(|_, until| *until > now);
-        let wanted: BTreeMap<_, _> = self
-            .positions
-            .iter()
-            .filter(|(id, _)| !self.busy.contains(id) && !self.resting.contains_key(id))
-            .map(|(id, position)| (*id, *position))
-            .collect();
+        let now = self.now();
+        let wanted = self.positions.due(now);
         let options = self.inner.options.fetch;
-        let rest = self.resting.values().min().map_or(options.wait_max, |until| until.saturating_duration_since(now));
-        let wait = rest.min(options.wait_max);
+        let wait = self.positions.wait(now, options.wait_max);
         if wanted.is_empty() {
             self.rest(wait).await;
             return Awaited::Overtaken;
@@ -227,7 +202,11 @@ impl LeaderTask {
     }
 
     fn failed(&self) {
-        self.inner.reach.failed(self.leader, self.inner.clock.now().instant);
+        self.inner.reach.failed(self.leader, self.now());
+    }
+
+    fn now(&self) -> crate::model::Instant {
+        self.inner.clock.now().instant
     }
 
     async fn digest(&mut self, response: FetchResponse) {
@@ -250,12 +229,12 @@ impl LeaderTask {
             self.ask_bounds(position).await;
         }
         let until = Instant::now() + FLUSH_WAIT;
-        while !self.busy.is_empty() {
+        while self.positions.busy_count() > 0 {
             match timeout_at(until, self.commands.recv()).await {
                 Ok(Some(command)) => _ = self.take(command),
                 Ok(None) => return,
                 Err(_) => {
-                    warn!(leader = %self.leader, partitions = self.busy.len(), "fetched records are slow to be flushed");
+                    warn!(leader = %self.leader, partitions = self.positions.busy_count(), "fetched records are slow to be flushed");
                     return;
                 }
             }
@@ -263,23 +242,14 @@ impl LeaderTask {
     }
 
     fn digest_partition(&mut self, id: PartitionId, data: PartitionData, out_of_range: &mut Vec<FetchPosition>) {
-        // Rule R5: only what was fetched for the position that stands now.
-        let is_asked = |p: &FetchPosition| self.session.position(id) == Some(*p) || planted(Mutant::OldAnswerTaken);
-        let Some(position) = self.positions.get(&id).copied().filter(is_asked) else {
-            mark(Mark::LateAnswer);
-            return;
-        };
-        if data.error_code == ErrorCode::OffsetOutOfRange {
-            out_of_range.push(position);
-            return;
-        }
-        if data.error_code == ErrorCode::CorruptMessage {
-            self.hand_over(position, FetchedOutcome::Contradicted);
-            return;
-        }
+        let Some(position) = self.positions.answered(id, self.session.position(id)) else { return };
         if data.error_code != ErrorCode::None {
             debug!(partition = %id, leader = %self.leader, error = ?data.error_code, "the leader refuses a partition");
-            self.resting.insert(id, Instant::now() + PARTITION_BACKOFF);
+            match refused(data.error_code) {
+                Refused::OutOfRange => out_of_range.push(position),
+                Refused::Contradicted => self.hand_over(position, FetchedOutcome::Contradicted),
+                Refused::ForNow => self.rest_partition(id),
+            }
             return;
         }
         let parts = data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0;
@@ -302,7 +272,7 @@ impl LeaderTask {
     }
 
     fn hand_over(&mut self, position: FetchPosition, outcome: FetchedOutcome) {
-        self.busy.insert(position.partition);
+        self.positions.hand_over(position.partition);
         let fetched = FetchedPartition { position, outcome };
         self.inner.shards.tell(position.partition, Event::Fetched(fetched));
     }
@@ -315,8 +285,12 @@ impl LeaderTask {
             info!(partition = %position.partition, at = %position.offset, %start, %end, "outside of the leader's log");
             self.hand_over(position, FetchedOutcome::OutOfRange { start, end });
         } else {
-            self.resting.insert(position.partition, Instant::now() + PARTITION_BACKOFF);
+            self.rest_partition(position.partition);
         }
+    }
+
+    fn rest_partition(&mut self, partition: PartitionId) {
+        self.positions.rest(partition, self.now().plus(PARTITION_BACKOFF));
     }
 
     async fn list_offset(&mut self, position: FetchPosition, timestamp: i64) -> Option<Offset> {
@@ -342,6 +316,17 @@ impl LeaderTask {
         };
         let partition = response.topics.first()?.partitions.first()?;
         (partition.error_code == ErrorCode::None && partition.offset >= 0).then(|| Offset::new(partition.offset))
+    }
+}
+
+/// What an error of a partition means; the leader's side is `api/error.rs`.
+fn refused(error: ErrorCode) -> Refused {
+    if error == ErrorCode::OffsetOutOfRange {
+        Refused::OutOfRange
+    } else if error == ErrorCode::CorruptMessage {
+        Refused::Contradicted
+    } else {
+        Refused::ForNow
     }
 }
 

@@ -6,6 +6,7 @@
 //! is dropped here or by the shard (rule R5).
 
 mod leader;
+pub(crate) mod positions;
 mod request;
 
 use std::collections::BTreeMap;

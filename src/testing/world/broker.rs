@@ -50,8 +50,7 @@ impl World {
                 }
             }
         }
-        let unfetchable = self.unfetchable(life.node);
-        let process = self.process(life).expect("just seen");
+        let unfetchable = process.reach.unfetchable(now);
         let oldest_flush = process.flushing.running.as_ref().map(|_| now.since(process.flushing.begun));
         let progress = Progress {
             applied: process.reconciled.as_ref().map(|image| image.last_applied()).unwrap_or_default(),

@@ -1,16 +1,15 @@
-//! A follower's side of replication: one request to each leader at a time, for all that is followed there.
+//! A follower's side of replication: one request to each leader at a time, for all that is followed there. What is asked
+//! for, and which answers count, is the fetchers' own code; here are only the requests' ways there and back.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::message::{Answer, Endpoint, Piece, Request, RequestId};
-use super::process::Fetcher;
+use super::process::Process;
 use super::{Happening, Life, World};
+use crate::broker::fetcher::positions::{PARTITION_BACKOFF, Refused};
 use crate::model::{NodeId, PartitionId};
 use crate::partition::{Event, FetchPosition, FetchedOutcome, FetchedPartition, ReadRefusal};
 
-/// How long a partition rests after an error that only time mends.
-const PARTITION_BACKOFF: Duration = Duration::from_millis(20);
 /// How long a leader rests that did not answer.
 const LEADER_BACKOFF: Duration = Duration::from_millis(50);
 /// How long an answer may take beyond what it waits at the leader.
@@ -21,14 +20,11 @@ impl World {
     pub(super) fn fetch_from(&mut self, node: NodeId, position: FetchPosition) {
         let Some(process) = self.running(node) else { return };
         let (partition, leader) = (position.partition, position.leader);
-        for (_, other) in process.fetchers.iter_mut().filter(|(of, _)| **of != leader) {
-            other.forget(partition);
-        }
+        process.stop_fetching(partition, Some(leader));
         let fetcher = process.fetchers.entry(leader).or_default();
-        fetcher.forget(partition);
-        fetcher.positions.insert(partition, position);
+        let is_new = fetcher.positions.set(position);
         // A parked request that does not name it is given up.
-        if fetcher.busy.is_empty() || fetcher.request.as_ref().is_some_and(|(_, asked)| !asked.contains(&partition)) {
+        if is_new || fetcher.request.as_ref().is_some_and(|(_, asked)| !asked.contains_key(&partition)) {
             fetcher.request = None;
         }
         let life = Life { node, life: process.life };
@@ -37,13 +33,14 @@ impl World {
 
     /// The shard follows no more.
     pub(super) fn stop_fetching(&mut self, node: NodeId, partition: PartitionId) {
-        let Some(process) = self.running(node) else { return };
-        process.fetchers.values_mut().for_each(|fetcher| fetcher.forget(partition));
+        if let Some(process) = self.running(node) {
+            process.stop_fetching(partition, None);
+        }
     }
 
     /// Sends the next request to a leader, if there is anything to ask and no answer is awaited.
     pub(super) fn pump(&mut self, life: Life, leader: NodeId) {
-        let (now, wait) = (self.now, self.knobs.fetch_wait);
+        let (now, longest) = (self.now, self.knobs.fetch_wait);
         let Some(process) = self.process(life) else { return };
         let (Some(broker_epoch), Some(fetcher)) = (process.epoch, process.fetchers.get_mut(&leader)) else { return };
         if fetcher.request.is_some() || fetcher.positions.is_empty() {
@@ -54,22 +51,17 @@ impl World {
             self.at(at, Happening::FetchAgain(life, leader));
             return;
         }
-        fetcher.resting.retain(|_, until| *until > now);
-        let wanted = fetcher.positions.values();
-        let wanted =
-            wanted.filter(|p| !fetcher.busy.contains(&p.partition) && !fetcher.resting.contains_key(&p.partition));
-        let positions: Vec<FetchPosition> = wanted.copied().collect();
-        let rest = fetcher.resting.values().min().copied();
-        if positions.is_empty() {
-            if let Some(at) = rest {
+        let asked = fetcher.positions.due(now);
+        if asked.is_empty() {
+            // A shard that was handed something goes on by itself.
+            if let Some(at) = fetcher.positions.next_due() {
                 self.at(at, Happening::FetchAgain(life, leader));
             }
             return;
         }
-        let wait = rest.map_or(wait, |until| until.since(now).min(wait));
-        let asked: BTreeSet<PartitionId> = positions.iter().map(|position| position.partition).collect();
+        let wait = fetcher.positions.wait(now, longest);
         let node = life.node;
-        let body = Request::Fetch { node, broker_epoch, positions, wait };
+        let body = Request::Fetch { node, broker_epoch, positions: asked.values().copied().collect(), wait };
         let id = self.ask_endpoint(Endpoint::Node(node), Endpoint::Node(leader), body);
         let process = self.process(life).expect("just seen");
         process.fetchers.get_mut(&leader).expect("just seen").request = Some((id, asked));
@@ -85,8 +77,8 @@ impl World {
             return;
         }
         fetcher.request = None;
-        fetcher.lost_since.get_or_insert(now);
         fetcher.rests_until = now.plus(LEADER_BACKOFF);
+        process.reach.failed(leader, now);
         self.pump(life, leader);
     }
 
@@ -101,19 +93,21 @@ impl World {
                 return;
             }
         };
-        fetcher.lost_since = None;
-        fetcher.request = None;
+        let asked = fetcher.request.take().map(|(_, asked)| asked).unwrap_or_default();
+        process.reach.reached(leader);
         let mut outside = Vec::new();
         for (position, result) in parts {
-            // Rule R5: only what was fetched for the position that stands now.
-            let stands = self.stands(node, leader, position);
+            let asked = asked.get(&position.partition).copied();
+            let stands = self.stands(node, position, asked);
             match (stands, result.map(outcome)) {
                 (true, Ok(outcome)) => self.give_shard(node, position, outcome),
                 // A late answer is told all the same: the shard must not take it.
                 (false, Ok(outcome)) => self.tell(node, Event::Fetched(FetchedPartition { position, outcome })),
-                (true, Err(ReadRefusal::OutOfRange { .. })) => outside.push(position),
-                (true, Err(ReadRefusal::Contradicted)) => self.give_shard(node, position, FetchedOutcome::Contradicted),
-                (true, Err(_)) => self.rest(node, leader, position.partition),
+                (true, Err(refusal)) => match refused(&refusal) {
+                    Refused::OutOfRange => outside.push(position),
+                    Refused::Contradicted => self.give_shard(node, position, FetchedOutcome::Contradicted),
+                    Refused::ForNow => self.rest(node, leader, position.partition),
+                },
                 (false, Err(_)) => {}
             }
         }
@@ -126,7 +120,7 @@ impl World {
         let Some(Answer::Fetched(parts)) = body else { return };
         for (position, result) in parts {
             if let Ok(piece) = result
-                && !self.stands_anywhere(node, position)
+                && !self.stands(node, position, Some(position))
             {
                 let outcome = outcome(piece);
                 self.tell(node, Event::Fetched(FetchedPartition { position, outcome }));
@@ -134,20 +128,15 @@ impl World {
         }
     }
 
-    fn stands(&mut self, node: NodeId, leader: NodeId, position: FetchPosition) -> bool {
-        let fetcher = self.running(node).and_then(|process| process.fetchers.get(&leader));
-        fetcher.is_some_and(|fetcher| {
-            fetcher.positions.get(&position.partition) == Some(&position) && !fetcher.busy.contains(&position.partition)
-        })
-    }
-
-    fn stands_anywhere(&mut self, node: NodeId, position: FetchPosition) -> bool {
-        self.stands(node, position.leader, position)
+    /// Whether an answer for a position, come to what was `asked`, is for where the partition stands.
+    fn stands(&mut self, node: NodeId, position: FetchPosition, asked: Option<FetchPosition>) -> bool {
+        let fetcher = self.running(node).and_then(|process| process.fetchers.get(&position.leader));
+        fetcher.and_then(|fetcher| fetcher.positions.answered(position.partition, asked)) == Some(position)
     }
 
     fn give_shard(&mut self, node: NodeId, position: FetchPosition, outcome: FetchedOutcome) {
         if let Some(fetcher) = self.running(node).and_then(|process| process.fetchers.get_mut(&position.leader)) {
-            fetcher.busy.insert(position.partition);
+            fetcher.positions.hand_over(position.partition);
         }
         self.tell(node, Event::Fetched(FetchedPartition { position, outcome }));
     }
@@ -155,7 +144,7 @@ impl World {
     fn rest(&mut self, node: NodeId, leader: NodeId, partition: PartitionId) {
         let until = self.now.plus(PARTITION_BACKOFF);
         if let Some(fetcher) = self.running(node).and_then(|process| process.fetchers.get_mut(&leader)) {
-            fetcher.resting.insert(partition, until);
+            fetcher.positions.rest(partition, until);
         }
     }
 
@@ -166,7 +155,7 @@ impl World {
         let id = self.ask_endpoint(Endpoint::Node(node), Endpoint::Node(leader), body);
         if let Some(fetcher) = self.process(life).and_then(|process| process.fetchers.get_mut(&leader)) {
             fetcher.bounds.insert(id, position);
-            fetcher.resting.insert(position.partition, until);
+            fetcher.positions.rest(position.partition, until);
         }
     }
 
@@ -176,33 +165,38 @@ impl World {
         let Some(life) = self.life(node) else { return };
         let Some(fetcher) = self.process(life).and_then(|process| process.fetchers.get_mut(&leader)) else { return };
         let Some(position) = fetcher.bounds.remove(&id) else { return };
-        fetcher.resting.insert(position.partition, soon);
+        fetcher.positions.rest(position.partition, soon);
         if let Some(Answer::Bounded { start, end }) = body
-            && self.stands(node, leader, position)
+            && self.stands(node, position, Some(position))
         {
             self.give_shard(node, position, FetchedOutcome::OutOfRange { start, end });
         }
         self.pump(life, leader);
     }
+}
 
-    /// Leaders that have not answered for a while, as heartbeats name them (rule S12).
-    pub(super) fn unfetchable(&mut self, node: NodeId) -> Vec<NodeId> {
-        let now = self.now;
-        let Some(process) = self.running(node) else { return Vec::new() };
-        let lost = process.fetchers.iter().filter(|(_, fetcher)| !fetcher.positions.is_empty());
-        let lost = lost.filter(|(_, f)| f.lost_since.is_some_and(|since| now.since(since) >= Duration::from_secs(1)));
-        lost.map(|(leader, _)| *leader).collect()
+impl Process {
+    /// A partition is followed no more at any leader but this one.
+    fn stop_fetching(&mut self, partition: PartitionId, but: Option<NodeId>) {
+        for (leader, fetcher) in self.fetchers.iter_mut().filter(|(leader, _)| Some(**leader) != but) {
+            fetcher.positions.stop(partition);
+            if fetcher.positions.is_empty() {
+                self.reach.reached(*leader);
+            }
+        }
     }
 }
 
-impl Fetcher {
-    fn forget(&mut self, partition: PartitionId) {
-        self.positions.remove(&partition);
-        self.busy.remove(&partition);
-        self.resting.remove(&partition);
-        if self.positions.is_empty() {
-            self.lost_since = None;
-        }
+/// What a refusal comes to over the wire (`api/error.rs`, `fetcher/leader.rs`).
+fn refused(refusal: &ReadRefusal) -> Refused {
+    match refusal {
+        ReadRefusal::OutOfRange { .. } => Refused::OutOfRange,
+        ReadRefusal::Contradicted | ReadRefusal::Damaged => Refused::Contradicted,
+        ReadRefusal::UnknownPartition
+        | ReadRefusal::NotLeader
+        | ReadRefusal::FencedEpoch { .. }
+        | ReadRefusal::UnknownEpoch { .. }
+        | ReadRefusal::Offline => Refused::ForNow,
     }
 }
 

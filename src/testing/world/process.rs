@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::disks::KeptImage;
 use super::message::{Endpoint, RequestId};
 use super::quorum::ProposalId;
+use crate::broker::fetcher::positions::Positions;
 use crate::broker::progress::Progress;
+use crate::broker::reach::Reach;
 use crate::broker::standing::Stage;
 use crate::broker::suspects::Suspects;
 use crate::machines::controller::{Asked, Event as Ask, Options, Round, Soft};
@@ -135,15 +137,12 @@ pub(super) struct AwaitedImage {
 /// What is fetched from one leader.
 #[derive(Debug, Default)]
 pub(super) struct Fetcher {
-    pub(super) positions: BTreeMap<PartitionId, FetchPosition>,
-    pub(super) busy: BTreeSet<PartitionId>,
-    pub(super) resting: BTreeMap<PartitionId, Instant>,
-    pub(super) request: Option<(RequestId, BTreeSet<PartitionId>)>,
+    pub(super) positions: Positions,
+    /// The request under way, and what it asks for.
+    pub(super) request: Option<(RequestId, BTreeMap<PartitionId, FetchPosition>)>,
     /// Questions for the bounds of the leader's logs.
     pub(super) bounds: BTreeMap<RequestId, FetchPosition>,
     pub(super) rests_until: Instant,
-    /// Since when the leader does not answer.
-    pub(super) lost_since: Option<Instant>,
 }
 
 /// The controller's host.
@@ -201,6 +200,7 @@ pub(super) struct Process {
     pub(super) wishes: Vec<PartitionProposal>,
     pub(super) awaited: Option<AwaitedImage>,
     pub(super) fetchers: BTreeMap<NodeId, Fetcher>,
+    pub(super) reach: Reach,
     pub(super) host: Host,
 }
 
@@ -273,6 +273,7 @@ impl Process {
             wishes: Vec::new(),
             awaited: None,
             fetchers: BTreeMap::new(),
+            reach: Reach::default(),
             host: Host {
                 soft: Soft::new(options),
                 waiting: VecDeque::new(),
