@@ -153,7 +153,11 @@ impl Replica {
             let found = log.epochs().end_of(last, end).ok_or(out_of_range)?;
             if found.epoch < last || found.start < fetch.offset {
                 mark(Mark::LogsPart);
-                return Ok(self.diverging(part, EpochEnd { epoch: found.epoch, end: found.start }));
+                // A log that ends in an epoch before all that are known here may have parted from this one below its start:
+                // then nothing of it agrees.
+                let is_older = log.epochs().entries().first().is_some_and(|first| first.epoch > last);
+                let epoch = if is_older && !planted(Mutant::OldTailKept) { LeaderEpoch::NONE } else { found.epoch };
+                return Ok(self.diverging(part, EpochEnd { epoch, end: found.start }));
             }
         }
         if fetch.offset > end {

@@ -354,7 +354,8 @@ impl Replica {
     pub(super) fn ends(&self) -> LogEnds {
         let Some(log) = &self.log else { return LogEnds { end: Offset::ZERO, flushed_end: Offset::ZERO } };
         let flushed_end = match self.flush {
-            FlushMode::Durable => log.flushed_end(),
+            // What is below the start is deleted, and needs no flush.
+            FlushMode::Durable => log.flushed_end().max(log.start()),
             FlushMode::Kafka => log.end(),
         };
         assert!(flushed_end <= log.end(), "what is flushed was written");

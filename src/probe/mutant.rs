@@ -195,6 +195,8 @@ mutants! {
         => "a batch of a producer's earlier epoch is appended";
     EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10", "E1", "F2", "F5"]
         => "the history of epochs keeps what was cut off the log";
+    OldTailKept: "R3", Machines, ["A1", "A2", "A7"]
+        => "a log that parted below the leader's start is cut at that start";
     EpochsTakenOnTrust: "KIP-101", Machines, ["A10", "E1"]
         => "the file of epochs is believed, whatever the batches say";
     PassedUnread: "KIP-79", Machines, ["A11"]

@@ -84,6 +84,7 @@ const HARD: &[Mutant] = &[
     Mutant::OldEpochAltersIsr,
     Mutant::OldLifeCounts,
     Mutant::OldProducerHeard,
+    Mutant::OldTailKept,
     Mutant::OverdueProduceStays,
     Mutant::OwnSleepBlamesOthers,
     Mutant::PassedUnread,

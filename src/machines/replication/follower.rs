@@ -180,7 +180,13 @@ impl Follower {
 
     /// Where the logs part, by epochs only, never by the high watermark (rules R3, R4): where the leader's epoch ends
     /// in either log. If that epoch is not known here, the next smaller one is what may agree, and is compared next.
+    /// Of a log that ends in none of the epochs that the leader knows, which begin at its start, what is committed alone
+    /// is known to agree below that start.
     fn cut(&self, theirs: EpochEnd, history: &EpochHistory, log_start: Offset) -> FollowerStep {
+        if theirs.epoch == LeaderEpoch::NONE {
+            let agrees = self.high_watermark >= theirs.end;
+            return if agrees { self.cut_or_reset(theirs.end, log_start) } else { FollowerStep::Reset(theirs.end) };
+        }
         let ours = history.end_of(theirs.epoch, self.log.end);
         let end = match ours {
             Some(found) if found.epoch == theirs.epoch => found.start.min(theirs.end),
@@ -227,6 +233,12 @@ mod tests {
     fn check_out_of_range((start, end): (i64, i64), expected: FollowerStep) {
         let answer = Answer::OutOfRange { start: Offset::new(start), end: Offset::new(end) };
         assert_eq!(follower(100, 100, 40).judge(answer, &history(&[(1, 10)]), Offset::new(10)), expected);
+    }
+
+    #[test]
+    fn a_log_that_ends_in_no_epoch_of_the_leader_is_kept_only_if_it_is_committed_up_to_its_start() {
+        check_cut(&[(1, 10)], (-1, 41), FollowerStep::Reset(Offset::new(41)));
+        check_cut(&[(1, 10)], (-1, 40), FollowerStep::Truncate(Offset::new(40)));
     }
 
     #[test]

@@ -457,6 +457,42 @@ fn a_follower_far_behind_the_start_of_the_leader_starts_anew() {
     assert!(matches!(world.consume(1, 1), Err(ReadRefusal::OutOfRange { .. })));
 }
 
+/// Node 1's tail parts from the others' logs at 1. Node 3 was away, began anew at 2 and knows no earlier epoch: what
+/// stands between was never committed, and nobody else knows its producers.
+#[test]
+fn a_follower_whose_log_parted_below_the_leaders_start_keeps_nothing_of_it() {
+    let mut world = World::new(3);
+    world.set_isr_min(1);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    world.cut(1);
+    world.cut(3);
+    let lost = world.produce_sequence(1, "x", 0);
+    world.produce_sequence(1, "y", 1);
+    world.run();
+    world.elect(2, 2, 2, &[2]);
+    for value in ["b", "c"] {
+        world.produce(2, value, Acks::All);
+        world.run();
+    }
+    assert_eq!(world.trim(2, Some(2)), Ok(2));
+    world.heal(3);
+    world.tell_follow(3, 2, 2, 2);
+    world.run();
+    world.elect(3, 3, 3, &[2, 3]);
+    world.heal(1);
+    world.tell_follow(1, 3, 3, 3);
+    world.run();
+    assert!(world.acked(1, lost).is_err());
+    assert_eq!((world.describe(1).start, world.describe(1).end), (offset(2), offset(3)));
+    // It leads, and is asked again for what was lost.
+    world.elect(1, 4, 4, &[1, 2, 3]);
+    let again = world.produce_sequence(1, "x", 0);
+    world.run();
+    assert_eq!(world.acked(1, again), Ok(3));
+}
+
 /// No leader of ours says so; the bound keeps the log readable from its start behind one that errs.
 #[test]
 fn a_follower_does_not_start_behind_what_it_knows_to_be_committed() {
@@ -488,6 +524,24 @@ fn a_follower_takes_the_whole_batch_in_which_the_leaders_log_starts() {
     assert_eq!(world.acked(1, ticket), Ok(3));
     let description = world.describe(3);
     assert_eq!((description.start, description.end), (offset(1), offset(4)));
+}
+
+/// Its first batch begins below the start, and is not flushed when the leader goes.
+#[test]
+fn a_follower_never_tells_a_start_above_its_high_watermark() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2]);
+    world.cut(3);
+    world.produce(1, "abc", Acks::All);
+    world.run();
+    assert_eq!(world.trim(1, Some(1)), Ok(1));
+    world.hold_flushes(3);
+    world.heal(3);
+    world.run();
+    world.tell_follow_nobody(3, 2, 2);
+    world.run();
+    let description = world.describe(3);
+    assert_eq!((description.start, description.high_watermark, description.end), (offset(1), offset(1), offset(3)));
 }
 
 #[test]
