@@ -83,7 +83,7 @@ impl Sum {
 
     pub(super) fn is_well(&self) -> bool {
         let invalid = u64::try_from(self.invalid.len()).unwrap_or(u64::MAX);
-        let is_valid = invalid <= self.runs.div_ceil(INVALID_ONE_IN);
+        let is_valid = invalid <= self.runs / INVALID_ONE_IN;
         self.failed.is_empty() && self.differing.is_empty() && is_valid && self.missed().is_empty()
     }
 

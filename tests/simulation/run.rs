@@ -7,6 +7,8 @@ mod mutants;
 mod report;
 mod shrink;
 
+use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,7 +51,7 @@ struct Arguments {
     #[arg(long)]
     mutants: bool,
     /// With --mutants: leaves out those that are hard to find; all others must fall.
-    #[arg(long)]
+    #[arg(long, requires = "mutants")]
     quick: bool,
     /// Runs only these faults of the plan, by their numbers.
     #[arg(long, value_delimiter = ',')]
@@ -62,10 +64,22 @@ struct Arguments {
 /// A number that no fault has.
 const NO_FAULT: &str = "999999";
 
+/// What is said of a run that the simulation itself could not go on with. It fails, and finds no mutant.
+const HARNESS: &str = "harness";
+
+thread_local! {
+    /// The file in which this thread has last panicked.
+    static PANICKED_IN: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 /// How one seed went.
 enum Verdict {
     Ended(Box<Outcome>),
-    Panicked(String),
+    Panicked {
+        /// Of the product, or of what simulates and judges it.
+        whose: &'static str,
+        message: String,
+    },
 }
 
 impl Verdict {
@@ -73,7 +87,7 @@ impl Verdict {
     fn findings(&self) -> Vec<String> {
         match self {
             Self::Ended(outcome) => outcome.report.violations.iter().map(Violation::to_string).collect(),
-            Self::Panicked(message) => vec![format!("{}: a panic: {message}", Invariant::F4)],
+            Self::Panicked { whose, message } => vec![format!("{whose}: a panic: {message}")],
         }
     }
 
@@ -81,22 +95,33 @@ impl Verdict {
     fn fallen(&self) -> Vec<&'static str> {
         match self {
             Self::Ended(outcome) => outcome.report.counts.keys().map(|invariant| invariant.name()).collect(),
-            Self::Panicked(_) => vec![Invariant::F4.name()],
+            Self::Panicked { whose, .. } => vec![whose],
         }
     }
 
     fn digest(&self) -> u64 {
         match self {
             Self::Ended(outcome) => outcome.digest,
-            Self::Panicked(_) => 0,
+            Self::Panicked { message, .. } => {
+                let mut hasher = DefaultHasher::new();
+                message.hash(&mut hasher);
+                hasher.finish()
+            }
         }
     }
 }
 
 fn main() {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(only) = &mut arguments.only {
+        only.sort_unstable();
+        only.dedup();
+    }
     // A panic of a simulated process is a finding, told with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| {
+        let file = panic.location().map(|location| location.file().to_owned()).unwrap_or_default();
+        PANICKED_IN.set(file);
+    }));
     let is_well = if arguments.mutants { mutants::run(&arguments) } else { run_all(&arguments) };
     if !is_well {
         std::process::exit(1);
@@ -192,9 +217,11 @@ fn run(plan: Plan) -> Verdict {
         Ok(outcome) => Verdict::Ended(Box::new(outcome)),
         Err(cause) => {
             let text = cause.downcast_ref::<String>().cloned();
-            Verdict::Panicked(
-                text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default(),
-            )
+            let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let file = PANICKED_IN.take();
+            let is_harness = ["src/testing/", "src/verify/", "tests/"].iter().any(|place| file.starts_with(place));
+            let whose = if is_harness { HARNESS } else { Invariant::F4.name() };
+            Verdict::Panicked { whose, message: format!("{file}: {}", text.unwrap_or_default()) }
         }
     }
 }
