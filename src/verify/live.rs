@@ -25,7 +25,7 @@ pub struct PartitionView<'a> {
 pub struct ReplicaView<'a> {
     /// Whose.
     pub node: NodeId,
-    /// Whether its process runs and is registered in this life: before that, what it lacks is no claim of its.
+    /// Whether its process runs and is unfenced in this life: before that it may name what it has lost, and leads nothing.
     pub is_running: bool,
     /// What it is.
     pub role: RoleView<'a>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Instant, PartitionId};
 use crate::partition::FetchPosition;
-use crate::probe::{Mark, Mutant, mark, planted};
+use crate::probe::{Mark, mark};
 
 /// How long a partition rests after an error that only time mends; the leader may just not know yet that it leads.
 pub(crate) const PARTITION_BACKOFF: Duration = Duration::from_millis(20);
@@ -78,8 +78,7 @@ impl Positions {
 
     /// The position of a partition, if an answer to what was `asked` is for it (rule R5).
     pub(crate) fn answered(&self, partition: PartitionId, asked: Option<FetchPosition>) -> Option<FetchPosition> {
-        let is_asked = |p: &FetchPosition| asked == Some(*p) || planted(Mutant::OldAnswerTaken);
-        let stands = self.standing.get(&partition).copied().filter(is_asked);
+        let stands = self.standing.get(&partition).copied().filter(|position| asked == Some(*position));
         let stands = stands.filter(|_| !self.busy.contains(&partition));
         if stands.is_none() {
             mark(Mark::LateAnswer);
