@@ -73,7 +73,7 @@ impl Orders<'_> {
         }
         // Whether a follower may join the ISR, and under which registration, stands in the leader's order.
         let brokers: BTreeSet<NodeId> = delta.brokers.iter().map(|(node, _)| *node).collect();
-        if !brokers.is_empty() {
+        if !brokers.is_empty() && !planted(Mutant::RegistrationsUntold) {
             let led = image.topics().led_by(self.node);
             concerned.extend(led.filter(|(_, p)| p.replicas.iter().any(|n| brokers.contains(n))).map(|(id, _)| id));
         }
@@ -139,22 +139,56 @@ fn replica_state(image: &Image, node: NodeId) -> ReplicaState {
 mod tests {
     use super::*;
     use crate::machines::metadata::{BrokerRegistered, Record};
-    use crate::model::{BootNumber, DirectoryId, LogIndex};
+    use crate::model::{BootNumber, DirectoryId, LogIndex, PartitionIndex, TopicId};
+
+    fn registered(node: i32) -> Record {
+        Record::BrokerRegistered(BrokerRegistered {
+            node: NodeId::new(node),
+            boot: BootNumber::new(1),
+            broker_epoch: None,
+            directories: vec![DirectoryId::new([1; 16])],
+            listeners: Vec::new(),
+            rack: None,
+        })
+    }
+
+    /// Else it would wait for its next change, and who is back not join the ISR (rule R8).
+    #[test]
+    fn a_leader_is_told_of_a_replica_that_serves_again() {
+        let topic = TopicId::new([7; 16]);
+        let mut image = Image::default();
+        let records = [
+            registered(1),
+            registered(2),
+            Record::TopicCreated { topic, name: TopicName::new("t").unwrap() },
+            Record::PartitionsCreated {
+                topic,
+                first: PartitionIndex::new(0),
+                replica_count: 2,
+                replicas: vec![NodeId::new(1), NodeId::new(2)],
+                absent: vec![NodeId::new(2)],
+            },
+        ];
+        records.iter().for_each(|record| image.replay(LogIndex::new(5), record));
+        let before = image.clone();
+        let unfenced = Record::BrokerUnfenced { node: NodeId::new(2), broker_epoch: BrokerEpoch::new(5) };
+        image.replay(LogIndex::new(6), &unfenced);
+        let defaults = Defaults::default();
+        let told = |node| {
+            let orders = Orders { node: NodeId::new(node), defaults: &defaults, producer_expiration: Duration::ZERO };
+            orders.next(&before, &image).orders
+        };
+        let [(_, _, Event::Lead(order))] = &told(1)[..] else { panic!("the leader is told") };
+        assert_eq!(order.replicas.iter().map(|replica| replica.may_join).collect::<Vec<_>>(), [false, true]);
+        assert!(told(2).is_empty());
+    }
 
     #[test]
     fn no_order_leaves_before_this_start_of_the_broker_is_registered() {
         let node = NodeId::new(1);
         let mut image = Image::default();
         assert!(!may_leave(&image, node, None));
-        let record = Record::BrokerRegistered(BrokerRegistered {
-            node,
-            boot: BootNumber::new(1),
-            broker_epoch: None,
-            directories: vec![DirectoryId::new([1; 16])],
-            listeners: Vec::new(),
-            rack: None,
-        });
-        image.replay(LogIndex::new(5), &record);
+        image.replay(LogIndex::new(5), &registered(1));
         assert!(!may_leave(&image, node, None), "what is registered there is the life before");
         assert!(!may_leave(&image, node, Some(BrokerEpoch::new(9))));
         assert!(may_leave(&image, node, Some(BrokerEpoch::new(5))));

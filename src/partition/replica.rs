@@ -130,7 +130,9 @@ impl Replica {
         match &mut self.role {
             Role::Leader(leader) => {
                 if order.leader_epoch > leader.epoch() {
-                    log.begin_epoch(order.leader_epoch);
+                    if !planted(Mutant::SecondEpochUnwritten) {
+                        log.begin_epoch(order.leader_epoch);
+                    }
                     self.dirty = true;
                     self.generation += 1;
                 }

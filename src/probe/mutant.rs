@@ -139,7 +139,7 @@ mutants! {
         => "a produce is refused for too few replicas after it was written";
     ResignAcknowledges: "R7", Machines, ["A2", "A1", "A2w", "A7", "A8", "E2"]
         => "a leader that loses its leadership acknowledges whoever waits";
-    OldAnswerTaken: "R5", Machines, ["A1", "A2", "E1", "E2", "F4"]
+    OldAnswerTaken: "R5", Machines, ["A1", "A2", "B8", "E1", "E2", "L2"]
         => "a follower takes an answer to another position than its present one";
     HigherEpochTaken: "R5", Machines, ["A1", "E1"]
         => "a follower appends batches of a leader that it does not follow yet";
@@ -195,6 +195,8 @@ mutants! {
         => "a batch of a producer's earlier epoch is appended";
     EpochsSurviveCut: "KAFKA-10706", Machines, ["A2", "A10", "E1", "F2", "F5"]
         => "the history of epochs keeps what was cut off the log";
+    SecondEpochUnwritten: "R2", Machines, ["A10"]
+        => "a leader that goes on in a later epoch does not write down where that begins";
     OldTailKept: "R3", Machines, ["A1", "A2", "A7"]
         => "a log that parted below the leader's start is cut at that start";
     EpochsTakenOnTrust: "KIP-101", Machines, ["A10", "E1"]
@@ -247,6 +249,8 @@ mutants! {
         => "with ISR and ELR gone any replica that is alive leads";
     ElrOutlivesMinIsr: "R11", Machines, ["A2", "E2", "E9", "L3"]
         => "the ELR stays though the ISR has its minimum and commits without it";
+    LastKnownForgotten: "R11", Machines, ["L5"]
+        => "who may have lost its claim is not remembered for the operator";
     BeginnersIneligible: "R11", Machines, ["F2", "F5"]
         => "whoever is not active when a partition is made is not eligible to lead it";
     ElrForgotten: "R11", Machines, ["F2", "E1", "F3", "F5"]
@@ -269,6 +273,12 @@ mutants! {
         => "a broker is unfenced before it has applied its own registration";
     UnfencesWithOldClaims: "R1", Machines, ["A1", "E3"]
         => "a broker is unfenced while it is in ISRs of its former life";
+    UnfencesWithSuspects: "S3", Machines, ["L1", "L2"]
+        => "a broker is unfenced though not all that it may have lost fits into the proposal";
+    FollowedLeaderMoved: "S12", Machines, ["F1"]
+        => "a leader that two cannot reach is moved, though enough follow it to acknowledge";
+    RegistrationsUntold: "R8", Machines, ["F5", "F1", "F2"]
+        => "leaders do not hear that a replica serves again";
     LateWishServes: "R16", Machines, ["F1"]
         => "a broker that has asked to stop is unfenced by what it said before";
     StopsBeforeLeadersMoved: "R16", Machines, ["F1"]

@@ -32,7 +32,7 @@ pub(super) fn run_all_of(arguments: &Arguments, wanted: &[Mutant]) -> bool {
             scope.spawn(|| {
                 while let Some(mutant) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let kill = hunt(*mutant, arguments);
-                    tell(&kill);
+                    tell(&kill, arguments.seconds);
                     kills.lock().expect("no panic").push(kill);
                 }
             });
@@ -71,15 +71,18 @@ const HARD: &[Mutant] = &[
     Mutant::FencesManyUnasked,
     Mutant::FetchEpochUnchecked,
     Mutant::FetchedUnchecked,
+    Mutant::FollowedLeaderMoved,
     Mutant::ForeignCloseCounts,
-    Mutant::FutureEpochKept,
     Mutant::FormerFlushCounts,
+    Mutant::FutureEpochKept,
     Mutant::HigherEpochTaken,
     Mutant::LastClaimTaken,
+    Mutant::LastKnownForgotten,
     Mutant::LateWishServes,
     Mutant::LoneCopyGivenUp,
     Mutant::LostNamedForEver,
     Mutant::NewerTopicDeleted,
+    Mutant::OldAnswerTaken,
     Mutant::OldDirectoryReused,
     Mutant::OldEpochAltersIsr,
     Mutant::OldLifeCounts,
@@ -93,6 +96,7 @@ const HARD: &[Mutant] = &[
     Mutant::RemovedKeepsProgress,
     Mutant::ResentIsRefused,
     Mutant::RetryForgetsSending,
+    Mutant::SecondEpochUnwritten,
     Mutant::ServesBeforeStored,
     Mutant::SessionsOutliveTerm,
     Mutant::SilentIsReplaced,
@@ -103,8 +107,9 @@ const HARD: &[Mutant] = &[
     Mutant::TrimForgotten,
     Mutant::UncleanVolatileTrusted,
     Mutant::UnfencesBeforeCaughtUp,
-    Mutant::UnservedLosesClaim,
     Mutant::UnfencesWithOldClaims,
+    Mutant::UnfencesWithSuspects,
+    Mutant::UnservedLosesClaim,
     Mutant::WatermarkSurvivesCut,
 ];
 
@@ -185,13 +190,14 @@ fn script_against(mutant: Mutant, number: u64) -> Option<Script> {
     }
 }
 
-fn tell(Kill { mutant, found }: &Kill) {
+fn tell(Kill { mutant, found }: &Kill, seconds: u64) {
     let (rule, name) = (mutant.rule(), mutant.name());
     match found {
         Some(Found { runs, seed, script, fallen }) => {
             let script = script.map(|script| format!(" --script {script:?}")).unwrap_or_default();
             let fallen = fallen.join(" ");
-            println!("{runs:>6}  {rule:<5} {name:<34} {fallen:<20}  --seed {seed}{script} --mutant {name}");
+            let again = format!("--seed {seed} --seconds {seconds}{script} --mutant {name}");
+            println!("{runs:>6}  {rule:<5} {name:<34} {fallen:<20}  {again}");
         }
         None => println!("     -  {rule:<5} {name:<34} not found; expected {:?}", mutant.falls()),
     }

@@ -78,7 +78,8 @@ pub(super) fn with_isr(
     let elr: Vec<NodeId> = before.replicas.iter().copied().filter(elr_of).collect();
     let known =
         |node: &NodeId| kept(node) && !elr.contains(node) && (held(node) || before.last_known_elr.contains(node));
-    let last_known_elr = before.replicas.iter().copied().filter(known).collect();
+    let is_kept = |_: &NodeId| !planted(Mutant::LastKnownForgotten);
+    let last_known_elr = before.replicas.iter().copied().filter(known).filter(is_kept).collect();
     Partition { isr, elr, last_known_elr, ..before.clone() }
 }
 

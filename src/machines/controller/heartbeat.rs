@@ -100,7 +100,7 @@ pub(super) fn decide(image: &Image, soft: &mut Soft, now: Now, heartbeat: &Heart
     };
     soft.heard(broker, now, heartbeat, image.last_accepted());
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
-    if !forget_suspects(&mut batch, soft, heartbeat) {
+    if !forget_suspects(&mut batch, soft, heartbeat) && !planted(Mutant::UnfencesWithSuspects) {
         // The rest of them goes with the next heartbeat, which names them again.
         let answer = answer(broker, heartbeat);
         return Decision::new(batch.into_records(), Reply::Heartbeat(Ok(answer)));

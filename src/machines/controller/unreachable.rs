@@ -62,7 +62,7 @@ fn moved(
     let eligible = members.filter(|node| partition.isr.contains(node) || partition.elr.contains(node));
     let first: Vec<NodeId> = eligible.filter(|node| namers.contains(node)).collect();
     let followed = partition.isr.iter().filter(|node| !namers.contains(node)).count();
-    if first.len() < min_isr || followed >= min_isr {
+    if first.len() < min_isr || followed >= min_isr && !planted(Mutant::FollowedLeaderMoved) {
         return None;
     }
     let brokers = image.brokers();

@@ -295,6 +295,13 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_begins_anew_is_committed_up_to_its_start() {
+        let mut follower = follower(100, 100, 40);
+        follower.on_reset(LogEnds { end: Offset::new(150), flushed_end: Offset::new(150) });
+        assert_eq!((follower.high_watermark(), follower.leader_high_watermark()), (Offset::new(150), Offset::new(150)));
+    }
+
+    #[test]
     fn batches_above_the_epoch_of_the_fetch_are_not_taken() {
         let answer = Answer::Records { high_watermark: Offset::new(50) };
         let step = follower(100, 100, 40).judge(answer, &history(&[(1, 10)]), Offset::new(10));

@@ -298,6 +298,7 @@ fn requests_of_another_epoch_or_to_a_follower_are_refused() {
     assert_eq!(world.fetch_as(1, 2, 19, 5), Err(ReadRefusal::NotLeader));
     assert_eq!(world.fetch_as(1, 4, 40, 5), Err(ReadRefusal::UnknownEpoch { current }));
     assert_eq!(world.fetch_as(1, 2, 20, 4), Err(ReadRefusal::FencedEpoch { current }));
+    assert_eq!(world.fetch_as(1, 2, 20, -1), Err(ReadRefusal::NotLeader), "who follows knows the epoch (rule R3)");
     assert_eq!(world.fetch_as(1, 2, 20, 5), Ok(()));
     assert_eq!(world.fetch_as(3, 2, 20, 5), Err(ReadRefusal::NotLeader));
 }
@@ -644,6 +645,17 @@ fn the_end_of_an_epoch_is_told_by_the_leader() {
     assert_eq!(world.epoch_end(2, 3), Ok(Some((3, 3))));
     assert_eq!(world.epoch_end(2, 4), Ok(None));
     assert_eq!(world.epoch_end(1, 1), Err(ListRefusal::NotLeader));
+}
+
+#[test]
+fn a_leader_that_goes_on_in_a_later_epoch_tells_where_the_earlier_ended() {
+    let mut world = World::new(1);
+    world.elect(1, 1, 1, &[1]);
+    world.produce(1, "a", Acks::All);
+    world.run();
+    world.elect(1, 3, 3, &[1]);
+    world.run();
+    assert_eq!((world.epoch_end(1, 2), world.epoch_end(1, 3)), (Ok(Some((1, 1))), Ok(Some((3, 1)))));
 }
 
 #[test]

@@ -280,6 +280,19 @@ fn a_leader_that_its_followers_cannot_reach_is_replaced_by_one_of_them() {
 }
 
 #[test]
+fn a_leader_that_enough_can_reach_to_acknowledge_stays() {
+    let mut world = World::with_brokers(5);
+    world.create("wide", &[&[1, 2, 3, 4, 5]]);
+    name(&mut world, 2, 1);
+    name(&mut world, 3, 1);
+    assert!(world.tick().is_empty(), "4 and 5 follow it still");
+    name(&mut world, 4, 1);
+    assert!(world.tick().is_empty(), "with 5 there are two in sync");
+    name(&mut world, 5, 1);
+    assert_eq!(world.tick(), ["0 leader 2 isr [2,3,4,5] elr [] epoch 1"]);
+}
+
+#[test]
 fn an_unreachable_leader_alone_in_its_isr_is_replaced_from_the_elr() {
     let mut world = World::with_topic();
     let (id, partition) = world.partition("t", 0);
@@ -327,6 +340,26 @@ fn a_fence_too_large_for_one_proposal_is_finished_by_the_next_controller() {
     world.settle();
     assert_eq!(world.image.topics().led_by(NodeId::new(2)).count(), 3000);
     assert_eq!(world.image.topics().in_isr_of(NodeId::new(1)).count(), 0);
+}
+
+#[test]
+fn a_broker_with_too_many_suspects_for_one_proposal_is_unfenced_with_the_last_of_them() {
+    let mut world = World::with_brokers(1);
+    let assignment: Vec<&[i32]> = vec![&[1]; 3000];
+    world.create("large", &assignment);
+    let again = restart(&world, 1, 2);
+    world.event(Event::Register(again));
+    world.settle();
+    let claims = |world: &World| world.image.topics().in_elr_of(NodeId::new(1)).count();
+    assert_eq!(claims(&world), 3000);
+    let suspects: Vec<PartitionId> = world.image.topics().in_elr_of(NodeId::new(1)).map(|(id, _)| id).collect();
+    let mut shown = Vec::new();
+    while world.image.broker(NodeId::new(1)).unwrap().is_fenced() {
+        shown.push(claims(&world));
+        let lost = Heartbeat { suspects: suspects.clone(), ..world.heartbeat(1, Wish::Serve) };
+        world.event(Event::Heartbeat(lost));
+    }
+    assert!(shown.len() > 2 && claims(&world) == 0, "{shown:?}, then {}", claims(&world));
 }
 
 #[test]

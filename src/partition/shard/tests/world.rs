@@ -359,7 +359,8 @@ impl World {
 
     pub(super) fn fetch_as(&mut self, node: i32, who: i32, life: i64, epoch: i32) -> Result<(), ReadRefusal> {
         let reader = Reader::Follower { node: NodeId::new(who), broker_epoch: Some(BrokerEpoch::new(life)) };
-        self.read(node, reader, 0, Some((LeaderEpoch::new(epoch), None)), None, None).0.map(|_| ())
+        let epochs = (epoch >= 0).then_some((LeaderEpoch::new(epoch), None));
+        self.read(node, reader, 0, epochs, None, None).0.map(|_| ())
     }
 
     /// Where a node fetches from.
