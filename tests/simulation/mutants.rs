@@ -67,6 +67,7 @@ const HARD: &[Mutant] = &[
     Mutant::DroppedMovesBase,
     Mutant::EpochKeepsProgress,
     Mutant::EpochsSurviveCut,
+    Mutant::EpochsTakenOnTrust,
     Mutant::FencedKeepsSession,
     Mutant::FencesManyUnasked,
     Mutant::FetchEpochUnchecked,
