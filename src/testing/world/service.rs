@@ -93,7 +93,13 @@ impl World {
         let eligible = partition.isr.iter().chain(&partition.elr).filter(|node| well.contains(node)).count();
         // Who cannot follow holds every write up until the leader gives it up.
         let is_waited_for = |node: &&NodeId| Some(**node) != partition.leader && !well.contains(node);
-        let waits = self.knobs.lag_max > REACTION && partition.isr.iter().any(|node| is_waited_for(&node));
+        // A leader that enough can reach to acknowledge stays (rule S12), and waits for the others as well.
+        let reaches = |a: NodeId, b: NodeId| self.network.reaches(a, b) && self.network.reaches(b, a);
+        let follows = |node: &&NodeId| partition.leader.is_some_and(|leader| reaches(leader, **node));
+        let followed = partition.isr.iter().filter(follows).count();
+        let is_kept = followed >= self.knobs.isr_min && followed < partition.isr.len();
+        let is_waiting = is_kept || partition.isr.iter().any(|node| is_waited_for(&node));
+        let waits = self.knobs.lag_max > REACTION && is_waiting;
         !waits && eligible >= self.knobs.isr_min
     }
 }
