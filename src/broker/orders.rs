@@ -117,7 +117,7 @@ impl Orders<'_> {
             leader_epoch: partition.leader_epoch,
             partition_epoch: partition.partition_epoch,
             isr: partition.isr.clone(),
-            replicas: partition.replicas.iter().map(|node| replica_state(image, *node)).collect(),
+            replicas: partition.replicas.iter().map(|node| replica_state(image, partition, *node)).collect(),
             isr_min: settings.isr_min,
             recovering: partition.recovery == Recovery::Recovering,
             options: settings.log,
@@ -126,12 +126,13 @@ impl Orders<'_> {
     }
 }
 
-fn replica_state(image: &Image, node: NodeId) -> ReplicaState {
+fn replica_state(image: &Image, partition: &Partition, node: NodeId) -> ReplicaState {
     let broker = image.broker(node);
     ReplicaState {
         node,
         broker_epoch: broker.map(|b| b.broker_epoch),
         may_join: broker.is_some_and(|b| b.state == BrokerState::Active),
+        is_eligible: partition.elr.contains(&node),
     }
 }
 

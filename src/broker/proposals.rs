@@ -126,6 +126,7 @@ mod tests {
             node,
             broker_epoch: Some(BrokerEpoch::new(i64::from(node.get()) * 10)),
             may_join: node.get() < 3 || may_3_join,
+            is_eligible: false,
         };
         Leadership {
             leader_epoch: LeaderEpoch::new(3),

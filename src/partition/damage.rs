@@ -171,7 +171,7 @@ impl Replica {
         let Some(start) = self.log.as_ref().map(Log::start) else { return };
         self.damaged.forget_below(start);
         let Some((first, _)) = self.damaged.places.first_key_value() else { return };
-        let message = format!("damaged at byte {} (offset {}), and others are in sync", first.position, first.offset);
+        let message = format!("damaged at byte {} (offset {}), and others can lead", first.position, first.offset);
         self.damaged.places.clear();
         self.report_broken(message, Breakage::Unreadable, out);
     }

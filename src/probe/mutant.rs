@@ -265,6 +265,8 @@ mutants! {
         => "a leader that its followers cannot reach keeps its leadership";
     SuspectsKept: "S3", Machines, ["A2", "E2", "L2"]
         => "what a broker says it cannot vouch for stays in ISR and ELR";
+    EligibleNotAsked: "R11", Machines, ["F1", "F2"]
+        => "a leader below its minimum keeps a damaged copy though one that is eligible follows it";
     LastClaimTaken: "S3", Machines, ["F2", "F1"]
         => "the last copy that may hold all loses its claim because it cannot be read";
     UnservedLosesClaim: "S3", Machines, ["F2", "F5"]

@@ -65,6 +65,7 @@ const HARD: &[Mutant] = &[
     Mutant::ContradictionIgnored,
     Mutant::DamageServed,
     Mutant::DroppedMovesBase,
+    Mutant::EligibleNotAsked,
     Mutant::EpochKeepsProgress,
     Mutant::EpochsSurviveCut,
     Mutant::EpochsTakenOnTrust,

@@ -52,6 +52,8 @@ pub struct ReplicaState {
     pub broker_epoch: Option<BrokerEpoch>,
     /// Whether it may enter the ISR: unfenced, not shutting down, its directory online.
     pub may_join: bool,
+    /// Whether it is out of the ISR and holds all that is committed (ELR, rule R11).
+    pub is_eligible: bool,
 }
 
 /// A wish for another ISR, to be decided by the controller.

@@ -44,6 +44,8 @@ pub struct Leader {
     rest_until: Instant,
     /// Every replica but this one.
     followers: BTreeMap<NodeId, Progress>,
+    /// Who of them could lead though it is not in sync (rule R11).
+    eligible: BTreeSet<NodeId>,
     /// This broker's own registration, for proposals.
     own: Option<IsrMember>,
     waiters: Waiters,
@@ -91,6 +93,7 @@ impl Leader {
             pending: None,
             rest_until: Instant::ZERO,
             followers: BTreeMap::new(),
+            eligible: BTreeSet::new(),
             own: None,
             waiters: Waiters::default(),
         };
@@ -318,12 +321,13 @@ impl Leader {
         self.isr.iter().copied().collect()
     }
 
-    /// Whether another member in sync can lead in this one's place, as its fetches of late show. While another ISR is
-    /// asked for, perhaps not.
+    /// Whether another that is in sync or eligible can lead in this one's place, as its fetches of late show. While another
+    /// ISR is asked for, perhaps not.
     #[must_use]
     pub fn is_replaceable(&self, now: Instant) -> bool {
         let lives = |node| self.followers.get(node).is_some_and(|progress| progress.has_fetched(now, SILENCE_MAX));
-        self.pending.is_none() && self.isr.iter().any(lives)
+        let is_asked = planted(Mutant::EligibleNotAsked);
+        self.pending.is_none() && self.isr.iter().chain(self.eligible.iter().filter(|_| !is_asked)).any(lives)
     }
 
     /// Who counts as in sync because another ISR is asked for; `None` while none is.
@@ -359,6 +363,7 @@ impl Leader {
         let others = order.replicas.iter().filter(|replica| replica.node != self.node);
         let kept: BTreeSet<NodeId> = others.clone().map(|replica| replica.node).collect();
         self.followers.retain(|node, _| kept.contains(node));
+        self.eligible = others.clone().filter(|replica| replica.is_eligible).map(|replica| replica.node).collect();
         for replica in others {
             let fresh = Progress::new(replica.broker_epoch);
             let progress = self.followers.entry(replica.node).or_insert_with(|| fresh.clone());

@@ -379,6 +379,25 @@ fn a_leader_gives_its_copy_up_for_members_that_fetch_and_for_nobody_while_an_isr
     );
 }
 
+/// Below the minimum nobody may be in sync but the leader, and others hold all that is committed (rule R11).
+#[test]
+fn a_leader_gives_its_copy_up_for_who_is_eligible_and_fetches() {
+    talk(
+        "> lead isr=1 elr=3 fenced=2,3
+         > replaceable
+         no
+         > fetch 2 0
+         > replaceable
+         no
+         > fetch 3 0
+         > replaceable
+         yes
+         > order p=2 isr=1 elr= fenced=2,3
+         > replaceable
+         no",
+    );
+}
+
 #[test]
 fn an_unknown_outcome_is_asked_again_and_then_made_impossible_before_it_is_forgotten() {
     talk(

@@ -169,7 +169,7 @@ fn a_copy_is_given_up_for_another_only_while_that_one_fetches() {
     world.heal(2);
     world.run();
     assert_eq!(world.describe(1).role, RoleDescription::Offline);
-    assert!(world.alarms(1)[0].ends_with("and others are in sync"));
+    assert!(world.alarms(1)[0].ends_with("and others can lead"));
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_follower_that_holds_what_the_lone_leader_lost_catches_up_and_replaces_it() 
     heal(&mut world);
     assert_eq!((world.describe(2).end, world.alarms(2)), (offset(BATCHES), vec![]));
     let [damaged, broken] = &world.alarms(1)[..] else { panic!("damaged, then given up") };
-    assert!(damaged.starts_with("damaged: ") && broken.ends_with("and others are in sync"), "{damaged}, {broken}");
+    assert!(damaged.starts_with("damaged: ") && broken.ends_with("and others can lead"), "{damaged}, {broken}");
 }
 
 #[test]
@@ -380,7 +380,28 @@ fn a_leader_with_damage_gives_its_copy_up_once_others_are_in_sync_again() {
     heal(&mut world);
     assert_eq!(world.describe(1).role, RoleDescription::Offline);
     let [_, alarm] = &world.alarms(1)[..] else { panic!("damaged, then broken") };
-    assert!(alarm.ends_with("and others are in sync"), "{alarm}");
+    assert!(alarm.ends_with("and others can lead"), "{alarm}");
+}
+
+/// Below the minimum: else nobody could read on here, and nobody else lead.
+#[test]
+fn a_leader_alone_in_sync_gives_a_damaged_copy_up_for_who_is_eligible() {
+    let (mut world, size) = three_batches(&[1, 2]);
+    world.expect_damage(1);
+    world.cut(2);
+    world.make_eligible(2);
+    world.elect(1, 2, 2, &[1]);
+    world.run();
+    world.wait_ms(5000);
+    world.flip_byte(1, size + 65);
+    world.doubt(1, 0);
+    assert!(matches!(world.describe(1).role, RoleDescription::Leader { .. }), "nobody fetches");
+    world.heal(2);
+    world.tell_follow(2, 1, 2, 2);
+    world.run();
+    assert_eq!(world.describe(1).role, RoleDescription::Offline);
+    let [_, alarm] = &world.alarms(1)[..] else { panic!("damaged, then broken") };
+    assert!(alarm.ends_with("and others can lead"), "{alarm}");
 }
 
 fn a_hundred_alone() -> (World, usize) {

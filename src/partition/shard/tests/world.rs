@@ -64,6 +64,7 @@ pub(super) struct World {
     nodes: BTreeMap<i32, Node>,
     cut: BTreeSet<i32>,
     fenced: BTreeSet<i32>,
+    eligible: BTreeSet<i32>,
     damaged: BTreeSet<i32>,
     now: Now,
     tickets: u64,
@@ -97,6 +98,7 @@ impl World {
             disks: BTreeMap::new(),
             cut: BTreeSet::new(),
             fenced: BTreeSet::new(),
+            eligible: BTreeSet::new(),
             damaged: BTreeSet::new(),
             now,
             tickets: 0,
@@ -119,6 +121,7 @@ impl World {
             node: NodeId::new(*node),
             broker_epoch: Some(BrokerEpoch::new(i64::from(*node) * 10)),
             may_join: !self.fenced.contains(node),
+            is_eligible: self.eligible.contains(node),
         };
         let order = LeadOrder {
             partition: id(),
@@ -208,6 +211,11 @@ impl World {
     /// From the next election on, this node is not fit for the ISR.
     pub(super) fn fence(&mut self, node: i32) {
         self.fenced.insert(node);
+    }
+
+    /// From the next election on, this node is in the ELR (rule R11).
+    pub(super) fn make_eligible(&mut self, node: i32) {
+        self.eligible.insert(node);
     }
 
     pub(super) fn cut(&mut self, node: i32) {

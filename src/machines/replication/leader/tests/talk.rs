@@ -167,7 +167,7 @@ impl Talk {
     }
 
     fn leadership(&self) -> Leadership {
-        let fenced = nodes(self.word("fenced", ""));
+        let (fenced, eligible) = (nodes(self.word("fenced", "")), nodes(self.word("elr", "")));
         let lives: BTreeMap<NodeId, i64> = self
             .word("lives", "")
             .split(',')
@@ -180,6 +180,7 @@ impl Talk {
                 lives.get(&node).copied().unwrap_or_else(|| i64::from(node.get()) * 10),
             )),
             may_join: !fenced.contains(&node),
+            is_eligible: eligible.contains(&node),
         };
         Leadership {
             leader_epoch: LeaderEpoch::new(self.word("e", "1").parse().expect("an epoch")),
