@@ -390,6 +390,7 @@ fn a_leader_alone_in_sync_gives_a_damaged_copy_up_for_who_is_eligible() {
     world.expect_damage(1);
     world.cut(2);
     world.make_eligible(2);
+    world.fence(2);
     world.elect(1, 2, 2, &[1]);
     world.run();
     world.wait_ms(5000);
