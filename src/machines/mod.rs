@@ -3,3 +3,4 @@
 pub mod metadata;
 pub mod controller;
 pub mod replication;
+pub mod group;

@@ -5,6 +5,7 @@
 //! wire and file encoders (style rule 5).
 
 mod epoch;
+mod group;
 mod id;
 mod name;
 mod offset;
@@ -16,6 +17,7 @@ mod topic_config_values;
 pub use epoch::{
     BootNumber, BrokerEpoch, CoordinatorEpoch, EpochHistory, EpochStart, LeaderEpoch, LogIndex, PartitionEpoch, Term,
 };
+pub use group::{Generation, GroupId, InstanceId, MemberId};
 pub use id::{
     ClusterId, DirectoryId, IdError, NodeId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId,
 };

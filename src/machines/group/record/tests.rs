@@ -1,0 +1,119 @@
+//! The bytes are Kafka's, and come back as the facts that they were.
+
+use super::*;
+
+fn group() -> GroupId {
+    GroupId::new("g")
+}
+
+fn offset(committed: Option<Committed>) -> Record {
+    let topic = TopicName::new("orders").expect("a valid name");
+    Record::Offset { group: group(), topic, partition: PartitionIndex::new(7), committed }
+}
+
+fn committed() -> Committed {
+    Committed {
+        offset: Offset::new(42),
+        leader_epoch: Some(LeaderEpoch::new(3)),
+        metadata: "m".into(),
+        at: Timestamp::new(1_000),
+    }
+}
+
+fn classic() -> ClassicGroup {
+    let member = StoredMember {
+        instance: Some(InstanceId::new("i")),
+        client: super::super::Client::new("c", "/10.0.0.1"),
+        rebalance_timeout_ms: 60_000,
+        session_timeout_ms: 10_000,
+        subscription: Bytes::from_static(b"sub"),
+        assignment: Bytes::from_static(b"as"),
+    };
+    ClassicGroup {
+        protocol_type: "consumer".to_owned(),
+        generation: Generation::new(5),
+        protocol: Some("range".to_owned()),
+        leader: Some(MemberId::new("m1")),
+        since: Timestamp::new(2_000),
+        members: [(MemberId::new("m1"), member)].into(),
+    }
+}
+
+fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, RecordFault> {
+    Record::decode(Some(&Bytes::copy_from_slice(key)), value.map(Bytes::copy_from_slice).as_ref())
+}
+
+#[test]
+fn every_fact_comes_back() {
+    let empty = ClassicGroup { protocol: None, leader: None, members: [].into(), ..classic() };
+    let bare = Committed { leader_epoch: None, metadata: "".into(), ..committed() };
+    for record in [
+        offset(Some(committed())),
+        offset(Some(bare)),
+        offset(None),
+        Record::Classic { group: group(), state: Some(classic()) },
+        Record::Classic { group: group(), state: Some(empty) },
+        Record::Classic { group: group(), state: None },
+    ] {
+        let Encoded { key, value } = record.encode();
+        assert_eq!(Record::decode(Some(&key), value.as_ref()), Ok(Some(record)));
+    }
+}
+
+#[test]
+fn an_offset_has_the_bytes_that_every_reader_knows() {
+    let Encoded { key, value } = offset(Some(committed())).encode();
+    assert_eq!(&key[..], b"\0\x01\0\x01g\0\x06orders\0\0\0\x07");
+    let value = value.expect("it was committed");
+    assert_eq!(&value[..], b"\0\x03\0\0\0\0\0\0\0\x2a\0\0\0\x03\0\x01m\0\0\0\0\0\0\x03\xe8");
+}
+
+#[test]
+fn a_group_has_the_bytes_that_every_reader_knows() {
+    let Encoded { key, value } = Record::Classic { group: group(), state: Some(classic()) }.encode();
+    assert_eq!(&key[..], b"\0\x02\0\x01g");
+    let value = value.expect("the group exists");
+    let front = b"\0\x03\0\x08consumer\0\0\0\x05\0\x05range\0\x02m1\0\0\0\0\0\0\x07\xd0\0\0\0\x01";
+    let member = b"\0\x02m1\0\x01i\0\x01c\0\x09/10.0.0.1\0\0\xea\x60\0\0\x27\x10\0\0\0\x03sub\0\0\0\x02as";
+    assert_eq!(value, [&front[..], &member[..]].concat());
+}
+
+#[test]
+fn values_of_other_versions_are_read() {
+    let key = b"\0\x00\0\x01g\0\x06orders\0\0\0\x07";
+    let old = Committed { leader_epoch: None, ..committed() };
+    let v1 = b"\0\x01\0\0\0\0\0\0\0\x2a\0\x01m\0\0\0\0\0\0\x03\xe8\0\0\0\0\0\0\0\x09";
+    assert_eq!(decode(key, Some(v1)), Ok(Some(offset(Some(old)))));
+    let v4 = b"\0\x04\0\0\0\0\0\0\0\x2a\0\0\0\x03\x02m\0\0\0\0\0\0\x03\xe8\x01\x00\x100123456789abcdef";
+    assert_eq!(decode(key, Some(v4)), Ok(Some(offset(Some(committed())))));
+    // Before version 1 of a group one timeout said both.
+    let v0 = b"\0\0\0\x01t\0\0\0\x05\xff\xff\xff\xff\0\0\0\x01\0\x01m\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\0";
+    let Ok(Some(Record::Classic { state: Some(state), .. })) = decode(b"\0\x02\0\x01g", Some(v0)) else {
+        panic!("it is a group")
+    };
+    let member = &state.members[&MemberId::new("m")];
+    assert_eq!((member.session_timeout_ms, member.rebalance_timeout_ms), (9, 9));
+}
+
+#[test]
+fn what_nobody_writes_is_refused_and_what_a_newer_broker_writes_passed_over() {
+    assert_eq!(Record::decode(None, None), Err(RecordFault::Keyless));
+    assert_eq!(decode(b"\0", None), Err(RecordFault::Keyless));
+    assert_eq!(decode(b"\0\x63anything", None), Ok(None));
+    assert!(matches!(decode(b"\0\x02\0\x09g", None), Err(RecordFault::Malformed { kind: 2, .. })));
+    assert!(matches!(decode(b"\0\x02\0\x01g", Some(b"\0\x09")), Err(RecordFault::Malformed { kind: 2, .. })));
+    assert_eq!(decode(b"\0\x01\0\x01g\0\x01/\0\0\0\0", None), Err(RecordFault::Topic));
+}
+
+#[test]
+fn what_is_read_does_not_hold_the_bytes_that_it_was_read_with() {
+    let Encoded { key, value } = Record::Classic { group: group(), state: Some(classic()) }.encode();
+    let value = value.expect("the group exists");
+    let range = value.as_ptr_range();
+    let Ok(Some(Record::Classic { state: Some(state), .. })) = Record::decode(Some(&key), Some(&value)) else {
+        panic!("it is a group")
+    };
+    for member in state.members.values() {
+        assert!(!range.contains(&member.subscription.as_ptr()) && !range.contains(&member.assignment.as_ptr()));
+    }
+}
