@@ -97,8 +97,7 @@ impl Client {
 }
 
 impl ClassicGroup {
-    /// Whether its leader still has to assign: a rebalance has given it this generation, and no assignment. So the next
-    /// coordinator goes on where one failed, and gives no generation twice.
+    /// Whether its leader still has to assign: it has members, and none has an assignment.
     #[must_use]
     pub fn is_unassigned(&self) -> bool {
         !self.members.is_empty() && self.members.values().all(|member| member.assignment.is_empty())
