@@ -16,9 +16,9 @@
 //! }
 //! ```
 //!
-//! A field is `name: type`, then in this order, each optional: `= default`, `in` the versions that have it, `null in`
-//! the versions in which an `Option` may be null (without it: all), `tag` its number among the tagged fields. Fields
-//! stand in wire order, tagged ones in the order of their tags.
+//! A message without a flexible version is `never flexible`. A field is `name: type`, then in this order, each optional:
+//! `= default`, `in` the versions that have it, `null in` the versions in which an `Option` may be null (without it:
+//! all), `tag` its number among the tagged fields. Fields stand in wire order, tagged ones in the order of their tags.
 
 use bytes::Bytes;
 
@@ -95,6 +95,17 @@ macro_rules! message {
             const FLEXIBLE_FROM: i16 = $flexible;
         }
         $crate::codec::message! { $($rest)* }
+    };
+    (
+        $(#[$doc:meta])*
+        $name:ident, versions $min:literal ..= $max:literal, never flexible { $($table:tt)* }
+        $($rest:tt)*
+    ) => {
+        $crate::codec::message! {
+            $(#[$doc])*
+            $name, versions $min ..= $max, flexible from 0x7fff { $($table)* }
+            $($rest)*
+        }
     };
     ($(#[$doc:meta])* $name:ident { $($table:tt)* } $($rest:tt)*) => {
         $crate::codec::fields! { $(#[$doc])* $name { $($table)* } }
