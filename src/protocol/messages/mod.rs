@@ -17,12 +17,20 @@ pub mod heartbeat;
 pub mod leave_group;
 pub mod offset_commit;
 pub mod offset_fetch;
+pub mod offset_delete;
+pub mod describe_groups;
+pub mod list_groups;
+pub mod delete_groups;
+pub mod consumer_group_heartbeat;
+pub mod consumer_group_describe;
 pub mod metadata;
 pub mod describe_topic_partitions;
 pub mod describe_cluster;
 pub mod describe_quorum;
 pub mod describe_configs;
+pub mod incremental_alter_configs;
 pub mod create_topics;
+pub mod create_partitions;
 pub mod delete_topics;
 pub mod leader_hint;
 
@@ -64,14 +72,24 @@ apis! {
     Heartbeat: heartbeat, HeartbeatRequest => HeartbeatResponse;
     LeaveGroup: leave_group, LeaveGroupRequest => LeaveGroupResponse;
     SyncGroup: sync_group, SyncGroupRequest => SyncGroupResponse;
+    DescribeGroups: describe_groups, DescribeGroupsRequest => DescribeGroupsResponse;
+    ListGroups: list_groups, ListGroupsRequest => ListGroupsResponse;
     ApiVersions: api_versions, ApiVersionsRequest => ApiVersionsResponse;
     CreateTopics: create_topics, CreateTopicsRequest => CreateTopicsResponse;
     DeleteTopics: delete_topics, DeleteTopicsRequest => DeleteTopicsResponse;
     InitProducerId: init_producer_id, InitProducerIdRequest => InitProducerIdResponse;
     OffsetForLeaderEpoch: offset_for_leader_epoch, OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse;
     DescribeConfigs: describe_configs, DescribeConfigsRequest => DescribeConfigsResponse;
+    CreatePartitions: create_partitions, CreatePartitionsRequest => CreatePartitionsResponse;
+    DeleteGroups: delete_groups, DeleteGroupsRequest => DeleteGroupsResponse;
+    IncrementalAlterConfigs: incremental_alter_configs,
+        IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
+    OffsetDelete: offset_delete, OffsetDeleteRequest => OffsetDeleteResponse;
     DescribeQuorum: describe_quorum, DescribeQuorumRequest => DescribeQuorumResponse;
     DescribeCluster: describe_cluster, DescribeClusterRequest => DescribeClusterResponse;
+    ConsumerGroupHeartbeat: consumer_group_heartbeat,
+        ConsumerGroupHeartbeatRequest => ConsumerGroupHeartbeatResponse;
+    ConsumerGroupDescribe: consumer_group_describe, ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse;
     DescribeTopicPartitions: describe_topic_partitions,
         DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;
 }
