@@ -39,6 +39,8 @@ pub enum TopicNameError {
 impl TopicName {
     /// What Kafka calls the metadata log: no topic can have its name.
     pub const METADATA: &'static str = "__cluster_metadata";
+    /// Where groups of consumers and their committed offsets are kept.
+    pub const CONSUMER_OFFSETS: &'static str = "__consumer_offsets";
     /// The longest name, in characters.
     pub const LENGTH_MAX: usize = 249;
 
@@ -78,10 +80,16 @@ impl TopicName {
         self.0.replace('.', "_")
     }
 
+    /// Whether groups of consumers and their committed offsets are kept here.
+    #[must_use]
+    pub fn is_consumer_offsets(&self) -> bool {
+        &*self.0 == Self::CONSUMER_OFFSETS
+    }
+
     /// Whether the broker itself keeps its state in this topic.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        matches!(&*self.0, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+        matches!(&*self.0, Self::CONSUMER_OFFSETS | "__transaction_state" | "__share_group_state")
     }
 }
 

@@ -56,6 +56,12 @@ number! {
 impl Timestamp {
     /// "No timestamp" in a record.
     pub const NONE: Self = Self::new(-1);
+
+    /// The time `span` earlier; saturates.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self::new(self.get().saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
 }
 
 /// The two clocks, read once at the edge.

@@ -4,6 +4,7 @@
 //! a fact has no entry.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,11 +50,11 @@ pub struct Committed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassicGroup {
     /// "consumer" for consumers, "connect" for Connect and so on; members of one group agree.
-    pub protocol_type: String,
+    pub protocol_type: Arc<str>,
     /// Of the last rebalance.
     pub generation: Generation,
     /// The assignor that the members chose; `None` when there are none.
-    pub protocol: Option<String>,
+    pub protocol: Option<Arc<str>>,
     /// Who assigns; `None` when there are no members.
     pub leader: Option<MemberId>,
     /// Since when it is what it is.
@@ -116,6 +117,12 @@ impl Groups {
         self.groups.iter()
     }
 
+    /// The groups from one on, by id; all without one.
+    pub fn iter_from(&self, from: Option<&GroupId>) -> impl Iterator<Item = (&GroupId, &Group)> {
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        self.groups.range::<GroupId, _>((from, Bound::Unbounded))
+    }
+
     /// Makes a fact true.
     pub fn replay(&mut self, record: &Record) {
         let group = self.groups.entry(record.group().clone()).or_default();
@@ -171,9 +178,9 @@ mod tests {
             (MemberId::new(&format!("m{at}")), stored)
         };
         ClassicGroup {
-            protocol_type: "consumer".to_owned(),
+            protocol_type: "consumer".into(),
             generation: Generation::new(1),
-            protocol: Some("range".to_owned()),
+            protocol: Some("range".into()),
             leader: Some(MemberId::new("m0")),
             since: Timestamp::new(1),
             members: assignments.iter().enumerate().map(member).collect(),

@@ -181,9 +181,9 @@ fn group_value(state: &ClassicGroup) -> GroupValue {
         assignment: member.assignment.clone(),
     };
     GroupValue {
-        protocol_type: state.protocol_type.clone(),
+        protocol_type: state.protocol_type.to_string(),
         generation: state.generation.get(),
-        protocol: state.protocol.clone(),
+        protocol: state.protocol.as_deref().map(str::to_owned),
         leader: state.leader.as_ref().map(|id| id.as_str().to_owned()),
         current_state_timestamp: state.since.get(),
         members: state.members.iter().map(member).collect(),
@@ -209,9 +209,9 @@ fn read_group(value: &GroupValue) -> ClassicGroup {
         (MemberId::new(&member.member_id), stored)
     };
     ClassicGroup {
-        protocol_type: value.protocol_type.clone(),
+        protocol_type: value.protocol_type.as_str().into(),
         generation: Generation::new(value.generation),
-        protocol: value.protocol.clone(),
+        protocol: value.protocol.as_deref().map(Into::into),
         leader: value.leader.as_deref().map(MemberId::new),
         since: Timestamp::new(value.current_state_timestamp),
         members: value.members.iter().map(member).collect(),

@@ -30,9 +30,9 @@ fn classic() -> ClassicGroup {
         assignment: Bytes::from_static(b"as"),
     };
     ClassicGroup {
-        protocol_type: "consumer".to_owned(),
+        protocol_type: "consumer".into(),
         generation: Generation::new(5),
-        protocol: Some("range".to_owned()),
+        protocol: Some("range".into()),
         leader: Some(MemberId::new("m1")),
         since: Timestamp::new(2_000),
         members: [(MemberId::new("m1"), member)].into(),

@@ -1,0 +1,228 @@
+//! Decides: a call and the groups it is decided on come in, records and replies go out.
+//!
+//! Invariant: the only place where a group's live part is taken out and put back; what it needs of timers and of counts is
+//! right again when a decision leaves.
+
+use std::collections::BTreeMap;
+
+use super::call::{Call, Join, Refusal, Reply, Waiter};
+use super::classic::{Desk, Live};
+use super::offsets;
+use super::options::Options;
+use super::record::Record;
+use super::state::Groups;
+use super::timers::Timers;
+use super::view;
+use crate::model::{GroupId, Instant, Now};
+
+/// What a decision is made on.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    /// The facts, with all that was decided before.
+    pub groups: &'a Groups,
+    /// The time.
+    pub now: Now,
+    /// The settings.
+    pub options: &'a Options,
+}
+
+/// What follows from an event.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// To be replayed at once, and written.
+    pub records: Vec<Record>,
+    /// Who is answered what, as soon as all that was written before and with it is committed.
+    pub replies: Vec<(Waiter, Reply)>,
+}
+
+/// What a coordinator knows beyond the facts: who waits, whose session ends when. A new coordinator begins with
+/// [`Soft::restored`] and loses nothing but time.
+#[derive(Clone, Debug, Default)]
+pub struct Soft {
+    live: BTreeMap<GroupId, Box<Live>>,
+    timers: Timers,
+    /// How many members all groups have.
+    members: usize,
+    sweep: offsets::Sweep,
+}
+
+impl Soft {
+    /// For a coordinator that has read the facts.
+    #[must_use]
+    pub fn restored(present: Present<'_>) -> Self {
+        let mut soft = Self { sweep: offsets::Sweep::first(present), ..Self::default() };
+        for (id, group) in present.groups.iter() {
+            let Some(stored) = group.classic.as_ref().filter(|stored| !stored.members.is_empty()) else { continue };
+            let mut live = Live::restored(id, stored);
+            let mut nothing = Decision::default();
+            live.resume(&mut soft.desk(present, &mut nothing));
+            assert!(nothing.records.is_empty() && nothing.replies.is_empty(), "to go on decides nothing");
+            soft.put(live);
+        }
+        soft
+    }
+
+    /// When `tick` has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next(), Some(self.sweep.due())].into_iter().flatten().min()
+    }
+
+    /// What it does, if anybody is or will be in it.
+    pub(super) fn live(&self, group: &GroupId) -> Option<&Live> {
+        self.live.get(group).map(|live| &**live)
+    }
+
+    /// Those of which more is known than the facts say.
+    pub(super) fn all_live(&self) -> impl Iterator<Item = (&GroupId, &Live)> {
+        self.live.iter().map(|(id, live)| (id, &**live))
+    }
+
+    /// Takes the group's live part, made from its facts if there is none.
+    fn take(&mut self, group: &GroupId, groups: &Groups) -> Live {
+        let live = self.live.remove(group).map(|live| *live);
+        let live =
+            live.unwrap_or_else(|| Live::empty(group, groups.get(group).and_then(|known| known.classic.as_ref())));
+        self.members -= live.size();
+        live
+    }
+
+    fn put(&mut self, live: Live) {
+        self.members += live.size();
+        if !live.is_idle() {
+            self.live.insert(live.id().clone(), Box::new(live));
+        }
+    }
+
+    fn desk<'a>(&'a mut self, present: Present<'a>, decision: &'a mut Decision) -> Desk<'a> {
+        Desk { now: present.now, options: present.options, timers: &mut self.timers, decision }
+    }
+
+    /// Lets `act` work on a group's live part.
+    pub(super) fn with<T>(
+        &mut self,
+        present: Present<'_>,
+        group: &GroupId,
+        decision: &mut Decision,
+        act: impl FnOnce(&mut Live, &mut Desk<'_>) -> T,
+    ) -> T {
+        let mut live = self.take(group, present.groups);
+        let value = act(&mut live, &mut self.desk(present, decision));
+        self.put(live);
+        value
+    }
+}
+
+/// Decides what a call does. `waiter` is answered by this decision or by a later one.
+#[must_use]
+pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call) -> Decision {
+    let mut decision = Decision::default();
+    if let Some(reply) = refuse(present, soft, &call) {
+        decision.replies.push((waiter, reply));
+        return decision;
+    }
+    let out = &mut decision;
+    match call {
+        Call::Join(join) => {
+            let group = join.group.clone();
+            soft.with(present, &group, out, |live, desk| live.join(join, waiter, desk));
+        }
+        Call::Sync(sync) => {
+            let group = sync.identity.group.clone();
+            soft.with(present, &group, out, |live, desk| live.sync(sync, waiter, desk));
+        }
+        Call::Heartbeat(identity) => {
+            soft.with(present, &identity.group, out, |live, desk| live.heartbeat(&identity, waiter, desk));
+        }
+        Call::Leave(leave) => {
+            soft.with(present, &leave.group, out, |live, desk| live.leave(&leave, waiter, desk));
+        }
+        Call::Commit(commit) => offsets::commit(present, soft, waiter, commit, out),
+        Call::Fetch(fetch) => out.replies.push((waiter, Reply::Fetch(Ok(offsets::fetch(present, &fetch))))),
+        Call::Forget(forget) => offsets::forget(present, soft, waiter, &forget, out),
+        Call::Describe(group) => out.replies.push((waiter, view::describe(present, soft, &group))),
+        Call::List => out.replies.push((waiter, Reply::List(Ok(view::list(present, soft))))),
+        Call::Delete(group) => delete(present, soft, waiter, &group, out),
+    }
+    decision
+}
+
+/// One thing that is due; `None` when nothing is. To be called again, once its records are replayed.
+#[must_use]
+pub fn tick(present: Present<'_>, soft: &mut Soft) -> Option<Decision> {
+    let mut decision = Decision::default();
+    if let Some((group, timer)) = soft.timers.pop_due(present.now.instant) {
+        soft.with(present, &group, &mut decision, |live: &mut Live, desk| live.on_timer(&timer, desk));
+        return Some(decision);
+    }
+    if soft.sweep.due() > present.now.instant {
+        return None;
+    }
+    offsets::sweep(present, soft, &mut decision);
+    Some(decision)
+}
+
+impl Soft {
+    /// Everybody who waits for what only this coordinator could tell, each with the answer to be refused.
+    #[must_use]
+    pub fn abandon(self) -> Vec<(Waiter, Reply)> {
+        self.live.into_values().flat_map(|live| live.waiters()).collect()
+    }
+
+    pub(super) fn sweep(&mut self) -> &mut offsets::Sweep {
+        &mut self.sweep
+    }
+}
+
+/// What is wrong with a call, whatever the group is like.
+fn refuse(present: Present<'_>, soft: &Soft, call: &Call) -> Option<Reply> {
+    match call {
+        Call::Join(join) => refuse_join(present, soft, join).map(|refusal| call.refused(refusal)),
+        Call::Sync(sync) if sync.identity.group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
+        Call::Heartbeat(identity) if identity.group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
+        Call::Leave(leave) if leave.group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
+        Call::Leave(leave) if !exists(present, soft, &leave.group) => Some(call.refused(Refusal::UnknownMember)),
+        Call::Delete(group) if group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
+        Call::Sync(_)
+        | Call::Heartbeat(_)
+        | Call::Leave(_)
+        | Call::Commit(_)
+        | Call::Fetch(_)
+        | Call::Forget(_)
+        | Call::Describe(_)
+        | Call::List
+        | Call::Delete(_) => None,
+    }
+}
+
+fn refuse_join(present: Present<'_>, soft: &Soft, join: &Join) -> Option<Refusal> {
+    if join.group.as_str().is_empty() {
+        return Some(Refusal::GroupId);
+    }
+    let asked = u128::try_from(join.session_timeout_ms).unwrap_or(0);
+    let options = present.options;
+    if asked < options.session_timeout_min.as_millis() || asked > options.session_timeout_max.as_millis() {
+        return Some(Refusal::SessionTimeout);
+    }
+    (soft.members >= options.members_max && join.member.as_str().is_empty()).then_some(Refusal::GroupFull)
+}
+
+/// Whether anything is known of a group.
+pub(super) fn exists(present: Present<'_>, soft: &Soft, group: &GroupId) -> bool {
+    present.groups.get(group).is_some() || soft.live(group).is_some()
+}
+
+fn delete(present: Present<'_>, soft: &mut Soft, waiter: Waiter, group: &GroupId, out: &mut Decision) {
+    let outcome = if !exists(present, soft, group) {
+        Err(Refusal::GroupNotFound)
+    } else if soft.live(group).is_some_and(|live| live.size() > 0) {
+        Err(Refusal::NonEmpty)
+    } else {
+        if soft.live(group).is_some() {
+            soft.with(present, group, out, Live::disarm);
+        }
+        out.records.extend(offsets::tombstones(present, group));
+        Ok(())
+    };
+    out.replies.push((waiter, Reply::Delete(outcome)));
+}

@@ -1,0 +1,47 @@
+//! What operators set of groups.
+//!
+//! Invariant: the defaults are Kafka's, but for the bounds that Kafka does not have.
+
+use std::time::Duration;
+
+/// The settings of a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_min: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_max: Duration,
+    /// `group.initial.rebalance.delay.ms`: how long the first member of a group waits for others.
+    pub initial_delay: Duration,
+    /// `group.max.size`: how many members a group may have, and as many that were told an id and have not joined yet.
+    pub size_max: usize,
+    /// What all members of a group may say and be given, together, in bytes: it becomes one record.
+    pub group_bytes_max: usize,
+    /// How many members all groups of one partition may have together.
+    pub members_max: usize,
+    /// How long a new member waits for its first generation.
+    pub new_member_wait: Duration,
+    /// `offsets.retention.minutes`.
+    pub retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub retention_check: Duration,
+    /// `offset.metadata.max.bytes`: in fact UTF-16 code units, as Kafka counts them.
+    pub metadata_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            initial_delay: Duration::from_secs(3),
+            size_max: 10_000,
+            group_bytes_max: 16 << 20,
+            members_max: 100_000,
+            new_member_wait: Duration::from_secs(5 * 60),
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+            retention_check: Duration::from_secs(10 * 60),
+            metadata_max: 4_096,
+        }
+    }
+}
