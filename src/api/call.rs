@@ -3,6 +3,7 @@
 //! Invariant: a response is encoded in the version of its request and carries its correlation id.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -43,6 +44,8 @@ pub(super) struct Caller {
     pub(super) listener: Arc<str>,
     /// What the client calls itself; not fit for a log.
     pub(super) client_id: Option<String>,
+    /// Where the client is.
+    pub(super) address: IpAddr,
     /// How large the request's body is.
     pub(super) body_size: usize,
 }

@@ -52,6 +52,7 @@ impl Dispatch {
             version: header.api_version,
             listener: context.listener.clone(),
             client_id: header.client_id,
+            address: context.peer.ip().to_canonical(),
             body_size: body.len(),
         };
         Call { context: self.context.clone(), caller, correlation_id: header.correlation_id, body }

@@ -4,6 +4,7 @@
 
 use crate::broker::{NoController, SessionError};
 use crate::machines::controller::{DeleteRefusal, TopicRefusal};
+use crate::machines::group;
 use crate::partition::{AppendRefusal, ListRefusal, ReadRefusal};
 use crate::protocol::ErrorCode;
 use crate::records::Refusal;
@@ -97,6 +98,30 @@ pub(super) fn of_deletion(refusal: DeleteRefusal) -> ErrorCode {
         DeleteRefusal::UnknownName => ErrorCode::UnknownTopicOrPartition,
         DeleteRefusal::UnknownId => ErrorCode::UnknownTopicId,
         DeleteRefusal::Twice | DeleteRefusal::ByNameAndId(_) => ErrorCode::InvalidRequest,
+    }
+}
+
+/// A request about a group.
+pub(super) fn of_group(refusal: &group::Refusal) -> ErrorCode {
+    match refusal {
+        group::Refusal::NotCoordinator => ErrorCode::NotCoordinator,
+        group::Refusal::Loading => ErrorCode::CoordinatorLoadInProgress,
+        group::Refusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
+        group::Refusal::GroupId => ErrorCode::InvalidGroupId,
+        group::Refusal::UnknownMember => ErrorCode::UnknownMemberId,
+        group::Refusal::Generation => ErrorCode::IllegalGeneration,
+        group::Refusal::Rebalancing => ErrorCode::RebalanceInProgress,
+        group::Refusal::FencedInstance => ErrorCode::FencedInstanceId,
+        group::Refusal::Protocol => ErrorCode::InconsistentGroupProtocol,
+        group::Refusal::MemberIdRequired(_) => ErrorCode::MemberIdRequired,
+        group::Refusal::GroupFull => ErrorCode::GroupMaxSizeReached,
+        // What Kafka's coordinator says when its log does not take a record.
+        group::Refusal::TooLarge => ErrorCode::UnknownServerError,
+        group::Refusal::SessionTimeout => ErrorCode::InvalidSessionTimeout,
+        group::Refusal::GroupNotFound => ErrorCode::GroupIdNotFound,
+        group::Refusal::NonEmpty => ErrorCode::NonEmptyGroup,
+        group::Refusal::SubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        group::Refusal::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
     }
 }
 

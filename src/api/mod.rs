@@ -29,6 +29,17 @@ mod list_offsets;
 mod offset_for_leader_epoch;
 mod init_producer_id;
 mod find_coordinator;
+mod groups;
+mod join_group;
+mod sync_group;
+mod heartbeat;
+mod leave_group;
+mod offset_commit;
+mod offset_fetch;
+mod offset_delete;
+mod describe_groups;
+mod list_groups;
+mod delete_groups;
 
 pub use dispatch::Dispatch;
 pub use options::{ApiOptions, BrokerConfig, BrokerConfigKind};
@@ -68,13 +79,23 @@ static TABLE: &[Row] = &[
     Row::new(ApiKey::Fetch, 4, 18, fetch::start),
     Row::new(ApiKey::ListOffsets, 1, 11, |call| call.serve(list_offsets::list_offsets)),
     Row::new(ApiKey::Metadata, 0, 13, |call| call.serve(metadata::metadata)),
+    Row::new(ApiKey::OffsetCommit, 2, 10, |call| call.serve(offset_commit::offset_commit)),
+    Row::new(ApiKey::OffsetFetch, 1, 10, |call| call.serve(offset_fetch::offset_fetch)),
     Row::new(ApiKey::FindCoordinator, 0, 6, |call| call.serve(find_coordinator::find_coordinator)),
+    Row::new(ApiKey::JoinGroup, 0, 9, |call| call.serve(join_group::join_group)),
+    Row::new(ApiKey::Heartbeat, 0, 4, |call| call.serve(heartbeat::heartbeat)),
+    Row::new(ApiKey::LeaveGroup, 0, 5, |call| call.serve(leave_group::leave_group)),
+    Row::new(ApiKey::SyncGroup, 0, 5, |call| call.serve(sync_group::sync_group)),
+    Row::new(ApiKey::DescribeGroups, 0, 6, |call| call.serve(describe_groups::describe_groups)),
+    Row::new(ApiKey::ListGroups, 0, 5, |call| call.serve(list_groups::list_groups)),
     Row::new(ApiKey::ApiVersions, 0, 4, |call| call.serve(api_versions::api_versions)),
     Row::new(ApiKey::CreateTopics, 2, 7, |call| call.serve(create_topics::create_topics)),
     Row::new(ApiKey::DeleteTopics, 1, 6, |call| call.serve(delete_topics::delete_topics)),
     Row::new(ApiKey::InitProducerId, 0, 5, |call| call.serve(init_producer_id::init_producer_id)),
     Row::new(ApiKey::OffsetForLeaderEpoch, 2, 4, |call| call.serve(offset_for_leader_epoch::offset_for_leader_epoch)),
     Row::new(ApiKey::DescribeConfigs, 1, 4, |call| call.serve(describe_configs::describe_configs)),
+    Row::new(ApiKey::DeleteGroups, 0, 2, |call| call.serve(delete_groups::delete_groups)),
+    Row::new(ApiKey::OffsetDelete, 0, 0, |call| call.serve(offset_delete::offset_delete)),
     Row::new(ApiKey::DescribeQuorum, 0, 2, |call| call.serve(describe_quorum::describe_quorum)),
     Row::new(ApiKey::DescribeCluster, 0, 2, |call| call.serve(describe_cluster::describe_cluster)),
     Row::new(ApiKey::DescribeTopicPartitions, 0, 0, |call| {
@@ -96,7 +117,7 @@ mod tests {
         for entry in TABLE {
             assert!(row(entry.key).is_some_and(|found| found.key == entry.key));
         }
-        assert!(row(ApiKey::JoinGroup).is_none());
+        assert!(row(ApiKey::AddPartitionsToTxn).is_none());
     }
 
     #[test]

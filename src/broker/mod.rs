@@ -13,6 +13,7 @@ mod fetch_sessions;
 pub(crate) mod fetcher;
 mod flusher;
 mod gauges;
+mod groups;
 mod inbox;
 mod isr;
 mod leaving;
@@ -53,6 +54,7 @@ pub use fetch_sessions::{
 };
 pub use fetcher::{FetchOptions, REPLICA_CLIENT_ID};
 pub use gauges::follow as follow_gauges;
+pub use groups::{GroupsTopic, GroupsTopicError, PendingGroup, partition_of_group};
 pub use lifecycle::BrokerLife;
 pub use reads::{FetchPlan, Read, ReadOutcome};
 pub use settings::topic_settings;

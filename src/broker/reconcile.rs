@@ -13,6 +13,7 @@ use super::leaving::Leaving;
 use super::orders::{Orders, Plan, may_leave};
 use crate::machines::metadata::{Broker, Image};
 use crate::model::BrokerEpoch;
+use crate::partition::Event;
 
 /// Follows the images until the quorum stops.
 pub(super) async fn follow(
@@ -26,6 +27,7 @@ pub(super) async fn follow(
         let image = Arc::clone(&images.borrow_and_update());
         let registered = *epoch.borrow_and_update();
         if may_leave(&image, inner.node, registered) {
+            inner.shards.tell_all(|| Event::Image(Arc::clone(&image)));
             reconcile(&inner, reconciled.as_deref(), &image, &mut leaving).await;
             reconciled = Some(Arc::clone(&image));
             inner.reconciled.send_replace(image);

@@ -143,6 +143,11 @@ impl Shards {
         self.lanes[self.owner(partition)].inbox.push(event);
     }
 
+    /// Tells every shard something that must arrive.
+    pub(super) fn tell_all(&self, event: impl Fn() -> Event) {
+        self.lanes.iter().for_each(|lane| lane.inbox.push(event()));
+    }
+
     /// Tells one shard something that must arrive.
     pub(super) fn tell_shard(&self, shard: usize, event: Event) {
         self.lanes[shard].inbox.push(event);

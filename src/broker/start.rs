@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::beats::BeatingBroker;
 use super::fetcher::FetchOptions;
 use super::flusher::Flusher;
+use super::groups::GroupsTopic;
 use super::lifecycle::{BrokerLife, Lifecycle};
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
@@ -19,6 +20,7 @@ use super::shards::Shards;
 use super::vital::spawn_vital;
 use super::worker::Running;
 use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
+use crate::machines::group;
 use crate::machines::metadata::{Image, Listener};
 use crate::model::{BrokerEpoch, NodeId};
 use crate::partition::{Event, Reply, Shard, ShardOptions};
@@ -50,6 +52,10 @@ pub struct BrokerOptions {
     pub producer_expiration: Duration,
     /// `replica.fetch.*`.
     pub fetch: FetchOptions,
+    /// `group.*` and `offsets.*`.
+    pub groups: group::Options,
+    /// How `__consumer_offsets` is made.
+    pub groups_topic: GroupsTopic,
 }
 
 /// What a broker needs of the world.
@@ -109,6 +115,7 @@ impl Broker {
             retention_interval: options.retention_interval,
             waiters_max: WAITERS_MAX,
             watches_max: WATCHES_MAX,
+            groups: options.groups.clone(),
         };
         let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
         let (shards, shard_threads) =

@@ -82,6 +82,9 @@ impl DevNode {
             ("log.dirs", data.to_owned()),
             ("admin.listener", format!("127.0.0.1:{admin}")),
             ("default.replication.factor", replication.to_string()),
+            ("offsets.topic.replication.factor", replication.to_string()),
+            // The first consumer of a new cluster is not to wait.
+            ("group.initial.rebalance.delay.ms", "0".to_owned()),
             ("min.insync.replicas", replication.min(2).to_string()),
         ];
         let entry = |(key, value): (&str, String)| (key.to_owned(), toml::Value::String(value));

@@ -3,6 +3,8 @@
 //! Made by `cli` from the file, the environment and the command line; taken apart by `node`, which gives each part its
 //! own. Invariant: what contradicts itself never becomes a `Config`; every refusal names the option and what to do.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use crate::telemetry::{LogFormat, LogOptions};
 use crate::transport::{HostPort, HostPortError};
 
 use super::options::{Key, ListenerError, Listeners, Settings, SettingsError, Source, Sources, parse_voters};
+
+pub(super) use groups::GroupOptions;
 
 /// The configuration of a node.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Config {
     pub liveness: LivenessTimes,
     /// How topics are made.
     pub topics: TopicOptions,
+    /// How groups of consumers are kept.
+    pub groups: GroupOptions,
     /// How it fetches from leaders.
     pub replication: ReplicationOptions,
     /// How it serves fetches.
@@ -252,6 +258,7 @@ impl Config {
             quorum: values.quorum()?,
             liveness: values.liveness()?,
             topics: values.topics()?,
+            groups: values.groups()?,
             replication: values.replication()?,
             fetch: FetchOptions {
                 response_bytes_max: values.number_of("fetch.max.bytes")?,
@@ -302,6 +309,7 @@ impl Config {
             ("replica.fetch.wait.max.ms", 1, "replica.lag.time.max.ms"),
             ("controller.quorum.heartbeat.interval.ms", 2, "controller.quorum.election.timeout.ms"),
             ("controller.quorum.election.timeout.ms", 1, "controller.quorum.election.timeout.max.ms"),
+            ("group.min.session.timeout.ms", 1, "group.max.session.timeout.ms"),
             ("socket.request.max.bytes", 1, "queued.max.request.bytes"),
             ("message.max.bytes", 1, "socket.request.max.bytes"),
         ];

@@ -73,6 +73,8 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
         lag_max: config.replication.lag_time_max,
         retention_interval: config.retention_check_interval,
         producer_expiration: config.producer_expiration,
+        groups: config.groups.coordinator.clone(),
+        groups_topic: config.groups.topic,
         fetch: FetchOptions {
             wait_max: config.replication.fetch_wait_max,
             partition_bytes_max: config.replication.partition_bytes_max,

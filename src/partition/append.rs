@@ -10,6 +10,7 @@ use crate::storage::{AppendError, Appended, Flushed, ProducerRefusal};
 
 use super::effect::{Acked, AppendRefusal, Effect, Reply, TrimRefusal};
 use super::event::FlushMode;
+use super::parked::Parked;
 use super::replica::{Replica, Role, Turn};
 
 /// A produce of one batch.
@@ -75,7 +76,8 @@ impl Replica {
                 (base, if planted(Mutant::DuplicateAnsweredAtOnce) { Offset::ZERO } else { end }, timestamp)
             }
         };
-        self.parked.insert(produce.ticket, Acked { base_offset, append_time, log_start });
+        let acked = Acked { base_offset, append_time, log_start };
+        self.parked.insert(produce.ticket, Parked::Append(acked));
         let mut effects = Vec::new();
         if self.flush == FlushMode::Kafka {
             leader.on_flushed(log.end(), turn.now.instant, &mut effects);
@@ -85,7 +87,7 @@ impl Replica {
         Ok(())
     }
 
-    fn refuse(&mut self, error: &AppendError, turn: &mut Turn<'_>) -> AppendRefusal {
+    pub(super) fn refuse(&mut self, error: &AppendError, turn: &mut Turn<'_>) -> AppendRefusal {
         match error {
             AppendError::Producer(refusal) => match *refusal {
                 ProducerRefusal::OutOfOrder { producer, .. } => AppendRefusal::OutOfOrderSequence { producer },

@@ -2,6 +2,7 @@
 //!
 //! Invariant: effects of one turn are handed out in order; `Flush` stands last, so that what it covers is complete.
 
+use crate::machines::group;
 use crate::machines::replication::{EpochEnd, FollowerState, IsrProposal, Ticket};
 use crate::model::{
     LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName,
@@ -154,6 +155,8 @@ pub enum Reply {
     EpochEnd(Result<Option<EpochEnd>, ListRefusal>),
     /// DeleteRecords: the new start of the log.
     Trim(Result<Offset, TrimRefusal>),
+    /// A request about groups.
+    Group(group::Reply),
     /// Facts, by partition in order.
     Describe(Vec<PartitionDescription>),
     /// `Event::Close` is done.

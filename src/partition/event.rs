@@ -3,8 +3,12 @@
 //! Invariant: every event is a value that can be sent again or lost without harm: orders and positions are levels that
 //! carry their epochs, and a request that gets no reply is ended by its sender's deadline.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::machines::group::Call;
+use crate::machines::metadata::Image;
 use crate::machines::replication::{Acks, EpochEnd, IsrOutcome, ReplicaState, Ticket};
 use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, Timestamp, TopicName,
@@ -100,6 +104,18 @@ pub enum Event {
         /// The new start of the log; `None` means the high watermark.
         before: Option<Offset>,
     },
+    /// A request about groups, for the coordinator that stands on this partition. Answered by `Reply::Group`: by some
+    /// calls only when other members have done their part.
+    Group {
+        /// Resolved by the reply.
+        ticket: Ticket,
+        /// The partition.
+        partition: PartitionId,
+        /// What is asked.
+        call: Box<Call>,
+    },
+    /// The metadata as of now: before any order or request that goes by it.
+    Image(Arc<Image>),
     /// What the leader answered to a fetch from the position last told by `Effect::FetchFrom`.
     Fetched(FetchedPartition),
     /// The directory's flush thread has made these ends durable.

@@ -10,6 +10,8 @@ mod effect;
 mod shard;
 mod replica;
 mod append;
+mod parked;
+mod coordinator;
 mod follow;
 mod read;
 mod damage;

@@ -6,23 +6,27 @@
 
 use std::collections::BTreeMap;
 
+use crate::machines::metadata::Image;
 use crate::machines::replication::{Ending, Follower, Leader, LeaderEffect, Leadership, LogEnds, Ticket};
 use crate::model::{Instant, LeaderEpoch, Now, Offset, PartitionEpoch, PartitionId, TopicName};
 use crate::probe::{Mark, Mutant, mark, planted};
 use crate::storage::{FlushOrder, Log, LogError, LogOptions, Retained};
 
+use super::coordinator::Coordinator;
 use super::damage::DamagedPlaces;
 use super::effect::{
-    Acked, AppendRefusal, Breakage, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription,
-    PartitionProposal, Reply, RoleDescription,
+    Breakage, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription, PartitionProposal,
+    RoleDescription,
 };
 use super::event::{FlushMode, FollowOrder, LeadOrder};
+use super::parked::Parked;
 use super::shard::ShardOptions;
 
 /// What every verb of a turn needs.
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
     pub(super) options: &'a ShardOptions,
+    pub(super) image: &'a Image,
     pub(super) effects: &'a mut Vec<Effect>,
 }
 
@@ -59,8 +63,10 @@ pub(super) struct Replica {
     /// The epochs of the last order.
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) partition_epoch: PartitionEpoch,
-    /// What to say when a parked produce ends well.
-    pub(super) parked: BTreeMap<Ticket, Acked>,
+    /// What to say when what is parked ends well.
+    pub(super) parked: BTreeMap<Ticket, Parked>,
+    /// Of the groups of this partition, while it leads one of `__consumer_offsets`.
+    pub(super) coordinator: Option<Box<Coordinator>>,
     /// What consumers are not given.
     pub(super) damaged: DamagedPlaces,
     /// The position handed to the fetcher and not answered yet.
@@ -100,6 +106,7 @@ impl Replica {
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch::new(-1),
             parked: BTreeMap::new(),
+            coordinator: None,
             damaged: DamagedPlaces::default(),
             position: None,
             is_fetching: false,
@@ -149,6 +156,7 @@ impl Replica {
                 self.dirty = true;
                 self.generation += 1;
                 self.stop_fetching(turn.effects);
+                self.begin_coordination();
             }
         }
         self.deliver(effects, turn.effects);
@@ -245,6 +253,7 @@ impl Replica {
             leader.on_tick(now, &mut effects);
         }
         self.deliver(effects, turn.effects);
+        self.tick_coordinator(turn);
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
             self.hand_out_position(turn.effects);
@@ -277,7 +286,7 @@ impl Replica {
             Role::Leader(leader) => leader.deadline(),
             Role::Follower(_) | Role::Idle => None,
         };
-        [leader, self.resume_at].into_iter().flatten().min()
+        [leader, self.resume_at, self.coordinator_deadline()].into_iter().flatten().min()
     }
 
     /// What is to be flushed now. In Kafka's mode that is left to the sweep.
@@ -289,8 +298,9 @@ impl Replica {
         self.log.as_mut()?.pending_flush()
     }
 
-    /// Ends every waiting produce.
+    /// Ends whatever waits.
     pub(super) fn resign(&mut self, ending: Ending, out: &mut Vec<Effect>) {
+        self.end_coordination(out);
         let mut effects = Vec::new();
         if let Role::Leader(leader) = &mut self.role {
             if leader.waiting() > 0 {
@@ -300,7 +310,7 @@ impl Replica {
             leader.resign(ending, &mut effects);
         }
         self.deliver(effects, out);
-        assert!(self.parked.is_empty(), "every parked produce was known to the leader");
+        assert!(self.parked.is_empty(), "whatever is parked was known to the leader");
     }
 
     /// The broker stops: this copy neither leads nor follows any more, so nothing counts before it is flushed. One that
@@ -380,8 +390,8 @@ impl Replica {
                 // Readers are woken by the shard, which compares the marks.
                 LeaderEffect::HighWatermark(_) => {}
                 LeaderEffect::Complete(ticket, ending) => {
-                    let acked = self.parked.remove(&ticket).expect("a produce is parked before it ends");
-                    out.push(Effect::Reply { ticket, reply: Reply::Append(outcome(acked, ending)) });
+                    let parked = self.parked.remove(&ticket).expect("an answer is parked before it ends");
+                    out.push(parked.ended(ticket, ending));
                 }
                 LeaderEffect::Propose(proposal) => {
                     out.push(Effect::ProposeIsr(PartitionProposal { partition: self.id, proposal }));
@@ -464,15 +474,5 @@ fn leadership(order: &LeadOrder) -> Leadership {
         replicas: order.replicas.clone(),
         isr_min: order.isr_min,
         recovering: order.recovering,
-    }
-}
-
-fn outcome(acked: Acked, ending: Ending) -> Result<Acked, AppendRefusal> {
-    match ending {
-        Ending::Done => Ok(acked),
-        Ending::NotEnoughReplicas => Err(AppendRefusal::NotEnoughReplicasAfterAppend),
-        Ending::TimedOut => Err(AppendRefusal::TimedOut),
-        Ending::NotLeader => Err(AppendRefusal::NotLeader),
-        Ending::Offline => Err(AppendRefusal::Offline),
     }
 }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::machines::group::{self, Call, Refusal};
+use crate::machines::metadata::Image;
 use crate::machines::replication::{Ending, Ticket};
 use crate::model::{Instant, NodeId, Now, PartitionId, TopicName};
 use crate::storage::{DataDir, FirstBatch, FlushOrder, Flushed, Log, LogOptions};
@@ -41,6 +43,8 @@ pub struct ShardOptions {
     pub waiters_max: usize,
     /// Partitions that waiting reads may stand at, over the whole shard; more wait for their deadline unwatched.
     pub watches_max: usize,
+    /// The settings of coordinators.
+    pub groups: group::Options,
 }
 
 impl ShardOptions {
@@ -53,6 +57,7 @@ impl ShardOptions {
             retention_interval: Duration::from_secs(300),
             waiters_max: 20_000,
             watches_max: 200_000,
+            groups: group::Options::default(),
         }
     }
 }
@@ -64,6 +69,8 @@ pub struct Shard {
     directory: Arc<DataDir>,
     replicas: BTreeMap<PartitionId, Replica>,
     watches: Watches,
+    /// The metadata that it has heard of last.
+    image: Arc<Image>,
     /// When each partition wants a tick.
     timers: BTreeSet<(Instant, PartitionId)>,
     timer_of: BTreeMap<PartitionId, Instant>,
@@ -92,6 +99,7 @@ impl Shard {
             directory,
             replicas: BTreeMap::new(),
             watches,
+            image: Arc::default(),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -110,7 +118,7 @@ impl Shard {
             self.on_event(event, now, outbox);
         }
         self.on_time(now, outbox);
-        self.finish(now.instant, outbox);
+        self.finish(now, outbox);
     }
 
     /// When it wants a turn at the latest, with a `Tick` or whatever is there.
@@ -144,6 +152,8 @@ impl Shard {
                     out.push(Effect::Reply { ticket, reply: Reply::Append(Err(AppendRefusal::NotLeader)) });
                 }
             }
+            Event::Group { ticket, partition, call } => self.group(ticket, partition, *call, now, out),
+            Event::Image(image) => self.take_image(image, now, out),
             Event::Read(read) => self.read(read, now, out),
             Event::Inspect { partition, generation, place } => {
                 self.with(partition, now, out, |replica, turn| replica.inspect(generation, place, turn));
@@ -196,6 +206,8 @@ impl Shard {
             | Event::Follow(_)
             | Event::Stop { .. }
             | Event::Append { .. }
+            | Event::Group { .. }
+            | Event::Image(_)
             | Event::Read(_)
             | Event::Inspect { .. }
             | Event::Unwatch(_)
@@ -220,13 +232,38 @@ impl Shard {
     ) -> Option<T> {
         let replica = self.replicas.get_mut(&partition)?;
         let before = replica.marks();
-        let value = act(replica, &mut Turn { now, options: &self.options, effects: out });
+        let value = act(replica, &mut Turn { now, options: &self.options, image: &self.image, effects: out });
         let after = replica.marks();
         self.touched.insert(partition);
         if before != after {
             self.wake(partition, before, after, out);
         }
         Some(value)
+    }
+
+    fn group(&mut self, ticket: Ticket, partition: PartitionId, call: Call, now: Now, out: &mut Vec<Effect>) {
+        if !self.replicas.contains_key(&partition) {
+            let reply = Reply::Group(call.refused(Refusal::NotCoordinator));
+            out.push(Effect::Reply { ticket, reply });
+            return;
+        }
+        self.with(partition, now, out, |replica, turn| replica.on_group(ticket, call, turn));
+    }
+
+    /// What is committed for topics that are gone goes too, before anything is for another topic of the same name.
+    fn take_image(&mut self, image: Arc<Image>, now: Now, out: &mut Vec<Effect>) {
+        let before = std::mem::replace(&mut self.image, image);
+        let topics = self.image.since(&before).topics;
+        let gone = topics.into_iter().filter(|(_, change)| change.after.is_none());
+        let gone: BTreeSet<TopicName> = gone.filter_map(|(_, change)| change.before.map(|topic| topic.name)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let coordinators = self.replicas.values().filter(|replica| replica.coordinator.is_some());
+        let coordinators: Vec<PartitionId> = coordinators.map(|replica| replica.id).collect();
+        for partition in coordinators {
+            self.with(partition, now, out, |replica, turn| replica.forget_topics(&gone, turn));
+        }
     }
 
     fn wake(&mut self, partition: PartitionId, before: Marks, after: Marks, out: &mut Vec<Effect>) {
@@ -265,7 +302,7 @@ impl Shard {
             return;
         }
         self.touched.insert(partition);
-        let turn = Turn { now, options: &self.options, effects: out };
+        let turn = Turn { now, options: &self.options, image: &self.image, effects: out };
         let opened = Log::open(&self.directory, name, partition, options, now);
         let (log, fault) = match opened {
             Ok((log, _)) if !self.failed => (Some(log), None),
@@ -440,14 +477,15 @@ impl Shard {
     }
 
     /// Positions, timers and the one flush of the turn.
-    fn finish(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    fn finish(&mut self, now: Now, out: &mut Vec<Effect>) {
         let mut orders = std::mem::take(&mut self.orders);
         for partition in std::mem::take(&mut self.touched) {
             let (mut deadline, mut marks) = (None, None);
             if let Some(replica) = self.replicas.get_mut(&partition) {
                 let before = replica.marks();
+                replica.settle_decisions(&mut Turn { now, options: &self.options, image: &self.image, effects: out });
                 orders.extend(replica.take_flush(FlushPace::Turn));
-                replica.settle_damage(now, out);
+                replica.settle_damage(now.instant, out);
                 replica.hand_out_position(out);
                 deadline = replica.deadline();
                 marks = Some((before, replica.marks())).filter(|(before, after)| before != after);

@@ -17,6 +17,8 @@ pub enum Section {
     Quorum,
     /// How topics are made.
     Topics,
+    /// Groups of consumers and what they commit.
+    Groups,
     /// How followers fetch.
     Replication,
     /// Defaults of topic configurations.
@@ -79,6 +81,7 @@ impl Section {
             Self::Listeners => "Listeners",
             Self::Quorum => "Metadata quorum and failure detection",
             Self::Topics => "New topics",
+            Self::Groups => "Groups of consumers",
             Self::Replication => "Replication",
             Self::Log => "Logs of partitions; most are defaults that a topic may override",
             Self::Network => "Connections and requests",

@@ -18,6 +18,7 @@ pub(super) const TABLE: &[(Section, &[Key])] = &[
     (Section::Listeners, LISTENERS),
     (Section::Quorum, QUORUM),
     (Section::Topics, TOPICS),
+    (Section::Groups, GROUPS),
     (Section::Replication, REPLICATION),
     (Section::Log, LOG),
     (Section::Network, NETWORK),
@@ -131,6 +132,61 @@ const TOPICS: &[Key] = &[
         "The replicas of a topic that is created without a number of them. While fewer brokers are registered, \
          creating it fails, so that no topic is weaker than it looks.",
     ),
+];
+
+const GROUPS: &[Key] = &[
+    number(
+        "offsets.topic.num.partitions",
+        "50",
+        (1, 100_000),
+        "The partitions of __consumer_offsets, which keeps groups and committed offsets. Has its effect when the first \
+         group is used.",
+    ),
+    number(
+        "offsets.topic.replication.factor",
+        "3",
+        (1, 32_767),
+        "The replicas of __consumer_offsets. While fewer brokers are registered no group can be used, so that no commit \
+         is weaker than it looks.",
+    ),
+    number(
+        "offsets.topic.segment.bytes",
+        "104857600",
+        (1_048_576, INT_MAX),
+        "The segment size of __consumer_offsets: what a new coordinator reads is compacted when a segment is full.",
+    ),
+    number(
+        "offsets.retention.minutes",
+        "10080",
+        (1, INT_MAX),
+        "For how long committed offsets are kept that no member uses: since the group is empty, or since the commit.",
+    ),
+    number(
+        "offsets.retention.check.interval.ms",
+        "600000",
+        (1, DAY_MS),
+        "How often committed offsets are looked at for that.",
+    ),
+    number(
+        "offset.metadata.max.bytes",
+        "4096",
+        (0, 1_048_576),
+        "How long the text may be that a client commits beside an offset, in characters.",
+    ),
+    number(
+        "group.min.session.timeout.ms",
+        "6000",
+        (1, INT_MAX),
+        "The least time that a member may ask to be silent for.",
+    ),
+    number("group.max.session.timeout.ms", "1800000", (1, INT_MAX), "The greatest."),
+    number(
+        "group.initial.rebalance.delay.ms",
+        "3000",
+        (0, 600_000),
+        "How long the first member of a group waits for others, so that a group that is started as a whole is assigned once.",
+    ),
+    number("group.max.size", "10000", (1, 100_000), "How many members a group may have."),
 ];
 
 const REPLICATION: &[Key] = &[

@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod groups;
 mod withheld;
 mod world;
 

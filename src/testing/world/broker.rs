@@ -1,6 +1,7 @@
 //! A broker's life: recovery, registration, heartbeats, orders from images, proposals of ISRs, an orderly stop.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::administer::ADMINISTRATOR;
@@ -188,7 +189,8 @@ impl World {
             Some(before) => orders.next(before, &image),
             None => orders.first(&process.directory, &image),
         };
-        process.reconciled = Some(image);
+        process.reconciled = Some(Arc::clone(&image));
+        self.tell(life.node, Event::Image(image));
         for (_, partition) in plan.stops {
             self.tell(life.node, Event::Stop { partition, delete: true });
         }

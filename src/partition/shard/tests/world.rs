@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::env::{Files, SystemFiles, SystemSeed};
+use crate::machines::group::{self, Call};
 use crate::machines::replication::{Acks, IsrOutcome, IsrProposal, ReplicaState, Ticket};
 use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, NodeId, Now, Offset, PartitionEpoch, PartitionId, PartitionIndex, ProducerEpoch,
@@ -75,11 +76,34 @@ pub(super) struct World {
     isr_min: Option<usize>,
     /// What a read gives at most.
     bytes_max: usize,
+    /// The topic's.
+    name: TopicName,
 }
 
 impl World {
     pub(super) fn new(nodes: i32) -> Self {
         Self::on(nodes, |_| Arc::new(SystemFiles::default()))
+    }
+
+    /// As `new`, with a partition that keeps groups.
+    pub(super) fn of_groups(nodes: i32) -> Self {
+        Self { name: TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name"), ..Self::new(nodes) }
+    }
+
+    /// Asks the coordinator on a node; it has a turn.
+    pub(super) fn ask_group(&mut self, node: i32, call: Call) -> Ticket {
+        let ticket = self.ticket();
+        self.tell(node, Event::Group { ticket, partition: id(), call: Box::new(call) });
+        self.turn(node);
+        ticket
+    }
+
+    /// What a request about groups was answered; `None` while it waits.
+    pub(super) fn answered(&mut self, node: i32, ticket: Ticket) -> Option<group::Reply> {
+        self.reply(node, ticket).map(|reply| {
+            let Reply::Group(reply) = reply else { panic!("a request about groups is answered about groups") };
+            reply
+        })
     }
 
     /// As `new`, on disks that can be filled.
@@ -107,6 +131,7 @@ impl World {
             held_proposals: None,
             isr_min: None,
             bytes_max: BYTES_MAX,
+            name: name(),
         }
     }
 
@@ -125,7 +150,7 @@ impl World {
         };
         let order = LeadOrder {
             partition: id(),
-            name: name(),
+            name: self.name.clone(),
             leader_epoch: LeaderEpoch::new(leader_epoch),
             partition_epoch: self.partition_epoch,
             isr: isr.iter().map(|node| NodeId::new(*node)).collect(),
@@ -146,7 +171,7 @@ impl World {
     pub(super) fn tell_follow(&mut self, node: i32, leader: i32, leader_epoch: i32, partition_epoch: i32) {
         let order = FollowOrder {
             partition: id(),
-            name: name(),
+            name: self.name.clone(),
             leader: Some(NodeId::new(leader)),
             leader_epoch: LeaderEpoch::new(leader_epoch),
             partition_epoch: PartitionEpoch::new(partition_epoch),
@@ -160,7 +185,7 @@ impl World {
     pub(super) fn tell_follow_nobody(&mut self, node: i32, leader_epoch: i32, partition_epoch: i32) {
         let order = FollowOrder {
             partition: id(),
-            name: name(),
+            name: self.name.clone(),
             leader: None,
             leader_epoch: LeaderEpoch::new(leader_epoch),
             partition_epoch: PartitionEpoch::new(partition_epoch),

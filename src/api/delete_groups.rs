@@ -1,0 +1,22 @@
+//! DeleteGroups: groups without members go, with all that they have committed.
+//!
+//! Invariant: every group of the request is answered, in its order.
+
+use super::call::Caller;
+use super::context::Context;
+use super::error;
+use crate::machines::group::Call;
+use crate::model::GroupId;
+use crate::protocol::messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
+
+/// Serves the request.
+pub(super) async fn delete_groups(context: Context, _: Caller, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for group_id in request.groups_names {
+        let group = GroupId::new(&group_id);
+        let outcome = context.broker().ask_group(&group, Call::Delete(group.clone())).outcome().await.delete();
+        let error_code = outcome.err().map(|refusal| error::of_group(&refusal)).unwrap_or_default();
+        results.push(DeletableGroupResult { group_id, error_code });
+    }
+    DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
+}

@@ -1,0 +1,94 @@
+//! DescribeGroups: groups as people and their tools see them.
+//!
+//! Invariant: every group of the request is answered, in its order. A group that is not there is called dead, as in Kafka.
+
+use super::call::Caller;
+use super::context::{Context, OPERATIONS_UNTOLD};
+use super::error;
+use super::groups::GROUP_OPERATIONS;
+use crate::machines::group::{Call, DescribedMember, Description, Refusal};
+use crate::model::GroupId;
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+
+/// From this version on a group that is not there is an error.
+const NOT_FOUND_FROM: i16 = 6;
+
+/// Serves the request.
+pub(super) async fn describe_groups(
+    context: Context,
+    caller: Caller,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let asked: Vec<_> = request
+        .groups
+        .into_iter()
+        .map(|name| {
+            let group = GroupId::new(&name);
+            let pending = context.broker().ask_group(&group, Call::Describe(group.clone()));
+            (name, pending)
+        })
+        .collect();
+    let mut groups = Vec::with_capacity(asked.len());
+    for (name, pending) in asked {
+        let outcome = pending.outcome().await.describe();
+        let mut group = answer(caller.version, name, outcome);
+        let tells = request.include_authorized_operations && group.error_code == ErrorCode::None;
+        group.authorized_operations = if tells { GROUP_OPERATIONS } else { OPERATIONS_UNTOLD };
+        groups.push(group);
+    }
+    DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
+}
+
+fn answer(version: i16, group_id: String, outcome: Result<Box<Description>, Refusal>) -> DescribedGroup {
+    match outcome {
+        Ok(described) => DescribedGroup {
+            group_id,
+            group_state: described.state.name().to_owned(),
+            protocol_type: described.protocol_type.to_string(),
+            protocol_data: described.protocol.to_string(),
+            members: described.members.into_iter().map(member).collect(),
+            ..DescribedGroup::default()
+        },
+        Err(Refusal::GroupNotFound) => {
+            let message = format!("Group {group_id} not found.");
+            let is_error = version >= NOT_FOUND_FROM;
+            DescribedGroup {
+                error_code: if is_error { ErrorCode::GroupIdNotFound } else { ErrorCode::None },
+                error_message: is_error.then_some(message),
+                group_id,
+                group_state: "Dead".to_owned(),
+                ..DescribedGroup::default()
+            }
+        }
+        Err(refusal) => {
+            let (error_code, error_message) = (error::of_group(&refusal), Some(refusal.to_string()));
+            DescribedGroup { error_code, error_message, group_id, ..DescribedGroup::default() }
+        }
+    }
+}
+
+fn member(one: DescribedMember) -> DescribedGroupMember {
+    DescribedGroupMember {
+        member_id: one.member.to_string(),
+        group_instance_id: one.instance.map(|instance| instance.to_string()),
+        client_id: one.client.id.to_string(),
+        client_host: one.client.host.to_string(),
+        member_metadata: one.metadata,
+        member_assignment: one.assignment,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_not_there_is_dead_and_to_new_clients_an_error() {
+        let told = |version| answer(version, "g".to_owned(), Err(Refusal::GroupNotFound));
+        assert_eq!((told(5).error_code, told(5).group_state.as_str()), (ErrorCode::None, "Dead"));
+        assert_eq!((told(6).error_code, told(6).group_state.as_str()), (ErrorCode::GroupIdNotFound, "Dead"));
+    }
+}

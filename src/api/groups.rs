@@ -1,0 +1,56 @@
+//! What the APIs of groups share: who asks, as the coordinator sees it.
+//!
+//! Invariant: nothing of a request is changed on the way but its types.
+
+use super::call::Caller;
+use super::context::Context;
+use crate::machines::group::{Client, Identity};
+use crate::model::{Generation, GroupId, InstanceId, MemberId, PartitionIndex, TopicName};
+
+/// What `authorized operations` say without an authorizer: all that a group has.
+pub(super) const GROUP_OPERATIONS: i32 = 3_400;
+
+/// Who speaks, for which group.
+pub(super) fn identity(group: &str, member: &str, instance: Option<&str>, generation: i32) -> Identity {
+    Identity {
+        group: GroupId::new(group),
+        member: MemberId::new(member),
+        instance: instance.map(InstanceId::new),
+        generation: Generation::new(generation),
+    }
+}
+
+/// The client behind a connection, its address as Java prints one.
+pub(super) fn client(caller: &Caller) -> Client {
+    Client::new(caller.client_id.as_deref().unwrap_or(""), &format!("/{}", caller.address))
+}
+
+/// An id that no member has had.
+pub(super) fn fresh_member(context: &Context, caller: &Caller, instance: Option<&str>) -> MemberId {
+    let name = instance.or(caller.client_id.as_deref()).unwrap_or("");
+    MemberId::new(&format!("{name}-{}", hyphenated(context.cluster().seed.uuid())))
+}
+
+/// A UUID as people know it.
+fn hyphenated(uuid: [u8; 16]) -> String {
+    let digits =
+        |range: std::ops::Range<usize>| uuid[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    [digits(0..4), digits(4..6), digits(6..8), digits(8..10), digits(10..16)].join("-")
+}
+
+/// Partitions by their numbers, for a topic that can exist.
+pub(super) fn named(name: &str, partitions: &[i32]) -> Option<(TopicName, Vec<PartitionIndex>)> {
+    let topic = TopicName::new(name).ok()?;
+    Some((topic, partitions.iter().copied().map(PartitionIndex::new).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_written_as_java_writes_it() {
+        let bytes = std::array::from_fn(|at| u8::try_from(at * 17).expect("small"));
+        assert_eq!(hyphenated(bytes), "00112233-4455-6677-8899-aabbccddeeff");
+    }
+}

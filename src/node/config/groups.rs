@@ -1,0 +1,39 @@
+//! What the options say of groups of consumers.
+//!
+//! Invariant: what the coordinator does not let operators set has its bound there.
+
+use super::{ConfigError, Values};
+use crate::broker::GroupsTopic;
+use crate::machines::group;
+
+/// How groups are kept and coordinated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupOptions {
+    /// What the coordinator goes by.
+    pub coordinator: group::Options,
+    /// How `__consumer_offsets` is made.
+    pub topic: GroupsTopic,
+}
+
+impl Values<'_> {
+    pub(super) fn groups(&self) -> Result<GroupOptions, ConfigError> {
+        let minutes: u64 = self.number_of("offsets.retention.minutes")?;
+        Ok(GroupOptions {
+            coordinator: group::Options {
+                session_timeout_min: self.span("group.min.session.timeout.ms")?,
+                session_timeout_max: self.span("group.max.session.timeout.ms")?,
+                initial_delay: self.span("group.initial.rebalance.delay.ms")?,
+                size_max: self.number_of("group.max.size")?,
+                retention: std::time::Duration::from_secs(minutes.saturating_mul(60)),
+                retention_check: self.span("offsets.retention.check.interval.ms")?,
+                metadata_max: self.number_of("offset.metadata.max.bytes")?,
+                ..group::Options::default()
+            },
+            topic: GroupsTopic {
+                partitions: self.number_of("offsets.topic.num.partitions")?,
+                replication_factor: self.number_of("offsets.topic.replication.factor")?,
+                segment_bytes: self.number_of("offsets.topic.segment.bytes")?,
+            },
+        })
+    }
+}

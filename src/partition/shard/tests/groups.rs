@@ -1,0 +1,217 @@
+//! The coordinator on its replica: what it answers when, and what the next one knows.
+
+use std::sync::Arc;
+
+use super::world::World;
+use crate::machines::group::{Call, Client, Commit, CommitOf, Fetch, Identity, Join, Refusal, Reply};
+use crate::machines::metadata::{Image, Record};
+use crate::machines::replication::Ticket;
+use crate::model::{Generation, GroupId, LogIndex, MemberId, Offset, PartitionIndex, TopicId, TopicName};
+use crate::partition::Event;
+
+fn group() -> GroupId {
+    GroupId::new("g")
+}
+
+fn topic() -> TopicName {
+    TopicName::new("t").expect("a valid name")
+}
+
+/// An image with the topic `t`, or with none.
+fn image(index: u64, topic_id: Option<TopicId>) -> Event {
+    let mut image = Image::default();
+    if let Some(id) = topic_id {
+        image.replay(LogIndex::new(index), &Record::TopicCreated { topic: id, name: topic() });
+    }
+    Event::Image(Arc::new(image))
+}
+
+fn commit(offset: i64) -> Call {
+    Call::Commit(Commit {
+        identity: Identity {
+            group: group(),
+            member: MemberId::new(""),
+            instance: None,
+            generation: Generation::new(-1),
+        },
+        knows_group_not_found: false,
+        offsets: vec![CommitOf {
+            topic: topic(),
+            partition: PartitionIndex::new(0),
+            offset: Offset::new(offset),
+            leader_epoch: None,
+            metadata: "".into(),
+        }],
+    })
+}
+
+fn join() -> Call {
+    Call::Join(Join {
+        group: group(),
+        member: MemberId::new(""),
+        instance: None,
+        fresh: MemberId::new("m"),
+        client: Client::new("c", "/h"),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 30_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![("range".into(), bytes::Bytes::new())],
+        requires_known_member: false,
+        skips_assignment: true,
+    })
+}
+
+fn fetch() -> Call {
+    Call::Fetch(Fetch { group: group(), topics: None })
+}
+
+/// The committed offset that a node tells.
+fn committed(world: &mut World, node: i32) -> Result<Option<i64>, Refusal> {
+    let ticket = world.ask_group(node, fetch());
+    world.run();
+    let offsets = world.answered(node, ticket).expect("it is answered").fetch()?;
+    Ok(offsets.get(&topic()).map(|known| known[&PartitionIndex::new(0)].offset.get()))
+}
+
+fn outcome(world: &mut World, node: i32, ticket: Ticket) -> Result<(), Refusal> {
+    let outcomes = world.answered(node, ticket).expect("it is answered").commit()?;
+    outcomes.into_iter().collect()
+}
+
+/// Three nodes with a topic to commit for; the first leads.
+fn world() -> World {
+    let mut world = World::of_groups(3);
+    for node in 1..=3 {
+        world.tell(node, image(1, Some(TopicId::new([9; 16]))));
+    }
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.run();
+    world
+}
+
+#[test]
+fn a_commit_is_answered_when_every_replica_in_sync_has_it() {
+    let mut world = world();
+    let ticket = world.ask_group(1, commit(5));
+    assert!(!world.is_answered(1, ticket));
+    world.run();
+    assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
+    assert_eq!(committed(&mut world, 1), Ok(Some(5)));
+}
+
+#[test]
+fn a_fetch_tells_no_commit_that_could_be_lost() {
+    let mut world = world();
+    world.hold_flushes(2);
+    let commits = world.ask_group(1, commit(5));
+    let fetches = world.ask_group(1, fetch());
+    world.run();
+    assert!(!world.is_answered(1, commits) && !world.is_answered(1, fetches));
+    world.let_flush(2);
+    world.run();
+    assert!(world.is_answered(1, commits) && world.is_answered(1, fetches));
+}
+
+#[test]
+fn the_next_coordinator_knows_what_was_committed() {
+    let mut world = world();
+    for offset in 0..50 {
+        let ticket = world.ask_group(1, commit(offset));
+        world.run();
+        assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
+    }
+    world.elect(2, 2, 2, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Ok(Some(49)));
+    assert_eq!(committed(&mut world, 1), Err(Refusal::NotCoordinator));
+}
+
+#[test]
+fn the_next_coordinator_answers_nothing_before_it_knows_what_is_committed() {
+    let mut world = world();
+    let ticket = world.ask_group(1, commit(5));
+    world.run();
+    assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
+    world.cut(1);
+    world.cut(3);
+    world.elect(2, 2, 2, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Err(Refusal::Loading));
+    world.heal(3);
+    world.elect(2, 2, 3, &[2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Ok(Some(5)));
+}
+
+#[test]
+fn who_waits_on_a_coordinator_that_goes_looks_for_the_next() {
+    let mut world = world();
+    world.cut(2);
+    world.cut(3);
+    let (commits, joins) = (world.ask_group(1, commit(5)), world.ask_group(1, join()));
+    world.tell_follow(1, 2, 2, 2);
+    world.run();
+    assert_eq!(outcome(&mut world, 1, commits), Err(Refusal::NotCoordinator));
+    assert_eq!(world.answered(1, joins), Some(Reply::Join(Err(Refusal::NotCoordinator))));
+}
+
+#[test]
+fn with_too_few_in_sync_nothing_is_decided_that_must_be_kept() {
+    let mut world = world();
+    world.cut(2);
+    world.cut(3);
+    world.elect(1, 1, 2, &[1]);
+    world.run();
+    let ticket = world.ask_group(1, commit(5));
+    assert_eq!(outcome(&mut world, 1, ticket), Err(Refusal::Unavailable));
+}
+
+#[test]
+fn a_leader_that_is_elected_again_keeps_who_waits() {
+    let mut world = world();
+    let joins = world.ask_group(1, join());
+    world.elect(1, 2, 2, &[1, 2, 3]);
+    world.run();
+    assert!(!world.is_answered(1, joins));
+    world.wait_ms(3_100);
+    let joined = world.answered(1, joins).expect("the group is complete").join().expect("it has joined");
+    assert_eq!(joined.generation, Generation::new(1));
+}
+
+#[test]
+fn offsets_of_a_topic_go_with_it() {
+    let mut world = world();
+    world.ask_group(1, commit(5));
+    world.run();
+    // Made again under its name: what was committed for the former is no place in this one.
+    for node in 1..=3 {
+        world.tell(node, image(2, Some(TopicId::new([8; 16]))));
+    }
+    world.run();
+    assert_eq!(committed(&mut world, 1), Ok(None));
+    world.elect(2, 2, 2, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Ok(None));
+}
+
+#[test]
+fn offsets_of_a_topic_that_went_while_nobody_led_go_too() {
+    let mut world = world();
+    world.ask_group(1, commit(5));
+    world.run();
+    for node in 1..=3 {
+        world.tell_follow_nobody(node, 2, 2);
+        world.tell(node, image(2, None));
+    }
+    world.elect(2, 3, 3, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Ok(None));
+}
+
+#[test]
+fn another_partition_coordinates_nothing() {
+    let mut world = World::new(3);
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 1), Err(Refusal::NotCoordinator));
+}
