@@ -101,8 +101,12 @@ impl RequestHandler for Dispatch {
             let turns = if self.is_follower(&call.caller) { &self.follower_turns } else { &self.turns };
             let turn = turns.clone().turn(size);
             let answer = async move {
-                let _turn = turn.await;
-                match (row.start)(call) {
+                let turn = turn.await;
+                let started = (row.start)(call);
+                // What waits for other members would keep others waiting behind it; of its bytes a coordinator keeps what it
+                // bounds by itself.
+                let _turn = Some(turn).filter(|_| !waits_for_members(key));
+                match started {
                     Ok(started) => started.answer().await,
                     Err(cause) => malformed.tell(&cause),
                 }
@@ -125,6 +129,11 @@ impl RequestHandler for Dispatch {
     fn pipelines(&self, frame: &[u8]) -> bool {
         frame.first_chunk().is_some_and(|key| i16::from_be_bytes(*key) == ApiKey::Produce.number())
     }
+}
+
+/// Whether a request is answered only when other clients have sent theirs.
+fn waits_for_members(key: ApiKey) -> bool {
+    matches!(key, ApiKey::JoinGroup | ApiKey::SyncGroup)
 }
 
 /// Where a request came from that cannot be decoded.

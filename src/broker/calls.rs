@@ -1,4 +1,4 @@
-//! Controller requests and their answers as bytes between nodes.
+//! Requests between nodes, and their answers, as bytes.
 //!
 //! Called by both ends of a call and by the liveness beats. Invariant: what cannot be packed or read is logged here and
 //! nowhere else; the caller goes on as if nobody had answered.
@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use tracing::warn;
 
+use super::vouching::Question;
 use crate::machines::controller::{Event, Reply, SignOfLife};
 use crate::quorum::envelope::{self, Kind};
 
@@ -37,6 +38,26 @@ pub(super) fn unpack_sign(bytes: &[u8]) -> Option<SignOfLife> {
 /// An answer that has arrived.
 pub(super) fn unpack_answer(bytes: &[u8]) -> Option<Reply> {
     unpack::<Option<Reply>>(Kind::ControllerReply, bytes).flatten()
+}
+
+/// A question to another broker.
+pub(super) fn pack_question(question: &Question) -> Option<Bytes> {
+    pack(Kind::BrokerRequest, question)
+}
+
+/// A question that has arrived.
+pub(super) fn unpack_question(bytes: &[u8]) -> Option<Question> {
+    unpack(Kind::BrokerRequest, bytes)
+}
+
+/// Whether this broker follows, for each partition of a question.
+pub(super) fn pack_vouched(vouched: &Vec<bool>) -> Option<Bytes> {
+    pack(Kind::BrokerReply, vouched)
+}
+
+/// An answer that has arrived.
+pub(super) fn unpack_vouched(bytes: &[u8]) -> Option<Vec<bool>> {
+    unpack(Kind::BrokerReply, bytes)
 }
 
 fn pack<T: serde::Serialize>(kind: Kind, value: &T) -> Option<Bytes> {

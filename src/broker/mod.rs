@@ -36,6 +36,7 @@ mod succession;
 pub(crate) mod suspects;
 mod upkeep;
 mod vital;
+mod vouching;
 mod worker;
 
 use std::sync::Arc;
@@ -74,7 +75,7 @@ use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
 use crate::threads;
-use crate::transport::Liveness;
+use crate::transport::{Liveness, Peers};
 use progress::Progress;
 use shards::Shards;
 
@@ -119,6 +120,7 @@ pub(crate) struct Inner {
     producer_ids: producer_ids::ProducerIdBlock,
     progress: Arc<Progress>,
     liveness: Arc<Liveness>,
+    peers: Arc<Peers>,
     reach: reach::Reach,
     departed: departed::Departed,
     metrics: MetricHandles,

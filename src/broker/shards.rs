@@ -19,7 +19,8 @@ use crate::env::Clock;
 use crate::machines::replication::Ticket;
 use crate::model::{Now, PartitionId};
 use crate::partition::{
-    ContradictedFollower, Effect, Event, FetchPosition, PartitionProposal, Reply, Shard, UnservedRecords, UnusableFetch,
+    ContradictedFollower, Effect, Event, FetchPosition, FollowersAsked, PartitionProposal, Reply, Shard,
+    UnservedRecords, UnusableFetch,
 };
 use crate::telemetry::PartitionMetrics;
 
@@ -33,6 +34,8 @@ const TICK_INTERVAL_MAX: Duration = Duration::from_millis(500);
 pub(super) enum Notice {
     /// Another ISR is wanted.
     ProposeIsr(PartitionProposal),
+    /// Followers are to be asked whether they are.
+    AskFollowers(FollowersAsked),
     /// Fetch from here.
     FetchFrom(FetchPosition),
     /// Fetch no more.
@@ -224,6 +227,7 @@ impl Worker {
             Effect::Wake(watch) => self.watches.wake(watch),
             Effect::Flush(orders) => self.flusher.order(FlushJob { shard: self.number, orders }),
             Effect::ProposeIsr(proposal) => self.notice(Notice::ProposeIsr(proposal)),
+            Effect::AskFollowers(asked) => self.notice(Notice::AskFollowers(asked)),
             Effect::FetchFrom(position) => self.notice(Notice::FetchFrom(position)),
             Effect::StopFetching(partition) => self.notice(Notice::StopFetching(partition)),
             Effect::Opened(opened) => self.notice(Notice::Opened(opened)),

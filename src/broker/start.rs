@@ -14,18 +14,19 @@ use super::fetcher::FetchOptions;
 use super::flusher::Flusher;
 use super::groups::GroupsTopic;
 use super::lifecycle::{BrokerLife, Lifecycle};
+use super::notices::Ways;
 use super::producer_ids::ProducerIdBlock;
 use super::progress::Progress;
 use super::shards::Shards;
 use super::vital::spawn_vital;
 use super::worker::Running;
-use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep};
+use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep, vouching};
 use crate::machines::group;
 use crate::machines::metadata::{Image, Listener};
 use crate::model::{BrokerEpoch, NodeId};
 use crate::partition::{Event, Reply, Shard, ShardOptions};
 use crate::storage::DataDir;
-use crate::transport::Liveness;
+use crate::transport::{Liveness, Peers};
 
 /// How this broker is configured.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct BrokerWorld {
     pub beats: Arc<Beats>,
     /// The liveness connections.
     pub liveness: Arc<Liveness>,
+    /// The way to other brokers.
+    pub peers: Arc<Peers>,
     /// Where it counts.
     pub metrics: MetricHandles,
 }
@@ -103,7 +106,7 @@ impl Broker {
     /// # Errors
     /// When a thread cannot be made.
     pub fn start(node: NodeId, options: BrokerOptions, world: BrokerWorld) -> Result<RunningBroker, StartError> {
-        let BrokerWorld { directory, cluster, beats, liveness, metrics } = world;
+        let BrokerWorld { directory, cluster, beats, liveness, peers, metrics } = world;
         let clock = Arc::clone(&cluster.clock);
         let progress = Arc::new(Progress::new(options.shards));
         let (flusher, flusher_thread) =
@@ -148,6 +151,7 @@ impl Broker {
             producer_ids: ProducerIdBlock::default(),
             progress,
             liveness,
+            peers,
             reach: super::reach::Reach::default(),
             departed: super::departed::Departed::default(),
             metrics,
@@ -170,7 +174,10 @@ fn spawn_tasks(
     // Each channel is bounded by what feeds it: one proposal per partition is under way, one report per log on disk.
     let (proposals_in, proposals_out) = mpsc::unbounded_channel();
     let (recovered_in, recovered_out) = mpsc::unbounded_channel();
-    spawn_vital("notices", notices::route(Arc::clone(inner), notices_out, proposals_in, recovered_in));
+    let (asked_in, asked_out) = mpsc::unbounded_channel();
+    let ways = Ways { proposals: proposals_in, recovered: recovered_in, asked: asked_in };
+    spawn_vital("notices", notices::route(Arc::clone(inner), notices_out, ways));
+    spawn_vital("vouching", vouching::run(Arc::clone(inner), asked_out));
     spawn_vital("upkeep", upkeep::run(Arc::clone(inner)));
     spawn_vital("isr", isr::run(Arc::clone(inner), proposals_out));
     spawn_vital("reconcile", reconcile::follow(Arc::clone(inner), inner.images.clone(), inner.epoch.subscribe()));

@@ -89,15 +89,18 @@ impl Node {
         let directory = DataDir::open(files, &config.data_dir, config.node, &*world.seed, world.clock.now().timestamp)
             .with_context(|| format!("cannot use the data directory {}", config.data_dir.display()))?;
         let directory = Arc::new(directory);
-        let peers = Peers::new(PeersOptions::new(config.node), world.metrics.transport.clone());
+        let peers = Arc::new(Peers::new(PeersOptions::new(config.node), world.metrics.transport.clone()));
         let quorum = start_quorum(&config, &directory, &peers, &world).await?;
         let beats = Arc::new(Beats::default());
         let controller = Arc::new(ControllerService::default());
-        let (liveness, events) = start_liveness(&config, bound.controller, &quorum, &controller, &beats, &world)?;
+        let brokers = Arc::new(BrokerService::default());
+        let services =
+            Services { quorum: quorum.clone(), controller: Arc::clone(&controller), broker: Arc::clone(&brokers) };
+        let (liveness, events) = start_liveness(&config, bound.controller, services, &beats, &world)?;
         let local = config.roles.controller.then(|| start_controller(&config, &quorum, events, &world));
         controller.set(local.clone());
         let voters: BTreeMap<NodeId, HostPort> = config.voters.iter().cloned().collect();
-        let controllers = Controllers::new(config.node, quorum.leadership(), voters, local, Arc::new(peers));
+        let controllers = Controllers::new(config.node, quorum.leadership(), voters, local, Arc::clone(&peers));
         let cluster = Cluster {
             node: config.node,
             quorum: quorum.clone(),
@@ -109,10 +112,11 @@ impl Node {
         tokio::spawn(compare_min_isr(config.topics.defaults[MIN_ISR].clone(), quorum.images()));
         tokio::spawn(follow_gauges(cluster.clone(), world.metrics.broker.clone()));
         let broker = match config.roles.broker {
-            true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, &world)?),
+            true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, peers, &world)?),
             false => None,
         };
         let facade = broker.as_ref().map(|running| running.broker.clone());
+        brokers.set(facade.clone());
         let servers = start_servers(&config, bound.clients, facade.as_ref(), &world)?;
         let admin = match bound.admin {
             Some(listener) => {
@@ -172,14 +176,14 @@ fn bind(config: &Config) -> anyhow::Result<Bound> {
 async fn start_quorum(
     config: &Config,
     directory: &DataDir,
-    peers: &Peers,
+    peers: &Arc<Peers>,
     world: &NodeWorld,
 ) -> anyhow::Result<Quorum> {
     let quorum_world = QuorumWorld {
         files: Arc::clone(&world.files),
         clock: Arc::clone(&world.clock),
         seed: Arc::clone(&world.seed),
-        peers: Arc::new(QuorumPeers { peers: peers.clone() }),
+        peers: Arc::new(QuorumPeers { peers: Arc::clone(peers) }),
     };
     let fatal = |why: String| threads::end_process(&format!("the metadata quorum has failed (rule S11): {why}"));
     Ok(Quorum::start(quorum_options(config, directory), quorum_world, Box::new(fatal)).await?)
@@ -188,22 +192,16 @@ async fn start_quorum(
 fn start_liveness(
     config: &Config,
     listener: Listener,
-    quorum: &Quorum,
-    controller: &Arc<ControllerService>,
+    services: Services,
     beats: &Arc<Beats>,
     world: &NodeWorld,
 ) -> anyhow::Result<(Arc<Liveness>, VoterEvents)> {
+    let Services { quorum, controller, broker } = services;
+    let runtime = tokio::runtime::Handle::current;
     let routes = vec![
-        PeerRoute {
-            service: Service::QUORUM,
-            runtime: quorum.runtime(),
-            handler: Arc::new(QuorumService { quorum: quorum.clone() }),
-        },
-        PeerRoute {
-            service: Service::CONTROLLER,
-            runtime: tokio::runtime::Handle::current(),
-            handler: Arc::clone(controller) as Arc<dyn PeerService>,
-        },
+        PeerRoute { service: Service::QUORUM, runtime: quorum.runtime(), handler: Arc::new(QuorumService { quorum }) },
+        PeerRoute { service: Service::CONTROLLER, runtime: runtime(), handler: controller },
+        PeerRoute { service: Service::BROKER, runtime: runtime(), handler: broker },
     ];
     let source = Arc::clone(beats) as Arc<dyn crate::transport::BeatSource>;
     let clock = Arc::clone(&world.clock);
@@ -232,6 +230,7 @@ fn start_broker(
     cluster: Cluster,
     beats: Arc<Beats>,
     liveness: &Arc<Liveness>,
+    peers: Arc<Peers>,
     world: &NodeWorld,
 ) -> anyhow::Result<RunningBroker> {
     let metrics = MetricHandles {
@@ -239,7 +238,7 @@ fn start_broker(
         partition: world.metrics.partition.clone(),
         transport: world.metrics.transport.clone(),
     };
-    let broker_world = BrokerWorld { directory, cluster, beats, liveness: Arc::clone(liveness), metrics };
+    let broker_world = BrokerWorld { directory, cluster, beats, liveness: Arc::clone(liveness), peers, metrics };
     Ok(Broker::start(config.node, broker_options(config), broker_world)?)
 }
 
@@ -264,7 +263,7 @@ fn start_servers(
 /// The quorum's way to other nodes.
 #[derive(Debug)]
 struct QuorumPeers {
-    peers: Peers,
+    peers: Arc<Peers>,
 }
 
 impl PeerCaller for QuorumPeers {
@@ -303,6 +302,33 @@ impl PeerService for QuorumService {
     fn call(&self, _: Service, _: std::net::SocketAddr, payload: Bytes) -> BoxFuture<'static, Option<Bytes>> {
         let quorum = self.quorum.clone();
         Box::pin(async move { Some(quorum.handle(payload).await) })
+    }
+}
+
+/// What this node answers to others.
+struct Services {
+    quorum: Quorum,
+    controller: Arc<ControllerService>,
+    broker: Arc<BrokerService>,
+}
+
+/// Answers questions to this node's broker.
+#[derive(Default)]
+struct BrokerService {
+    /// Set once, when the broker is there; a call before that is refused and tried again.
+    local: OnceLock<Option<Broker>>,
+}
+
+impl BrokerService {
+    fn set(&self, local: Option<Broker>) {
+        assert!(self.local.set(local).is_ok(), "the broker is set once");
+    }
+}
+
+impl PeerService for BrokerService {
+    fn call(&self, _: Service, _: std::net::SocketAddr, payload: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+        let local = self.local.get().cloned().flatten();
+        Box::pin(async move { local?.answer_broker(&payload).await })
     }
 }
 

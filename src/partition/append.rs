@@ -3,7 +3,7 @@
 //! Part of `Replica`. Invariant: a produce is refused before anything is written, or parked after it was.
 
 use crate::machines::replication::{Acks, IsrOutcome, NotEnough, Ticket};
-use crate::model::{Instant, LeaderEpoch, Offset, PartitionEpoch, Timestamp};
+use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, Timestamp};
 use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Batch, TimestampType};
 use crate::storage::{AppendError, Appended, Flushed, ProducerRefusal};
@@ -131,6 +131,15 @@ impl Replica {
         let mut effects = Vec::new();
         if let Role::Leader(leader) = &mut self.role {
             leader.on_isr_answer(base, outcome, turn.now.instant, &mut effects);
+        }
+        self.deliver(effects, turn.effects);
+    }
+
+    /// A member of the ISR follows this leader (rule S6).
+    pub(super) fn vouched(&mut self, asked: (LeaderEpoch, u64), node: NodeId, turn: &mut Turn<'_>) {
+        let mut effects = Vec::new();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_vouched(asked, node, turn.now.instant, &mut effects);
         }
         self.deliver(effects, turn.effects);
     }

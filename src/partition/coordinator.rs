@@ -2,7 +2,7 @@
 //!
 //! Part of `Replica`. It reads the log up to where its epoch begins, a part at a time, and then decides; what the machine
 //! (`machines/group`) decides is replayed at once, written as one batch at the end of the turn, and told when it is
-//! committed. Invariant: nothing is answered before all that an earlier coordinator may have acknowledged is known to be
+//! committed. A reply that writes nothing waits, moreover, for proof that nobody else leads (rule S6). Invariant: nothing is answered before all that an earlier coordinator may have acknowledged is known to be
 //! committed (rule R18), and nobody is told what could still be lost.
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ pub(super) struct Coordinator {
     /// Decided and replayed, to be written at the end of the turn.
     unwritten: Vec<Record>,
     /// Decided in this turn.
-    answers: Vec<(Ticket, group::Reply)>,
+    answers: Vec<Answer>,
     /// Not before this is anything tried that failed.
     rest_until: Instant,
     /// Topics that went while it read: nothing in the log is of another topic of that name.
@@ -56,6 +56,15 @@ enum Stage {
     Reading(Offset),
     /// It has read all that there was before it led.
     Serving(Box<Soft>),
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+struct Answer {
+    ticket: Ticket,
+    reply: group::Reply,
+    /// Whether it was decided together with facts, whose commit is proof enough of the leadership.
+    is_fact: bool,
 }
 
 #[derive(Debug)]
@@ -80,12 +89,13 @@ impl Coordinator {
 
     /// Makes a decision true for those that follow it.
     fn take(&mut self, decision: Decision) {
+        let is_fact = !decision.records.is_empty();
         for record in decision.records {
             self.groups.replay(&record);
             self.unwritten.push(record);
         }
         let answers = decision.replies.into_iter();
-        self.answers.extend(answers.map(|(waiter, reply)| (Ticket(waiter.0), reply)));
+        self.answers.extend(answers.map(|(waiter, reply)| Answer { ticket: Ticket(waiter.0), reply, is_fact }));
     }
 
     /// When it wants a tick.
@@ -139,7 +149,8 @@ impl Replica {
     /// It leads no more: whoever waits looks for its successor.
     pub(super) fn end_coordination(&mut self, out: &mut Vec<Effect>) {
         let Some(mut coordinator) = self.coordinator.take() else { return };
-        let mut told = std::mem::take(&mut coordinator.answers);
+        let mut told: Vec<(Ticket, group::Reply)> =
+            coordinator.answers.drain(..).map(|answer| (answer.ticket, answer.reply)).collect();
         if let Stage::Serving(soft) = coordinator.stage {
             told.extend(soft.abandon().into_iter().map(|(waiter, reply)| (Ticket(waiter.0), reply)));
         }
@@ -205,13 +216,17 @@ impl Replica {
         if self.flush == FlushMode::Kafka {
             leader.on_flushed(end, turn.now.instant, &mut effects);
         }
-        for (ticket, reply) in answers {
+        for Answer { ticket, reply, is_fact } in answers {
             if reply.is_light() {
                 turn.effects.push(answered(ticket, reply));
                 continue;
             }
             self.parked.insert(ticket, Parked::Group(Box::new(reply)));
-            leader.park(ticket, Acks::All, end, deadline, &mut effects);
+            if is_fact {
+                leader.park(ticket, Acks::All, end, deadline, &mut effects);
+            } else {
+                leader.confirm(ticket, end, deadline, turn.now.instant, &mut effects);
+            }
         }
         self.deliver(effects, turn.effects);
     }

@@ -3,7 +3,7 @@
 //! Invariant: effects of one turn are handed out in order; `Flush` stands last, so that what it covers is complete.
 
 use crate::machines::group;
-use crate::machines::replication::{EpochEnd, FollowerState, IsrProposal, Ticket};
+use crate::machines::replication::{EpochEnd, FollowerState, IsrProposal, ProofRound, Ticket};
 use crate::model::{
     LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName,
 };
@@ -29,6 +29,8 @@ pub enum Effect {
     Flush(Vec<FlushOrder>),
     /// Ask the controller for another ISR; answered by `Event::IsrAnswer`.
     ProposeIsr(PartitionProposal),
+    /// Ask these brokers whether they follow this leader; each that does is told by `Event::Vouched` (rule S6).
+    AskFollowers(FollowersAsked),
     /// Fetch from here: a level that replaces the last one of this partition. After an answer was handed back by
     /// `Event::Fetched`, the next position is awaited; until an answer, the same position may be fetched again.
     FetchFrom(FetchPosition),
@@ -157,6 +159,8 @@ pub enum Reply {
     Trim(Result<Offset, TrimRefusal>),
     /// A request about groups.
     Group(group::Reply),
+    /// Whether this broker follows whom it was asked about.
+    Vouch(bool),
     /// Facts, by partition in order.
     Describe(Vec<PartitionDescription>),
     /// `Event::Close` is done.
@@ -372,6 +376,17 @@ pub enum TrimRefusal {
     /// The log is corrupt, or its directory failed.
     #[error("the log is offline")]
     Offline,
+}
+
+/// Brokers are asked whether they follow this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowersAsked {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// In which epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Who, and in which round.
+    pub round: ProofRound,
 }
 
 /// A wish for another ISR of one partition.

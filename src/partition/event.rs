@@ -150,6 +150,28 @@ pub enum Event {
         /// Resolved by the reply.
         ticket: Ticket,
     },
+    /// A broker asks whether this one follows it. Answered by `Reply::Vouch`.
+    Vouch {
+        /// Resolved by the reply.
+        ticket: Ticket,
+        /// The partition.
+        partition: PartitionId,
+        /// Who asks.
+        leader: NodeId,
+        /// The epoch in which it leads.
+        leader_epoch: LeaderEpoch,
+    },
+    /// A broker has vouched in answer to `Effect::AskFollowers`.
+    Vouched {
+        /// The partition.
+        partition: PartitionId,
+        /// The epoch that it was asked about.
+        leader_epoch: LeaderEpoch,
+        /// The round.
+        round: u64,
+        /// Who.
+        node: NodeId,
+    },
     /// Facts for people and metrics. Answered by `Reply::Describe`.
     Describe {
         /// Resolved by the reply.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::machines::replication::{Answer, FollowerStep};
-use crate::model::{LeaderEpoch, Offset};
+use crate::model::{LeaderEpoch, NodeId, Offset};
 use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Batch, split};
 use crate::storage::{AppendError, ReadError};
@@ -31,6 +31,15 @@ struct Received {
 }
 
 impl Replica {
+    /// Whether this copy follows that leader in just that epoch. One that has just been opened does not, whoever led it
+    /// before: it may have led itself (rule S6).
+    pub(super) fn follows(&self, leader: NodeId, leader_epoch: LeaderEpoch) -> bool {
+        match &self.role {
+            Role::Follower(follower) => follower.epoch() == leader_epoch && follower.leader() == Some(leader),
+            Role::Idle | Role::Leader(_) => false,
+        }
+    }
+
     /// Takes the leader's answer.
     pub(super) fn fetched(&mut self, fetched: FetchedPartition, turn: &mut Turn<'_>) {
         if self.position != Some(fetched.position) && !planted(Mutant::OldAnswerTaken) {

@@ -20,8 +20,8 @@ mod watches;
 
 pub use effect::{
     AbortedTransaction, Acked, AppendRefusal, Breakage, BrokenPartition, ContradictedFollower, Effect, FatalCause,
-    FetchFault, FetchPosition, ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal, ReadAnswer,
-    ReadRefusal, ReadReply, Reply, RoleDescription, TrimRefusal, UnservedRecords, UnusableFetch, Watching,
+    FetchFault, FetchPosition, FollowersAsked, ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal,
+    ReadAnswer, ReadRefusal, ReadReply, Reply, RoleDescription, TrimRefusal, UnservedRecords, UnusableFetch, Watching,
 };
 pub use event::{
     ConsumerIsolation, Event, FetchedOutcome, FetchedPartition, FlushMode, FollowOrder, LeadOrder, OffsetQuery,

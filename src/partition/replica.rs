@@ -15,8 +15,8 @@ use crate::storage::{FlushOrder, Log, LogError, LogOptions, Retained};
 use super::coordinator::Coordinator;
 use super::damage::DamagedPlaces;
 use super::effect::{
-    Breakage, BrokenPartition, Effect, FatalCause, FetchPosition, PartitionDescription, PartitionProposal,
-    RoleDescription,
+    Breakage, BrokenPartition, Effect, FatalCause, FetchPosition, FollowersAsked, PartitionDescription,
+    PartitionProposal, RoleDescription,
 };
 use super::event::{FlushMode, FollowOrder, LeadOrder};
 use super::parked::Parked;
@@ -392,6 +392,10 @@ impl Replica {
                 LeaderEffect::Complete(ticket, ending) => {
                     let parked = self.parked.remove(&ticket).expect("an answer is parked before it ends");
                     out.push(parked.ended(ticket, ending));
+                }
+                LeaderEffect::Ask(round) => {
+                    let (partition, leader_epoch) = (self.id, self.leader_epoch);
+                    out.push(Effect::AskFollowers(FollowersAsked { partition, leader_epoch, round }));
                 }
                 LeaderEffect::Propose(proposal) => {
                     out.push(Effect::ProposeIsr(PartitionProposal { partition: self.id, proposal }));

@@ -175,9 +175,17 @@ impl Shard {
                     replica.set_isr_min(isr_min, turn);
                 });
             }
+            Event::Vouched { partition, leader_epoch, round, node } => {
+                let asked = (leader_epoch, round);
+                self.with(partition, now, out, |replica, turn| replica.vouched(asked, node, turn));
+            }
             Event::Close { ticket } => self.close(ticket, out),
             Event::Tick => {}
-            Event::ListOffset { .. } | Event::EpochEnd { .. } | Event::Trim { .. } | Event::Describe { .. } => {
+            Event::ListOffset { .. }
+            | Event::EpochEnd { .. }
+            | Event::Trim { .. }
+            | Event::Vouch { .. }
+            | Event::Describe { .. } => {
                 self.on_question(event, now, out);
             }
         }
@@ -197,6 +205,10 @@ impl Shard {
                 let trimmed = self.with(partition, now, out, |replica, _| replica.trim(before));
                 (ticket, Reply::Trim(trimmed.unwrap_or(Err(TrimRefusal::NotLeader))))
             }
+            Event::Vouch { ticket, partition, leader, leader_epoch } => {
+                let replica = self.replicas.get(&partition);
+                (ticket, Reply::Vouch(replica.is_some_and(|replica| replica.follows(leader, leader_epoch))))
+            }
             Event::Describe { ticket, partition } => {
                 let wanted = self.replicas.values().filter(|r| partition.is_none_or(|id| id == r.id));
                 (ticket, Reply::Describe(wanted.map(Replica::describe).collect()))
@@ -215,6 +227,7 @@ impl Shard {
             | Event::Flushed(_)
             | Event::FlushFailed
             | Event::IsrAnswer { .. }
+            | Event::Vouched { .. }
             | Event::Configure { .. }
             | Event::Close { .. }
             | Event::Tick => unreachable!("only questions come here"),

@@ -45,6 +45,10 @@ pub enum Kind {
     ControllerReply,
     /// What a broker says at a beat of its liveness connection.
     SignOfLife,
+    /// A question to another broker.
+    BrokerRequest,
+    /// Its answer.
+    BrokerReply,
 }
 
 impl Kind {
@@ -64,6 +68,8 @@ impl Kind {
             Self::ControllerRequest => 12,
             Self::ControllerReply => 13,
             Self::SignOfLife => 14,
+            Self::BrokerRequest => 15,
+            Self::BrokerReply => 16,
         }
     }
 
@@ -75,7 +81,7 @@ impl Kind {
     /// The longest body that is believed.
     const fn bytes_max(self) -> usize {
         match self {
-            Self::Entry => 1024 * 1024,
+            Self::Entry | Self::BrokerRequest | Self::BrokerReply => 1024 * 1024,
             Self::SignOfLife => 1024,
             Self::Vote | Self::Committed | Self::Purged | Self::SnapshotTail | Self::StoredPosition => 64 * 1024,
             // A snapshot's head holds the membership: every node of the cluster.

@@ -31,6 +31,8 @@ impl Service {
     pub const CONTROLLER: Self = Self::new(1);
     /// Liveness connections; served by `liveness` itself.
     pub const LIVENESS: Self = Self::new(2);
+    /// Calls between brokers.
+    pub const BROKER: Self = Self::new(3);
 }
 
 /// The largest payload of a frame. Snapshots come in pieces, proposals are at most 128 KiB (rule S14).

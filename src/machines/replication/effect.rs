@@ -174,6 +174,15 @@ pub struct NotEnough {
     pub isr_min: usize,
 }
 
+/// Members of an ISR are asked whether they still follow (rule S6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofRound {
+    /// Counts the rounds of this leader.
+    pub round: u64,
+    /// Who is asked, by node in order.
+    pub members: Vec<NodeId>,
+}
+
 /// What a leader knows of a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowerState {
@@ -192,4 +201,6 @@ pub enum LeaderEffect {
     Complete(Ticket, Ending),
     /// Another ISR is wanted.
     Propose(IsrProposal),
+    /// Members are to be asked whether they follow this leader in its epoch; who does is told by `on_vouched`.
+    Ask(ProofRound),
 }

@@ -14,6 +14,7 @@ use super::effect::{
     Leadership, LogEnds, NotEnough, Ticket,
 };
 use super::progress::Progress;
+use super::proof::Proofs;
 use super::waiters::{Need, Waiters};
 
 /// How long a refused or unanswered proposal rests before the next.
@@ -49,6 +50,7 @@ pub struct Leader {
     /// This broker's own registration, for proposals.
     own: Option<IsrMember>,
     waiters: Waiters,
+    proofs: Proofs,
 }
 
 /// A proposal that the metadata has not confirmed. One at a time (rule R9).
@@ -96,6 +98,7 @@ impl Leader {
             eligible: BTreeSet::new(),
             own: None,
             waiters: Waiters::default(),
+            proofs: Proofs::default(),
         };
         leader.take_replicas(order, now);
         leader.grant_isr(now);
@@ -134,6 +137,7 @@ impl Leader {
         // Who was fenced when it last fetched may join now; its next fetch may be parked for long.
         self.propose_growth(None, now, effects);
         self.advance(now, effects);
+        self.prove(now, effects);
     }
 
     /// `min.insync.replicas` changed.
@@ -182,6 +186,35 @@ impl Leader {
         }
         let ending = if acks == Acks::All { self.committed_ending() } else { Ending::Done };
         effects.push(LeaderEffect::Complete(ticket, ending));
+    }
+
+    /// Parks a read that saw the log up to `end`, until that is committed and it is proven that nobody else led when
+    /// this was asked (rule S6).
+    pub fn confirm(
+        &mut self,
+        ticket: Ticket,
+        end: Offset,
+        deadline: Instant,
+        now: Instant,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        assert!(end <= self.log_end, "a read saw what was written");
+        self.proofs.park(ticket, end, deadline);
+        self.prove(now, effects);
+    }
+
+    /// A member follows this leader in this epoch, as it says in answer to a round.
+    pub fn on_vouched(
+        &mut self,
+        (epoch, round): (LeaderEpoch, u64),
+        node: NodeId,
+        now: Instant,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        if epoch == self.epoch {
+            self.proofs.vouched(round, node);
+            self.prove(now, effects);
+        }
     }
 
     /// The log is durable up to `end`.
@@ -263,7 +296,9 @@ impl Leader {
     /// Time passed: overdue produces end, a resting proposal is sent again, laggards are proposed out of the ISR.
     pub fn on_tick(&mut self, now: Instant, effects: &mut Vec<LeaderEffect>) {
         let expired = if planted(Mutant::OverdueProduceStays) { Vec::new() } else { self.waiters.expire(now) };
-        effects.extend(expired.into_iter().map(|ticket| LeaderEffect::Complete(ticket, Ending::TimedOut)));
+        let expired = expired.into_iter().chain(self.proofs.expire(now));
+        effects.extend(expired.map(|ticket| LeaderEffect::Complete(ticket, Ending::TimedOut)));
+        self.prove(now, effects);
         if let Some(pending) = &mut self.pending {
             if pending.resend_at.is_some_and(|at| at <= now) {
                 pending.resend_at = None;
@@ -280,14 +315,15 @@ impl Leader {
 
     /// Ends every waiting produce: the leadership or the log is lost.
     pub fn resign(&mut self, ending: Ending, effects: &mut Vec<LeaderEffect>) {
-        effects.extend(self.waiters.drain().into_iter().map(|ticket| LeaderEffect::Complete(ticket, ending)));
+        let waiting = self.waiters.drain().into_iter().chain(self.proofs.drain());
+        effects.extend(waiting.map(|ticket| LeaderEffect::Complete(ticket, ending)));
     }
 
     /// When `on_tick` has something to do for a waiter or a proposal; lag is looked for at the owner's own pace.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let resend = self.pending.as_ref().and_then(|pending| pending.resend_at);
-        [self.waiters.deadline(), resend].into_iter().flatten().min()
+        [self.waiters.deadline(), self.proofs.deadline(), resend].into_iter().flatten().min()
     }
 
     /// The epoch.
@@ -336,10 +372,10 @@ impl Leader {
         self.pending.as_ref().map(|pending| pending.members.iter().copied().collect())
     }
 
-    /// How many produces wait.
+    /// How many produces and reads wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiters.len()
+        self.waiters.len() + self.proofs.len()
     }
 
     /// What is known of the followers, by node in order.
@@ -394,6 +430,7 @@ impl Leader {
         }
         self.epoch = epoch;
         self.epoch_start = begin_of_epoch(self.log_end);
+        self.proofs.restart();
         self.pending = None;
         self.grant_isr(now);
     }
@@ -422,6 +459,20 @@ impl Leader {
         let ending = self.committed_ending();
         let released = self.waiters.release(Need::Commit, reached);
         effects.extend(released.into_iter().map(|ticket| LeaderEffect::Complete(ticket, ending)));
+        self.prove(now, effects);
+    }
+
+    /// Asks whoever is to vouch, and lets the reads go that are proven. The committed ISR must be large enough: with fewer
+    /// in sync one that was could be elected (rule R11), which is asked no more.
+    fn prove(&mut self, now: Instant, effects: &mut Vec<LeaderEffect>) {
+        if self.proofs.len() == 0 || !self.enough_in_sync() {
+            return;
+        }
+        let pending = self.pending.iter().flat_map(|pending| &pending.members);
+        let others = self.isr.iter().chain(pending).filter(|node| **node != self.node).copied().collect();
+        effects.extend(self.proofs.go_on(&others, now).map(LeaderEffect::Ask));
+        let released = self.proofs.release(self.high_watermark);
+        effects.extend(released.into_iter().map(|ticket| LeaderEffect::Complete(ticket, Ending::Done)));
     }
 
     /// Over the maximal ISR, committed and proposed; `None` while a member has not fetched in this epoch.

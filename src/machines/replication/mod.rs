@@ -9,7 +9,8 @@
 //! on_append, park               (appended)    HighWatermark(offset)        consumers may read up to here
 //! on_flushed                    (fsynced)     Propose(proposal)            ask the controller for another ISR
 //! on_fetch                      (a follower's fetch, which is its durability ack)
-//! on_isr_answer, on_tick, resign
+//! on_isr_answer, on_tick, resign              Ask(round)                   ask members whether they follow
+//! confirm, on_vouched (a read is to be proven; a member follows)
 //! ```
 //!
 //! * An append is told to the machine after the bytes are written and before anybody can read them; its flush is told
@@ -30,10 +31,11 @@ mod leader;
 mod follower;
 mod progress;
 mod waiters;
+mod proof;
 
 pub use effect::{
     Acks, BatchMark, Ending, EpochEnd, FetchFault, FollowerFetch, FollowerState, IsrMember, IsrOutcome, IsrProposal,
-    LeaderEffect, Leadership, LogEnds, NotEnough, ReplicaState, Ticket,
+    LeaderEffect, Leadership, LogEnds, NotEnough, ProofRound, ReplicaState, Ticket,
 };
 pub use follower::{Answer, Follower, FollowerStep};
 pub use leader::Leader;

@@ -84,6 +84,7 @@ impl World {
                 self.flush(node);
             }
             Effect::ProposeIsr(wish) => self.wish(node, wish),
+            Effect::AskFollowers(asked) => self.ask_followers(node, asked),
             Effect::FetchFrom(position) => self.fetch_from(node, position),
             Effect::StopFetching(partition) => self.stop_fetching(node, partition),
             Effect::Opened(opened) => self.recovered(node, Recovered::Opened(opened)),

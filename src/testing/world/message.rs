@@ -38,6 +38,10 @@ pub(super) enum Message {
     Opened { node: NodeId, boot: BootNumber },
     /// It has closed.
     Closed { node: NodeId, boot: BootNumber },
+    /// A leader asks whether this node follows it.
+    AskFollower { leader: NodeId, partition: PartitionId, leader_epoch: LeaderEpoch, round: u64 },
+    /// A node follows.
+    Vouched { node: NodeId, partition: PartitionId, leader_epoch: LeaderEpoch, round: u64 },
 }
 
 /// What is asked.

@@ -319,7 +319,12 @@ impl World {
                 self.knobs.in_flight_max == 1 && batch.header().has_producer()
             }
             Message::Request { .. } => true,
-            Message::Answer { .. } | Message::Broken { .. } | Message::Opened { .. } | Message::Closed { .. } => false,
+            Message::Answer { .. }
+            | Message::Broken { .. }
+            | Message::Opened { .. }
+            | Message::Closed { .. }
+            | Message::AskFollower { .. }
+            | Message::Vouched { .. } => false,
         }
     }
 
@@ -348,7 +353,11 @@ impl World {
             match message {
                 Message::Answer { id, body } => self.client_answer(to, id, Some((from, body))),
                 Message::Broken { id } => self.client_answer(to, id, None),
-                Message::Request { .. } | Message::Opened { .. } | Message::Closed { .. } => {}
+                Message::Request { .. }
+                | Message::Opened { .. }
+                | Message::Closed { .. }
+                | Message::AskFollower { .. }
+                | Message::Vouched { .. } => {}
             }
             return;
         };
@@ -372,6 +381,12 @@ impl World {
             Message::Broken { id } => self.take_answer(node, id, None),
             Message::Opened { node: whose, boot } => self.note_opened(node, whose, boot),
             Message::Closed { node: whose, boot } => self.note_closed(node, whose, boot),
+            Message::AskFollower { leader, partition, leader_epoch, round } => {
+                self.serve_vouch(node, process::FollowerAsked { leader, partition, leader_epoch, round });
+            }
+            Message::Vouched { node: follower, partition, leader_epoch, round } => {
+                self.tell(node, crate::partition::Event::Vouched { partition, leader_epoch, round, node: follower });
+            }
         }
     }
 

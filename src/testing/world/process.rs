@@ -90,7 +90,17 @@ pub(super) enum Served {
         to: Endpoint,
         id: RequestId,
     },
+    Vouch(FollowerAsked),
     Close,
+}
+
+/// A leader's question whether a node follows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FollowerAsked {
+    pub(super) leader: NodeId,
+    pub(super) partition: PartitionId,
+    pub(super) leader_epoch: crate::model::LeaderEpoch,
+    pub(super) round: u64,
 }
 
 /// A fetch that is being served.

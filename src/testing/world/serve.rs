@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 
-use super::message::{Answer, Endpoint, Piece, Request, RequestId};
-use super::process::{Served, ServedRead};
+use super::message::{Answer, Endpoint, Message, Piece, Request, RequestId};
+use super::process::{FollowerAsked, Served, ServedRead};
 use super::{Happening, Life, World};
 use crate::broker::reads::{Trust, trust};
 use crate::broker::soundness::inspection;
 use crate::machines::replication::{Acks, Ticket};
 use crate::model::{LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::partition::{
-    AppendRefusal, Event, ListRefusal, OffsetAnswer, OffsetQuery, ReadAnswer, ReadEvent, ReadRefusal, ReadReply,
-    ReadRequest, Reader, Reply, WatchId, Watching,
+    AppendRefusal, Event, FollowersAsked, ListRefusal, OffsetAnswer, OffsetQuery, ReadAnswer, ReadEvent, ReadRefusal,
+    ReadReply, ReadRequest, Reader, Reply, WatchId, Watching,
 };
 use crate::records::{IntactCheck, OUTPUT_BYTES_MAX};
 
@@ -26,7 +26,7 @@ pub(super) fn asker(served: &Served) -> Option<(Endpoint, RequestId)> {
         | Served::Bounds { to, id, .. }
         | Served::EpochEnd { to, id, .. }
         | Served::Trim { to, id } => Some((*to, *id)),
-        Served::Read(_) | Served::Close => None,
+        Served::Read(_) | Served::Vouch(_) | Served::Close => None,
     }
 }
 
@@ -91,6 +91,31 @@ impl World {
             process.tickets.insert(ticket, served);
         }
         self.tell(node, event(ticket));
+    }
+
+    /// A leader of this node asks whether it is.
+    pub(super) fn serve_vouch(&mut self, node: NodeId, asked: FollowerAsked) {
+        let FollowerAsked { leader, partition, leader_epoch, .. } = asked;
+        let event = |ticket| Event::Vouch { ticket, partition, leader, leader_epoch };
+        self.serve_question(node, Served::Vouch(asked), event);
+    }
+
+    /// Who does not follow says nothing that a leader could use.
+    fn vouched(&mut self, node: NodeId, asked: FollowerAsked, follows: bool) {
+        let FollowerAsked { leader, partition, leader_epoch, round } = asked;
+        if follows {
+            let message = Message::Vouched { node, partition, leader_epoch, round };
+            self.send(Endpoint::Node(node), Endpoint::Node(leader), message);
+        }
+    }
+
+    /// A leader wants to know who follows it.
+    pub(super) fn ask_followers(&mut self, leader: NodeId, asked: FollowersAsked) {
+        let FollowersAsked { partition, leader_epoch, round } = asked;
+        for member in round.members {
+            let message = Message::AskFollower { leader, partition, leader_epoch, round: round.round };
+            self.send(Endpoint::Node(leader), Endpoint::Node(member), message);
+        }
     }
 
     fn serve_produce(&mut self, node: NodeId, from: Endpoint, id: RequestId, body: Request) {
@@ -170,6 +195,7 @@ impl World {
                 self.answer(node, to, id, answer);
             }
             (Served::Trim { to, id }, Reply::Trim(_)) => self.answer(node, to, id, Answer::Trimmed),
+            (Served::Vouch(asked), Reply::Vouch(follows)) => self.vouched(node, asked, follows),
             (Served::Close, Reply::Closed) => self.closed(node),
             (served, reply) => panic!("{served:?} was answered with {reply:?}"),
         }
@@ -241,6 +267,7 @@ impl World {
             | Served::Bounds { .. }
             | Served::EpochEnd { .. }
             | Served::Trim { .. }
+            | Served::Vouch(_)
             | Served::Close => None,
         });
         match (second, start, found) {

@@ -215,3 +215,55 @@ fn another_partition_coordinates_nothing() {
     world.run();
     assert_eq!(committed(&mut world, 1), Err(Refusal::NotCoordinator));
 }
+
+/// A leader that was paused does not know that another has led meanwhile, and that this one has committed (rule S6).
+#[test]
+fn a_coordinator_that_was_replaced_and_does_not_know_it_tells_nothing() {
+    let mut world = world();
+    let ticket = world.ask_group(1, commit(5));
+    world.run();
+    assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
+    // The first is paused: it hears of nothing while the second leads and commits.
+    world.cut(1);
+    world.elect(2, 2, 2, &[2, 3]);
+    world.run();
+    let ticket = world.ask_group(2, commit(6));
+    world.run();
+    assert_eq!(outcome(&mut world, 2, ticket), Ok(()));
+    // It goes on, and has not heard of the election yet.
+    world.heal(1);
+    let stale = world.ask_group(1, fetch());
+    world.run();
+    assert!(!world.is_answered(1, stale), "nobody vouches for it");
+    world.tell_follow(1, 2, 2, 2);
+    world.run();
+    assert_eq!(world.answered(1, stale), Some(Reply::Fetch(Err(Refusal::NotCoordinator))));
+    assert_eq!(committed(&mut world, 2), Ok(Some(6)));
+}
+
+#[test]
+fn nobody_vouches_who_has_just_been_opened() {
+    let mut world = world();
+    world.restart(2);
+    world.restart(3);
+    let fetches = world.ask_group(1, fetch());
+    world.run();
+    assert!(!world.is_answered(1, fetches));
+    world.elect(1, 1, 2, &[1, 2, 3]);
+    world.wait_ms(200);
+    assert!(world.is_answered(1, fetches));
+}
+
+#[test]
+fn with_too_few_in_sync_nobody_can_prove_that_it_leads() {
+    let mut world = world();
+    world.cut(2);
+    world.cut(3);
+    world.elect(1, 1, 2, &[1]);
+    world.run();
+    let fetches = world.ask_group(1, fetch());
+    world.run();
+    assert!(!world.is_answered(1, fetches));
+    world.wait_ms(5_001);
+    assert_eq!(world.answered(1, fetches), Some(Reply::Fetch(Err(Refusal::Unavailable))));
+}

@@ -21,8 +21,8 @@ use crate::model::{
 };
 use crate::partition::{
     Acked, AppendRefusal, ConsumerIsolation, Effect, Event, FetchPosition, FetchedOutcome, FetchedPartition, FlushMode,
-    FollowOrder, LeadOrder, ListRefusal, OffsetAnswer, OffsetQuery, PartitionDescription, ReadAnswer, ReadEvent,
-    ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
+    FollowOrder, FollowersAsked, LeadOrder, ListRefusal, OffsetAnswer, OffsetQuery, PartitionDescription, ReadAnswer,
+    ReadEvent, ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
 };
 use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, Producer, split};
 use crate::storage::{DataDir, FlushOrder, LogOptions};
@@ -45,6 +45,8 @@ struct Node {
     replies: BTreeMap<Ticket, Reply>,
     wakes: Vec<WatchId>,
     position: Option<FetchPosition>,
+    /// Whom it wants to vouch for it.
+    asked: Vec<FollowersAsked>,
     /// The high watermark that the leader last told for this position; an empty answer with the same is not carried.
     told: Option<(u64, Offset)>,
     held: Option<Vec<FlushOrder>>,
@@ -215,6 +217,7 @@ impl World {
             let mut moved = false;
             for node in all {
                 moved |= self.turn(node);
+                moved |= self.carry_questions(node);
                 moved |= self.fetch(node, news);
             }
             if !moved {
@@ -563,6 +566,7 @@ impl World {
                 Some(held) => held.push(wish.proposal),
                 None => self.accept(number, wish.proposal),
             },
+            Effect::AskFollowers(asked) => node.asked.push(asked),
             Effect::FetchFrom(position) => node.position = Some(position),
             Effect::StopFetching(_) => {
                 node.position = None;
@@ -617,6 +621,28 @@ impl World {
         true
     }
 
+    /// Carries a leader's questions whether others follow it, and their answers. Whether there were any.
+    fn carry_questions(&mut self, leader: i32) -> bool {
+        let asked = std::mem::take(&mut self.node(leader).asked);
+        let mut moved = false;
+        for FollowersAsked { partition, leader_epoch, round } in asked {
+            for member in round.members.iter().map(|member| member.get()) {
+                if self.cut.contains(&leader) || self.cut.contains(&member) {
+                    continue;
+                }
+                let ticket = self.ticket();
+                self.tell(member, Event::Vouch { ticket, partition, leader: NodeId::new(leader), leader_epoch });
+                self.turn(member);
+                if matches!(self.reply(member, ticket), Some(Reply::Vouch(true))) {
+                    let (round, node) = (round.round, NodeId::new(member));
+                    self.tell(leader, Event::Vouched { partition, leader_epoch, round, node });
+                    moved = true;
+                }
+            }
+        }
+        moved
+    }
+
     /// What the leader answers; `None` for what only time mends.
     fn ask(&mut self, number: i32, position: FetchPosition) -> Option<FetchedOutcome> {
         let reader = Reader::Follower {
@@ -661,6 +687,7 @@ impl Node {
             replies: BTreeMap::new(),
             wakes: Vec::new(),
             position: None,
+            asked: Vec::new(),
             told: None,
             held: None,
             flushes: 0,

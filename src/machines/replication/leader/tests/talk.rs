@@ -44,6 +44,10 @@ fn shown(effect: &LeaderEffect) -> String {
             };
             format!("{ending} {}", ticket.0)
         }
+        LeaderEffect::Ask(asked) => {
+            let members: Vec<String> = asked.members.iter().map(ToString::to_string).collect();
+            format!("ask round={} of={}", asked.round, members.join(","))
+        }
         LeaderEffect::Propose(p) => {
             let isr: Vec<String> = p.isr.iter().map(|m| format!("{}@{}", m.node, m.broker_epoch)).collect();
             let recovered = if p.recovered { " recovered" } else { "" };
