@@ -64,7 +64,7 @@ macro_rules! mutants {
     };
 }
 
-// Waiting for their topics: R13 (minimum ISR), R17 (unclean election), R22 (reassignment), S6 (groups), and the guards
+// Waiting for their topics: R13 (minimum ISR), R17 (unclean election), R22 (reassignment), S6 (the world's groups), and the guards
 // of several directories.
 mutants! {
     // A copy.
