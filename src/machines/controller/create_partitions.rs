@@ -2,6 +2,8 @@
 //!
 //! Invariant: partitions are only ever added, after the last, with the topic's replication factor.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Image, Record, Topic};
@@ -70,14 +72,10 @@ pub enum GrowRefusal {
 pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) -> Decision {
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
     let mut settled = std::mem::take(&mut request.settled);
-    for at in 0..request.topics.len() {
+    let refusals = refuse_whole(image, &request, &settled, &soft.options);
+    for (at, refusal) in refusals.into_iter().enumerate() {
         let topic = &request.topics[at];
-        let is_again = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
-        let planned = if is_again || settled.iter().any(|(name, _)| *name == topic.name) {
-            Err(GrowRefusal::Twice)
-        } else {
-            plan(batch.image(), &soft.options, topic, request.seed)
-        };
+        let planned = refusal.map_or_else(|| plan(batch.image(), &soft.options, topic, request.seed), Err);
         let outcome = match planned {
             Ok(records) if !request.validate_only && !batch.add_fitting(records.clone()) => {
                 let topics = request.topics.split_off(at);
@@ -93,16 +91,49 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) 
     Decision::new(batch.into_records(), Reply::CreatePartitions(settled))
 }
 
+/// What the request as a whole forbids: a topic named twice, or too many partitions.
+fn refuse_whole(
+    image: &Image,
+    request: &CreatePartitions,
+    settled: &[(String, Result<(), GrowRefusal>)],
+    options: &Options,
+) -> Vec<Option<GrowRefusal>> {
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in request.topics.iter().map(|topic| &topic.name).chain(settled.iter().map(|(name, _)| name)) {
+        *named.entry(name).or_default() += 1;
+    }
+    // One that grows by none costs work, too.
+    let wanted = request.topics.iter().map(|growing| added(image.topic_named(&growing.name), growing.count).max(1));
+    // Once a part of the request is settled, its size was checked.
+    let is_large = settled.is_empty() && wanted.sum::<usize>() > options.request_partitions_max;
+    let refusal = |growing: &GrowingTopic| {
+        if is_large {
+            return Some(too_many(options));
+        }
+        (named[growing.name.as_str()] > 1).then_some(GrowRefusal::Twice)
+    };
+    request.topics.iter().map(refusal).collect()
+}
+
+/// How many partitions a topic lacks; one that is unknown gets none.
+fn added(topic: Option<&Topic>, asked: i32) -> usize {
+    topic.map_or(0, |topic| usize::try_from(asked.saturating_sub(topic.partition_count)).unwrap_or(0))
+}
+
+fn too_many(options: &Options) -> GrowRefusal {
+    GrowRefusal::Topic(TopicRefusal::TooManyPartitions { partitions_max: options.request_partitions_max })
+}
+
 fn plan(image: &Image, options: &Options, growing: &GrowingTopic, seed: u64) -> Result<Vec<Record>, GrowRefusal> {
     let topic = image.topic_named(&growing.name).ok_or(GrowRefusal::UnknownTopic)?;
     let (present, asked) = (topic.partition_count, growing.count);
-    let added = usize::try_from(asked.saturating_sub(present)).unwrap_or(0);
+    let added = added(Some(topic), asked);
     if added == 0 {
         return Err(GrowRefusal::NotMore { present, asked });
     }
+    // Of a rest, whose topic may be another one by now, nobody has counted.
     if added > options.request_partitions_max {
-        let partitions_max = options.request_partitions_max;
-        return Err(GrowRefusal::Topic(TopicRefusal::TooManyPartitions { partitions_max }));
+        return Err(too_many(options));
     }
     let replicas = if growing.assignments.is_empty() {
         placed(image, options, topic, added, seed)?

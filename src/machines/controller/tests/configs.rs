@@ -104,6 +104,50 @@ fn a_topic_grows_after_its_last_partition() {
     assert_eq!(grow(&mut world, 5, &[&[1]]), Err(GrowRefusal::Topic(uneven)));
 }
 
+fn growing(name: &str, count: i32) -> GrowingTopic {
+    GrowingTopic { name: name.to_owned(), count, assignments: Vec::new() }
+}
+
+fn grow_all(world: &mut World, topics: Vec<GrowingTopic>) -> Vec<Result<(), GrowRefusal>> {
+    let request = CreatePartitions { topics, validate_only: false, seed: 3, settled: Vec::new() };
+    let reply = world.event(Event::CreatePartitions(request));
+    let Reply::CreatePartitions(outcomes) = reply else { panic!("it is answered") };
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+#[test]
+fn a_topic_that_a_request_names_twice_does_not_grow() {
+    let mut world = World::with_topic();
+    world.create("u", &[&[1, 2, 3]]);
+    let outcomes = grow_all(&mut world, vec![growing("t", 2), growing("u", 2), growing("t", 3)]);
+    assert_eq!(outcomes, [Err(GrowRefusal::Twice), Ok(()), Err(GrowRefusal::Twice)]);
+    assert_eq!(world.image.topic_named("t").unwrap().partition_count, 1);
+}
+
+#[test]
+fn a_request_for_too_many_partitions_in_all_grows_nothing() {
+    let mut world = World::with_topic();
+    world.create("u", &[&[1, 2, 3]]);
+    let partitions_max = world.soft.options().request_partitions_max;
+    let half = i32::try_from(partitions_max / 2).unwrap();
+    let outcomes = grow_all(&mut world, vec![growing("t", half + 1), growing("u", half + 2)]);
+    let refusal = GrowRefusal::Topic(TopicRefusal::TooManyPartitions { partitions_max });
+    assert_eq!(outcomes, [Err(refusal.clone()), Err(refusal)]);
+    assert_eq!(grow_all(&mut world, vec![growing("t", 2), growing("u", 3)]), [Ok(()), Ok(())]);
+}
+
+#[test]
+fn topics_that_do_not_exist_count_too() {
+    let mut world = World::with_topic();
+    let partitions_max = world.soft.options().request_partitions_max;
+    let absent = |count: usize| (0..count).map(|number| growing(&format!("absent-{number}"), 2)).collect();
+    let outcomes = grow_all(&mut world, absent(partitions_max + 1));
+    let refusal = GrowRefusal::Topic(TopicRefusal::TooManyPartitions { partitions_max });
+    assert!(outcomes.iter().all(|outcome| *outcome == Err(refusal.clone())));
+    let outcomes = grow_all(&mut world, absent(partitions_max));
+    assert!(outcomes.iter().all(|outcome| *outcome == Err(GrowRefusal::UnknownTopic)));
+}
+
 #[test]
 fn a_broker_is_forgotten_only_when_stopped_and_empty() {
     let mut world = World::with_topic();
