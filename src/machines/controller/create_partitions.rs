@@ -35,8 +35,8 @@ pub struct GrowingTopic {
     pub name: String,
     /// How many partitions it is to have in all.
     pub count: i32,
-    /// The replicas of each new one; empty lets the controller place them.
-    pub assignments: Vec<Vec<NodeId>>,
+    /// The replicas of each new one; `None` lets the controller place them.
+    pub assignments: Option<Vec<Vec<NodeId>>>,
 }
 
 /// Why a topic does not grow.
@@ -135,10 +135,9 @@ fn plan(image: &Image, options: &Options, growing: &GrowingTopic, seed: u64) -> 
     if added > options.request_partitions_max {
         return Err(too_many(options));
     }
-    let replicas = if growing.assignments.is_empty() {
-        placed(image, options, topic, added, seed)?
-    } else {
-        assigned(image, topic, growing, added)?
+    let replicas = match &growing.assignments {
+        None => placed(image, options, topic, added, seed)?,
+        Some(assignments) => assigned(image, topic, assignments, added)?,
     };
     let min_isr = effective_min_isr(image, &options.defaults, topic.id);
     let first = (topic.id, PartitionIndex::new(present));
@@ -165,16 +164,15 @@ fn placed(
 fn assigned(
     image: &Image,
     topic: &Topic,
-    growing: &GrowingTopic,
+    assignments: &[Vec<NodeId>],
     added: usize,
 ) -> Result<Vec<Vec<NodeId>>, GrowRefusal> {
-    let assignments = growing.assignments.len();
-    if assignments != added {
-        return Err(GrowRefusal::AssignmentCount { assignments, added });
+    if assignments.len() != added {
+        return Err(GrowRefusal::AssignmentCount { assignments: assignments.len(), added });
     }
-    for (index, replicas) in (topic.partition_count..).zip(&growing.assignments) {
+    for (index, replicas) in (topic.partition_count..).zip(assignments) {
         check_assignment(image, replicas, Some(topic.replication_factor))
             .map_err(|flaw| TopicRefusal::Assignment { index, flaw })?;
     }
-    Ok(growing.assignments.clone())
+    Ok(assignments.to_vec())
 }

@@ -117,7 +117,7 @@ impl World {
         if count > PARTITIONS_MAX {
             return;
         }
-        let growing = GrowingTopic { name, count, assignments: Vec::new() };
+        let growing = GrowingTopic { name, count, assignments: None };
         let (topics, seed) = (vec![growing], self.chance.number());
         let request = CreatePartitions { topics, validate_only: false, seed, settled: Vec::new() };
         self.order(Ask::CreatePartitions(request), AdministrationKind::CreatePartitions { topic, count });

@@ -80,8 +80,8 @@ fn the_clusters_minimum_never_returns_to_the_nodes() {
     assert_eq!(world.image.configs().get(ConfigResource::Cluster, "min.insync.replicas"), Some("2"));
 }
 
-fn grow(world: &mut World, count: i32, assignments: &[&[i32]]) -> Result<(), GrowRefusal> {
-    let assignments = assignments.iter().map(|on| nodes(on)).collect();
+fn grow(world: &mut World, count: i32, assignments: Option<&[&[i32]]>) -> Result<(), GrowRefusal> {
+    let assignments = assignments.map(|assignments| assignments.iter().map(|on| nodes(on)).collect());
     let topics = vec![GrowingTopic { name: "t".to_owned(), count, assignments }];
     let request = CreatePartitions { topics, validate_only: false, seed: 3, settled: Vec::new() };
     let reply = world.event(Event::CreatePartitions(request));
@@ -92,20 +92,22 @@ fn grow(world: &mut World, count: i32, assignments: &[&[i32]]) -> Result<(), Gro
 #[test]
 fn a_topic_grows_after_its_last_partition() {
     let mut world = World::with_topic();
-    grow(&mut world, 3, &[]).unwrap();
+    grow(&mut world, 3, None).unwrap();
     assert_eq!(world.image.topic_named("t").unwrap().partition_count, 3);
     assert_eq!(world.partition("t", 2).1.replicas.len(), 3);
-    grow(&mut world, 4, &[&[3, 1, 2]]).unwrap();
+    grow(&mut world, 4, Some(&[&[3, 1, 2]])).unwrap();
     assert_eq!(world.partition("t", 3).1.leader, Some(NodeId::new(3)));
-    assert_eq!(grow(&mut world, 4, &[]), Err(GrowRefusal::NotMore { present: 4, asked: 4 }));
+    assert_eq!(grow(&mut world, 4, None), Err(GrowRefusal::NotMore { present: 4, asked: 4 }));
     let counts = GrowRefusal::AssignmentCount { assignments: 1, added: 2 };
-    assert_eq!(grow(&mut world, 6, &[&[1, 2, 3]]), Err(counts));
+    assert_eq!(grow(&mut world, 6, Some(&[&[1, 2, 3]])), Err(counts));
+    let counts = GrowRefusal::AssignmentCount { assignments: 0, added: 1 };
+    assert_eq!(grow(&mut world, 5, Some(&[])), Err(counts), "a list of none is not no list, as in Kafka");
     let uneven = TopicRefusal::Assignment { index: 4, flaw: AssignmentFlaw::Uneven };
-    assert_eq!(grow(&mut world, 5, &[&[1]]), Err(GrowRefusal::Topic(uneven)));
+    assert_eq!(grow(&mut world, 5, Some(&[&[1]])), Err(GrowRefusal::Topic(uneven)));
 }
 
 fn growing(name: &str, count: i32) -> GrowingTopic {
-    GrowingTopic { name: name.to_owned(), count, assignments: Vec::new() }
+    GrowingTopic { name: name.to_owned(), count, assignments: None }
 }
 
 fn grow_all(world: &mut World, topics: Vec<GrowingTopic>) -> Vec<Result<(), GrowRefusal>> {

@@ -317,7 +317,7 @@ fn partitions_that_are_added_below_the_minimum_have_all_replicas_eligible() {
     for node in [2, 3] {
         world.event(Event::Register(registration(node, 2)));
     }
-    let topics = vec![GrowingTopic { name: "t".to_owned(), count: 2, assignments: vec![nodes(&[1, 2, 3])] }];
+    let topics = vec![GrowingTopic { name: "t".to_owned(), count: 2, assignments: Some(vec![nodes(&[1, 2, 3])]) }];
     world.event(Event::CreatePartitions(CreatePartitions { topics, validate_only: false, seed: 0, settled: vec![] }));
     assert_eq!(world.partition("t", 1).1.elr, nodes(&[2, 3]));
 }
