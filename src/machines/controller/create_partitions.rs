@@ -10,7 +10,7 @@ use crate::machines::metadata::{Image, Record, Topic};
 use crate::model::{NodeId, PartitionIndex};
 
 use super::batch::{Batch, size_max};
-use super::create_topics::{check_assignment, first_states, replica_count};
+use super::create_topics::{check_assignment, first_states, own_seed, replica_count};
 use super::min_isr::effective_min_isr;
 use super::place::{NobodyActive, Placer};
 use super::{Decision, Event, Options, ReplicationFactor, Reply, Soft, TopicRefusal};
@@ -75,7 +75,8 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) 
     let refusals = refuse_whole(image, &request, &settled, &soft.options);
     for (at, refusal) in refusals.into_iter().enumerate() {
         let topic = &request.topics[at];
-        let planned = refusal.map_or_else(|| plan(batch.image(), &soft.options, topic, request.seed), Err);
+        let seed = own_seed(request.seed, settled.len());
+        let planned = refusal.map_or_else(|| plan(batch.image(), &soft.options, topic, seed), Err);
         let outcome = match planned {
             Ok(records) if !request.validate_only && !batch.add_fitting(records.clone()) => {
                 let topics = request.topics.split_off(at);

@@ -191,7 +191,8 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreateTopics) -> D
     let refusals = refuse_whole(&request, &settled, &soft.options);
     for (at, refusal) in refusals.into_iter().enumerate() {
         let topic = &request.topics[at];
-        let plan = refusal.map_or_else(|| plan(batch.image(), &soft.options, topic, request.seed), Err);
+        let seed = own_seed(request.seed, settled.len());
+        let plan = refusal.map_or_else(|| plan(batch.image(), &soft.options, topic, seed), Err);
         let outcome = match plan {
             Ok((created, records)) => {
                 if !batch.add_fitting(records) {
@@ -242,6 +243,12 @@ fn refuse_whole(
         (named[topic.name.as_str()] > 1).then_some(TopicRefusal::Twice)
     };
     request.topics.iter().map(refusal).collect()
+}
+
+/// Where the placement of a request's topic number `at` starts: all at one place, small topics would all be led by one
+/// broker.
+pub(super) fn own_seed(seed: u64, at: usize) -> u64 {
+    seed.wrapping_add(u64::try_from(at).expect("a place in a list fits in 64 bits"))
 }
 
 fn made(topic: &Topic) -> CreatedTopic {

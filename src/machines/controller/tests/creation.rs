@@ -68,6 +68,24 @@ fn a_request_for_very_many_topics_is_refused_without_comparing_each_with_each() 
     assert!(answers.len() == 100_000 && answers.iter().all(|(_, outcome)| outcome.as_ref() == Err(&refusal)));
 }
 
+/// How many of thirty topics each of the brokers leads in partition `index`.
+fn led(world: &World, index: i32) -> [usize; 3] {
+    let leaders: Vec<_> = (0..30).map(|n| world.partition(&format!("t{n}"), index).1.leader).collect();
+    [1, 2, 3].map(|node| leaders.iter().filter(|leader| **leader == Some(NodeId::new(node))).count())
+}
+
+#[test]
+fn the_topics_of_one_request_are_not_all_led_by_one_broker() {
+    let mut world = World::with_brokers(3);
+    let topics = (0..30).map(|n| NewTopic { partitions: Some(1), ..new_topic(&format!("t{n}")) }).collect();
+    world.event(Event::CreateTopics(request(topics)));
+    assert!(led(&world, 0).iter().all(|count| *count > 3), "{:?}", led(&world, 0));
+    let growing = |n| GrowingTopic { name: format!("t{n}"), count: 2, assignments: None };
+    let (topics, settled) = ((0..30).map(growing).collect(), Vec::new());
+    world.event(Event::CreatePartitions(CreatePartitions { topics, validate_only: false, seed: 5, settled }));
+    assert!(led(&world, 1).iter().all(|count| *count > 3), "{:?}", led(&world, 1));
+}
+
 #[test]
 fn names_that_differ_only_in_dots_collide() {
     let mut world = World::with_brokers(3);
