@@ -103,13 +103,14 @@ pub enum ConfigRefusal {
 pub(super) fn decide(image: &Image, soft: &Soft, mut request: AlterConfigs) -> Decision {
     let mut batch = Batch::new(image, soft.options.proposal_bytes_max);
     let mut settled = std::mem::take(&mut request.settled);
-    let mut seen: BTreeSet<ConfigTarget> = settled.iter().map(|(target, _)| target.clone()).collect();
+    let repeated = repeated(&request, &settled);
     for at in 0..request.resources.len() {
         let alteration = &request.resources[at];
         let target = alteration.target.clone();
-        let is_new = seen.insert(target.clone());
-        let planned =
-            if is_new { plan(batch.image(), &soft.options.defaults, alteration) } else { Err(ConfigRefusal::Twice) };
+        let planned = match repeated.contains(&target) {
+            true => Err(ConfigRefusal::Twice),
+            false => plan(batch.image(), &soft.options.defaults, alteration),
+        };
         let outcome = match planned {
             Ok(records) if request.validate_only || records.is_empty() => Ok(()),
             Ok(records) => match write(&mut batch, &soft.options.defaults, records) {
@@ -127,6 +128,13 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: AlterConfigs) -> D
         settled.push((target, outcome));
     }
     Decision::new(batch.into_records(), Reply::AlterConfigs(settled))
+}
+
+/// What the request names more than once: which of its alterations was meant?
+fn repeated(request: &AlterConfigs, settled: &[(ConfigTarget, Result<(), ConfigRefusal>)]) -> BTreeSet<ConfigTarget> {
+    let named = request.resources.iter().map(|alteration| &alteration.target);
+    let mut seen = BTreeSet::new();
+    named.chain(settled.iter().map(|(target, _)| target)).filter(|target| !seen.insert(*target)).cloned().collect()
 }
 
 enum Written {

@@ -59,6 +59,42 @@ fn one_bad_change_refuses_all_of_its_resource() {
     assert_eq!(fixed, ConfigRefusal::NotDynamic { name: "node.id".to_owned() });
 }
 
+fn alter_all(world: &mut World, resources: Vec<ConfigAlteration>) -> Vec<(ConfigTarget, Result<(), ConfigRefusal>)> {
+    let reply = world.event(Event::AlterConfigs(AlterConfigs { resources, validate_only: false, settled: Vec::new() }));
+    let Reply::AlterConfigs(outcomes) = reply else { panic!("it is answered") };
+    outcomes
+}
+
+fn setting(topic: &str, retention_ms: &str) -> ConfigAlteration {
+    let changes = vec![("retention.ms".to_owned(), set(retention_ms))];
+    ConfigAlteration { target: ConfigTarget::Topic(topic.to_owned()), changes, scope: AlterationScope::Incremental }
+}
+
+#[test]
+fn a_resource_that_a_request_alters_twice_stays_as_it_is() {
+    let mut world = World::with_topic();
+    world.create("u", &[&[1, 2, 3]]);
+    let outcomes = alter_all(&mut world, vec![setting("t", "5"), setting("u", "6"), setting("t", "7")]);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(outcomes, [Err(ConfigRefusal::Twice), Ok(()), Err(ConfigRefusal::Twice)]);
+    assert_eq!(value(&world, "retention.ms"), None);
+}
+
+#[test]
+fn a_resource_that_is_altered_twice_far_apart_stays_when_the_request_is_several_proposals() {
+    let mut world = World::with_brokers(3);
+    world.soft = Soft::new(Options { proposal_bytes_max: 2_048, ..Options::default() });
+    for number in 0..60 {
+        world.create(&format!("t{number}"), &[&[1, 2, 3]]);
+    }
+    let before = world.log.len();
+    let resources = (0..60).chain([0]).map(|number| setting(&format!("t{number}"), "5")).collect();
+    let outcomes = alter_all(&mut world, resources);
+    assert!(world.log.len() > before + 1);
+    let refused: Vec<_> = (0..).zip(&outcomes).filter(|(_, (_, outcome))| outcome.is_err()).map(|(at, _)| at).collect();
+    assert_eq!(refused, [0, 60]);
+}
+
 #[test]
 fn a_smaller_minimum_ends_the_elr_in_the_same_proposal() {
     for target in [t(), ConfigTarget::Cluster] {
