@@ -3,12 +3,15 @@
 //! One table ([`DEFINITIONS`]) says all there is to say about a configuration; validation, description and
 //! resolution read it. Invariant: every default in the table is valid, and [`TopicConfigs`] holds valid values only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::topic_config_table::DEFINITIONS;
 use super::topic_config_values::{CleanupPolicy, CompressionType, FlushMode, TimestampType};
+
+/// The longest value in bytes: more does not fit into an answer.
+const CONFIG_VALUE_BYTES_MAX: usize = 0x7fff;
 
 /// One configuration that a topic can have.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +106,14 @@ pub enum TopicConfigError {
         /// The bound.
         bound: i64,
     },
+    /// The value is longer than any may be.
+    #[error("the value of topic configuration '{name}' has {bytes} bytes, more than {CONFIG_VALUE_BYTES_MAX}")]
+    TooLong {
+        /// The configuration.
+        name: String,
+        /// How long it is.
+        bytes: usize,
+    },
 }
 
 impl TopicConfigDefinition {
@@ -136,6 +147,9 @@ impl TopicConfigDefinition {
     /// What it must be instead.
     pub fn check(&self, value: &str) -> Result<String, TopicConfigError> {
         let kept = self.kind.kept(value);
+        if kept.len() > CONFIG_VALUE_BYTES_MAX {
+            return Err(TopicConfigError::TooLong { name: self.name.to_owned(), bytes: kept.len() });
+        }
         if !self.kind.allows(&kept) {
             let expected = self.kind.expected();
             return Err(TopicConfigError::Value { name: self.name.to_owned(), value: value.to_owned(), expected });
@@ -164,12 +178,8 @@ impl ConfigKind {
             Self::Ratio => value.parse().ok().map(|ratio: f64| format!("{ratio:?}")),
             Self::Word(_) => None,
             Self::Words(_) | Self::ThrottledReplicas => {
-                let mut words = Vec::new();
-                for word in value.split(',').map(str::trim) {
-                    if !words.contains(&word) {
-                        words.push(word);
-                    }
-                }
+                let mut seen = BTreeSet::new();
+                let words: Vec<&str> = value.split(',').map(str::trim).filter(|word| seen.insert(*word)).collect();
                 Some(words.join(","))
             }
         };
@@ -485,6 +495,15 @@ mod tests {
             assert!(refused(name, value).starts_with("invalid value"), "{name}={value:?}");
         }
         assert!(refused("remote.storage.enable", "TRUE").contains("no remote storage"));
+    }
+
+    #[test]
+    fn a_value_longer_than_an_answer_holds_is_refused() {
+        let name = "leader.replication.throttled.replicas";
+        let pairs = |count: usize| (10_000..).take(count).map(|n| format!("{n}:1")).collect::<Vec<_>>().join(",");
+        assert_eq!(TopicConfigs::new().set(name, &pairs(4_096)), Ok(()));
+        let error = TopicConfigError::TooLong { name: name.to_owned(), bytes: 32_775 };
+        assert_eq!(TopicConfigs::new().set(name, &pairs(4_097)), Err(error));
     }
 
     #[test]
