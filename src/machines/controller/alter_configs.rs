@@ -98,6 +98,15 @@ pub enum ConfigRefusal {
     /// The changes are more than one proposal holds.
     #[error("the changes of one resource are more than one proposal holds")]
     TooLarge,
+    /// It holds for all brokers alike.
+    #[error("'{name}' can be changed for all brokers together, not for one of them")]
+    NotPerBroker {
+        /// The configuration.
+        name: String,
+    },
+    /// It would return to the nodes' own values, and they might differ (rule R13).
+    #[error("the cluster's min.insync.replicas can be set to another value, not taken back")]
+    MinIsrStays,
 }
 
 pub(super) fn decide(image: &Image, soft: &Soft, mut request: AlterConfigs) -> Decision {
@@ -232,35 +241,47 @@ fn changed(
     name: &str,
     change: &ConfigChange,
 ) -> Result<Option<String>, ConfigRefusal> {
+    let present = || words_of(image, defaults, resource, name);
+    let value = match change {
+        ConfigChange::Delete if resource == ConfigResource::Cluster && name == MIN_ISR => {
+            return Err(ConfigRefusal::MinIsrStays);
+        }
+        // What is not set, even what does not exist, is gone already, as in Kafka.
+        ConfigChange::Delete => return Ok(None),
+        ConfigChange::Set(value) => value.clone(),
+        // What stands in a list twice is kept once.
+        ConfigChange::Append(text) => [present()?, words(text)].concat().join(","),
+        ConfigChange::Subtract(text) => {
+            let gone = BTreeSet::from_iter(words(text));
+            present()?.into_iter().filter(|word| !gone.contains(word)).collect::<Vec<_>>().join(",")
+        }
+    };
+    Ok(Some(definition(resource, name)?.check(&value)?))
+}
+
+/// The words of the list in force.
+fn words_of(
+    image: &Image,
+    defaults: &Defaults,
+    resource: ConfigResource,
+    name: &str,
+) -> Result<Vec<String>, ConfigRefusal> {
     let definition = definition(resource, name)?;
-    let present = || match resource {
+    if !definition.is_list() {
+        return Err(ConfigRefusal::NotAList { name: name.to_owned() });
+    }
+    let text = match resource {
         ConfigResource::Topic(topic) => image.configs().topic_value(topic, definition, &defaults.topic),
         ConfigResource::Cluster | ConfigResource::Broker(_) => {
             let own = image.configs().get(resource, name);
             own.or_else(|| defaults.topic.get(definition.name)).unwrap_or(definition.default)
         }
     };
-    let words = |text: &str| -> Vec<String> {
-        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-    };
-    let listed = |edit: &dyn Fn(Vec<String>) -> Vec<String>| {
-        let refusal = ConfigRefusal::NotAList { name: name.to_owned() };
-        if definition.is_list() { Ok(edit(words(present())).join(",")) } else { Err(refusal) }
-    };
-    let value = match change {
-        ConfigChange::Delete => return Ok(None),
-        ConfigChange::Set(value) => value.clone(),
-        ConfigChange::Append(text) => listed(&|mut list| {
-            let new: Vec<String> = words(text).into_iter().filter(|word| !list.contains(word)).collect();
-            list.extend(new);
-            list
-        })?,
-        ConfigChange::Subtract(text) => {
-            let gone = words(text);
-            listed(&|list| list.into_iter().filter(|word| !gone.contains(word)).collect())?
-        }
-    };
-    Ok(Some(definition.check(&value)?))
+    Ok(words(text))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// Topics take the configurations of topics; the cluster takes the broker's synonyms of them.
@@ -273,6 +294,9 @@ fn definition(resource: ConfigResource, name: &str) -> Result<&'static TopicConf
         ConfigResource::Cluster => {
             TopicConfigDefinition::with_synonym(name).ok_or_else(|| ConfigRefusal::NotDynamic { name: name.to_owned() })
         }
-        ConfigResource::Broker(_) => Err(ConfigRefusal::NotDynamic { name: name.to_owned() }),
+        ConfigResource::Broker(_) => Err(match TopicConfigDefinition::with_synonym(name) {
+            Some(_) => ConfigRefusal::NotPerBroker { name: name.to_owned() },
+            None => ConfigRefusal::NotDynamic { name: name.to_owned() },
+        }),
     }
 }

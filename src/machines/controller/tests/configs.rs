@@ -41,6 +41,10 @@ fn words_join_and_leave_lists_only() {
     assert_eq!(value(&world, "cleanup.policy").as_deref(), Some("delete,compact"));
     alter(&mut world, t(), &[("cleanup.policy", ConfigChange::Subtract("delete".to_owned()))]).unwrap();
     assert_eq!(value(&world, "cleanup.policy").as_deref(), Some("compact"));
+    let policies = || ConfigChange::Append(" delete, compact ".to_owned());
+    alter(&mut world, t(), &[("cleanup.policy", policies())]).unwrap();
+    alter(&mut world, t(), &[("cleanup.policy", policies())]).unwrap();
+    assert_eq!(value(&world, "cleanup.policy").as_deref(), Some("compact,delete"));
     let refusal = alter(&mut world, t(), &[("retention.ms", ConfigChange::Append("5".to_owned()))]).unwrap_err();
     assert_eq!(refusal, ConfigRefusal::NotAList { name: "retention.ms".to_owned() });
 }
@@ -112,8 +116,34 @@ fn a_smaller_minimum_ends_the_elr_in_the_same_proposal() {
 #[test]
 fn the_clusters_minimum_never_returns_to_the_nodes() {
     let mut world = World::with_topic();
-    alter(&mut world, ConfigTarget::Cluster, &[("min.insync.replicas", ConfigChange::Delete)]).unwrap();
-    assert_eq!(world.image.configs().get(ConfigResource::Cluster, "min.insync.replicas"), Some("2"));
+    let minimum = "min.insync.replicas";
+    let refusal = alter(&mut world, ConfigTarget::Cluster, &[(minimum, ConfigChange::Delete)]);
+    assert_eq!(refusal, Err(ConfigRefusal::MinIsrStays));
+    let (target, scope) = (ConfigTarget::Cluster, AlterationScope::Replace);
+    let changes = vec![("log.retention.ms".to_owned(), set("5"))];
+    assert_eq!(alter_all(&mut world, vec![ConfigAlteration { target, changes, scope }])[0].1, Ok(()));
+    assert_eq!(world.image.configs().get(ConfigResource::Cluster, minimum), Some("2"));
+}
+
+#[test]
+fn what_is_not_set_or_does_not_exist_can_be_taken_back() {
+    let mut world = World::with_topic();
+    let before = world.log.len();
+    for target in [t(), ConfigTarget::Cluster, ConfigTarget::Broker(NodeId::new(1))] {
+        let changes = [("no.such.thing", ConfigChange::Delete), ("log.retention.ms", ConfigChange::Delete)];
+        assert_eq!(alter(&mut world, target, &changes), Ok(()));
+    }
+    assert_eq!(world.log.len(), before);
+}
+
+#[test]
+fn one_broker_has_nothing_of_its_own() {
+    let mut world = World::with_topic();
+    let mut refused = |name: &str| alter(&mut world, ConfigTarget::Broker(NodeId::new(1)), &[(name, set("5"))]);
+    let name = "log.retention.ms".to_owned();
+    assert_eq!(refused("log.retention.ms"), Err(ConfigRefusal::NotPerBroker { name }));
+    assert_eq!(refused("node.id"), Err(ConfigRefusal::NotDynamic { name: "node.id".to_owned() }));
+    assert_eq!(alter(&mut world, ConfigTarget::Cluster, &[("log.retention.ms", set("5"))]), Ok(()));
 }
 
 fn grow(world: &mut World, count: i32, assignments: Option<&[&[i32]]>) -> Result<(), GrowRefusal> {
