@@ -173,14 +173,20 @@ fn write(batch: &mut Batch, defaults: &Defaults, records: Vec<Record>) -> Writte
     }
 }
 
-/// The partitions whose ELR ends under the configurations of `after` (rule R13).
+/// The partitions whose ELR ends under the configurations of `after` (rule R13); the records are those of one resource.
 fn shrunk_elrs(after: &Image, defaults: &Defaults, records: &[Record]) -> BTreeMap<PartitionId, Partition> {
-    let concerns = |record: &Record| matches!(record, Record::ConfigSet { name, .. } if name == MIN_ISR);
-    if !records.iter().any(concerns) {
-        return BTreeMap::new();
-    }
-    let members = after.brokers().iter().flat_map(|broker| after.topics().in_elr_of(broker.node));
-    let evaluated = members.filter_map(|(id, before)| {
+    let concerns = |record: &&Record| matches!(record, Record::ConfigSet { name, .. } if name == MIN_ISR);
+    let Some(Record::ConfigSet { resource, .. }) = records.iter().find(concerns) else { return BTreeMap::new() };
+    let members: Vec<(PartitionId, &Partition)> = match resource {
+        // As many topics as one request may name must not each cost a walk over all partitions.
+        ConfigResource::Topic(topic) => {
+            after.topics().partitions_of(*topic).filter(|(_, partition)| !partition.elr.is_empty()).collect()
+        }
+        ConfigResource::Cluster | ConfigResource::Broker(_) => {
+            after.brokers().iter().flat_map(|broker| after.topics().in_elr_of(broker.node)).collect()
+        }
+    };
+    let evaluated = members.into_iter().filter_map(|(id, before)| {
         let min_isr = effective_min_isr(after, defaults, id.topic);
         let state = with_isr(before, before.isr.clone(), min_isr, &nobody);
         (state != *before).then(|| (id, Partition { partition_epoch: before.partition_epoch.next(), ..state }))
