@@ -14,7 +14,7 @@ use crate::model::{NodeId, PartitionId, TopicConfigDefinition, TopicConfigError,
 use super::batch::Batch;
 use super::elect::{nobody, with_isr};
 use super::min_isr::MIN_ISR;
-use super::{Decision, Defaults, Event, Reply, Soft, effective_min_isr};
+use super::{Decision, Defaults, Event, Outcomes, Reply, Soft, effective_min_isr};
 
 /// A request to change configurations; each resource is changed or refused by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +136,8 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: AlterConfigs) -> D
         };
         settled.push((target, outcome));
     }
-    Decision::new(batch.into_records(), Reply::AlterConfigs(settled))
+    let outcomes = Outcomes { each: settled, seen_at: image.last_applied() };
+    Decision::new(batch.into_records(), Reply::AlterConfigs(outcomes))
 }
 
 /// What the request names more than once: which of its alterations was meant?

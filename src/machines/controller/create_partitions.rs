@@ -13,7 +13,7 @@ use super::batch::{Batch, size_max};
 use super::create_topics::{check_assignment, first_states, own_seed, replica_count};
 use super::min_isr::effective_min_isr;
 use super::place::{NobodyActive, Placer};
-use super::{Decision, Event, Options, ReplicationFactor, Reply, Soft, TopicRefusal};
+use super::{Decision, Event, Options, Outcomes, ReplicationFactor, Reply, Soft, TopicRefusal};
 
 /// A request for partitions; each topic is served or refused by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,8 @@ pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) 
         };
         settled.push((topic.name.clone(), outcome));
     }
-    Decision::new(batch.into_records(), Reply::CreatePartitions(settled))
+    let outcomes = Outcomes { each: settled, seen_at: image.last_applied() };
+    Decision::new(batch.into_records(), Reply::CreatePartitions(outcomes))
 }
 
 /// What the request as a whole forbids: a topic named twice, or too many partitions.

@@ -98,9 +98,9 @@ pub enum Reply {
     /// To [`Event::CreateTopics`], in the order of the request.
     CreateTopics(Vec<(String, Result<CreatedTopic, TopicRefusal>)>),
     /// To [`Event::CreatePartitions`], in the order of the request.
-    CreatePartitions(Vec<(String, Result<(), GrowRefusal>)>),
+    CreatePartitions(Outcomes<(String, Result<(), GrowRefusal>)>),
     /// To [`Event::AlterConfigs`], in the order of the request.
-    AlterConfigs(Vec<(ConfigTarget, Result<(), ConfigRefusal>)>),
+    AlterConfigs(Outcomes<(ConfigTarget, Result<(), ConfigRefusal>)>),
     /// To [`Event::Unregister`].
     Unregister(Result<(), UnregisterRefusal>),
     /// To [`Event::DeleteTopics`], each topic once.
@@ -111,22 +111,37 @@ pub enum Reply {
 
 impl Reply {
     /// The reply of a decision whose records were accepted at `index`: a registration's epoch is that index
-    /// (rule R14).
+    /// (rule R14), and what was changed is seen from there on.
     #[must_use]
     pub fn at(self, index: LogIndex) -> Self {
         match self {
             Self::Register(Ok(registered)) => Self::Register(Ok(registered.at(index))),
+            Self::CreatePartitions(outcomes) => Self::CreatePartitions(outcomes.at(index)),
+            Self::AlterConfigs(outcomes) => Self::AlterConfigs(outcomes.at(index)),
             other @ (Self::Nothing
             | Self::Register(Err(_))
             | Self::Heartbeat(_)
             | Self::AlterIsr(_)
             | Self::CreateTopics(_)
-            | Self::CreatePartitions(_)
             | Self::DeleteTopics(_)
-            | Self::AlterConfigs(_)
             | Self::Unregister(_)
             | Self::AllocateProducers(_)) => other,
         }
+    }
+}
+
+/// What became of each part of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes<T> {
+    /// In the order of the request.
+    pub each: Vec<T>,
+    /// Who has applied the log up to here sees what was done, now or before.
+    pub seen_at: LogIndex,
+}
+
+impl<T> Outcomes<T> {
+    fn at(self, seen_at: LogIndex) -> Self {
+        Self { seen_at, ..self }
     }
 }
 

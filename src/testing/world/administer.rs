@@ -198,7 +198,7 @@ impl World {
                 if answers.iter().all(|(_, answer)| answer.is_ok()) { Class::Ok } else { Class::Info }
             }
             Reply::CreatePartitions(answers) => {
-                if answers.iter().all(|(_, answer)| answer.is_ok()) {
+                if answers.each.iter().all(|(_, answer)| answer.is_ok()) {
                     Class::Ok
                 } else {
                     Class::Info

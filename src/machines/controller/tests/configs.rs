@@ -8,7 +8,7 @@ fn alter(world: &mut World, target: ConfigTarget, changes: &[(&str, ConfigChange
     let request = AlterConfigs { resources, validate_only: false, settled: Vec::new() };
     let reply = world.event(Event::AlterConfigs(request));
     let Reply::AlterConfigs(mut outcomes) = reply else { panic!("it is answered") };
-    outcomes.remove(0).1
+    outcomes.each.remove(0).1
 }
 
 fn t() -> ConfigTarget {
@@ -66,7 +66,7 @@ fn one_bad_change_refuses_all_of_its_resource() {
 fn alter_all(world: &mut World, resources: Vec<ConfigAlteration>) -> Vec<(ConfigTarget, Result<(), ConfigRefusal>)> {
     let reply = world.event(Event::AlterConfigs(AlterConfigs { resources, validate_only: false, settled: Vec::new() }));
     let Reply::AlterConfigs(outcomes) = reply else { panic!("it is answered") };
-    outcomes
+    outcomes.each
 }
 
 fn setting(topic: &str, retention_ms: &str) -> ConfigAlteration {
@@ -97,6 +97,24 @@ fn a_resource_that_is_altered_twice_far_apart_stays_when_the_request_is_several_
     assert!(world.log.len() > before + 1);
     let refused: Vec<_> = (0..).zip(&outcomes).filter(|(_, (_, outcome))| outcome.is_err()).map(|(at, _)| at).collect();
     assert_eq!(refused, [0, 60]);
+}
+
+#[test]
+fn an_answer_says_from_where_on_it_is_seen() {
+    let mut world = World::with_topic();
+    let grow = CreatePartitions { topics: vec![growing("t", 2)], validate_only: false, seed: 3, settled: Vec::new() };
+    let Reply::CreatePartitions(grown) = world.event(Event::CreatePartitions(grow)) else { panic!("it is answered") };
+    assert_eq!(grown.seen_at, world.image.last_applied());
+    let mut seen_at = || {
+        let (resources, settled) = (vec![setting("t", "5")], Vec::new());
+        let reply = world.event(Event::AlterConfigs(AlterConfigs { resources, validate_only: false, settled }));
+        let Reply::AlterConfigs(altered) = reply else { panic!("it is answered") };
+        (altered.seen_at, world.image.last_applied(), world.log.len())
+    };
+    let first = seen_at();
+    assert_eq!(first.0, first.1);
+    assert!(first.0 > grown.seen_at);
+    assert_eq!(seen_at(), first, "what was so before is seen, too");
 }
 
 #[test]
@@ -152,7 +170,7 @@ fn grow(world: &mut World, count: i32, assignments: Option<&[&[i32]]>) -> Result
     let request = CreatePartitions { topics, validate_only: false, seed: 3, settled: Vec::new() };
     let reply = world.event(Event::CreatePartitions(request));
     let Reply::CreatePartitions(mut outcomes) = reply else { panic!("it is answered") };
-    outcomes.remove(0).1
+    outcomes.each.remove(0).1
 }
 
 #[test]
@@ -180,7 +198,7 @@ fn grow_all(world: &mut World, topics: Vec<GrowingTopic>) -> Vec<Result<(), Grow
     let request = CreatePartitions { topics, validate_only: false, seed: 3, settled: Vec::new() };
     let reply = world.event(Event::CreatePartitions(request));
     let Reply::CreatePartitions(outcomes) = reply else { panic!("it is answered") };
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    outcomes.each.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 #[test]
