@@ -3,7 +3,7 @@
 //! Invariant: no wildcard arm, so that a new refusal has no code until somebody chose one.
 
 use crate::broker::{NoController, SessionError};
-use crate::machines::controller::{DeleteRefusal, TopicRefusal};
+use crate::machines::controller::{DeleteRefusal, GrowRefusal, TopicRefusal};
 use crate::machines::group;
 use crate::partition::{AppendRefusal, ListRefusal, ReadRefusal};
 use crate::protocol::ErrorCode;
@@ -89,6 +89,17 @@ pub(super) fn of_creation(refusal: &TopicRefusal) -> ErrorCode {
         TopicRefusal::WaitingForBrokers { .. } | TopicRefusal::NobodyActive => ErrorCode::LeaderNotAvailable,
         TopicRefusal::Assignment { .. } => ErrorCode::InvalidReplicaAssignment,
         TopicRefusal::TooManyPartitions { .. } | TopicRefusal::TooLarge { .. } => ErrorCode::PolicyViolation,
+    }
+}
+
+/// A topic that does not grow.
+pub(super) fn of_growth(refusal: &GrowRefusal) -> ErrorCode {
+    match refusal {
+        GrowRefusal::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+        GrowRefusal::Twice => ErrorCode::InvalidRequest,
+        GrowRefusal::NotMore { .. } => ErrorCode::InvalidPartitions,
+        GrowRefusal::AssignmentCount { .. } => ErrorCode::InvalidReplicaAssignment,
+        GrowRefusal::Topic(refusal) => of_creation(refusal),
     }
 }
 

@@ -15,6 +15,7 @@ mod api_versions;
 mod metadata;
 mod topic_view;
 mod create_topics;
+mod create_partitions;
 mod delete_topics;
 mod describe_topic_partitions;
 mod describe_cluster;
@@ -94,6 +95,7 @@ static TABLE: &[Row] = &[
     Row::new(ApiKey::InitProducerId, 0, 5, |call| call.serve(init_producer_id::init_producer_id)),
     Row::new(ApiKey::OffsetForLeaderEpoch, 2, 4, |call| call.serve(offset_for_leader_epoch::offset_for_leader_epoch)),
     Row::new(ApiKey::DescribeConfigs, 1, 4, |call| call.serve(describe_configs::describe_configs)),
+    Row::new(ApiKey::CreatePartitions, 0, 3, |call| call.serve(create_partitions::create_partitions)),
     Row::new(ApiKey::DeleteGroups, 0, 2, |call| call.serve(delete_groups::delete_groups)),
     Row::new(ApiKey::OffsetDelete, 0, 0, |call| call.serve(offset_delete::offset_delete)),
     Row::new(ApiKey::DescribeQuorum, 0, 2, |call| call.serve(describe_quorum::describe_quorum)),

@@ -1,8 +1,9 @@
 //! The way from any node to the active controller: here if it is here, else over the controller listener.
 //!
-//! Called by the façade (topics), lifecycle (registration, heartbeats), the ISR task and the producer ids.
+//! Called by the façade (topics, configurations), lifecycle (registration, heartbeats), the ISR task and the producer ids.
 //! Invariant: a request may reach the controller twice: what it asks for carries its own identity (a topic's id, a
-//! partition epoch, a boot number), so that the second time changes nothing.
+//! partition epoch, a boot number) or is where something ends (a count of partitions, a value), so that the second time
+//! changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use beats::Beats;
-pub use cluster::{Cluster, CreatedTopics, DeletedTopics};
+pub use cluster::{AlteredConfigs, Cluster, CreatedTopics, DeletedTopics, GrownTopics};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
 pub use fetch_sessions::{
@@ -62,7 +62,7 @@ pub use settings::topic_settings;
 pub use start::{BrokerOptions, BrokerWorld, RunningBroker, StartError};
 
 use crate::env::{Clock, Seed};
-use crate::machines::controller::{CreateTopics, DeleteTopics};
+use crate::machines::controller::{AlterConfigs, CreatePartitions, CreateTopics, DeleteTopics};
 use crate::machines::metadata::{Image, Listener};
 use crate::machines::replication::{Acks, EpochEnd};
 use crate::model::{
@@ -357,6 +357,30 @@ impl Broker {
         let gone = self.inner.cluster.delete_topics(request, within).await?;
         self.show_applied(within).await;
         Ok(gone)
+    }
+
+    /// Adds partitions to topics; each grows or is refused by itself. Returns when this broker shows what was made.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn create_partitions(
+        &self,
+        request: CreatePartitions,
+        within: Duration,
+    ) -> Result<GrownTopics, NoController> {
+        let grown = self.inner.cluster.create_partitions(request, within).await?;
+        self.show_applied(within).await;
+        Ok(grown)
+    }
+
+    /// Alters configurations; each resource is changed or refused by itself. Returns when this broker shows it.
+    ///
+    /// # Errors
+    /// When no controller answers in time.
+    pub async fn alter_configs(&self, request: AlterConfigs, within: Duration) -> Result<AlteredConfigs, NoController> {
+        let altered = self.inner.cluster.alter_configs(request, within).await?;
+        self.show_applied(within).await;
+        Ok(altered)
     }
 
     /// Waits until `image` shows all that this node has applied.

@@ -15,8 +15,9 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
+import metadata
 import text
 import wait
 
@@ -333,6 +334,58 @@ def test_deleting_what_is_not_there_is_refused(cluster, topics):
     with pytest.raises(KafkaException) as refused:
         topics.admin.delete_topics([name], operation_timeout=SECONDS)[name].result(SECONDS)
     assert refused.value.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+
+
+def grow(topics, wanted, **settings):
+    topics.admin.create_partitions([wanted], operation_timeout=SECONDS, **settings)[wanted.topic].result(SECONDS)
+
+
+def test_a_topic_grows_keeps_its_records_and_takes_more(cluster, topics):
+    topic, values = topics.create("growing", partitions=2), text.lines(100)
+    produce(cluster, topic, [(None, value) for value in values])
+    before = topics.admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions
+    grow(topics, NewPartitions(topic, 5))
+    topics.await_leaders(topic, 5)
+    after = topics.admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions
+    assert all(sorted(after[index].replicas) == sorted(before[index].replicas) for index in before)
+    assert all(len(set(after[index].replicas)) == cluster.copies for index in after)
+    producer, deliveries = Producer({"bootstrap.servers": cluster.bootstrap}), Deliveries()
+    for partition in range(5):
+        producer.produce(topic, partition=partition, value=b"new", on_delivery=deliveries)
+    assert producer.flush(SECONDS) == 0 and not deliveries.errors
+    assert sorted(deliveries.offsets) == [0, 0, 0, 0, 100]
+    assert [message.value() for message in read_all(cluster, topic, 101)] == values + [b"new"]
+
+
+def test_a_topic_grows_where_its_new_partitions_are_assigned(cluster, topics):
+    topic, brokers = topics.create("assigned"), sorted(topics.admin.list_topics(timeout=SECONDS).brokers)
+    wanted = [brokers[-cluster.copies :], brokers[: cluster.copies]]
+    grow(topics, NewPartitions(topic, 3, replica_assignment=wanted))
+    topics.await_leaders(topic, 3)
+    partitions = topics.admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions
+    assert [list(partitions[index].replicas) for index in (1, 2)] == wanted
+
+
+def test_what_cannot_grow_is_refused_with_kafkas_errors(cluster, topics):
+    topic = topics.create("grown", partitions=2)
+
+    def refusal(wanted):
+        with pytest.raises(KafkaException) as refused:
+            grow(topics, wanted)
+        return refused.value.args[0].code()
+
+    assert refusal(NewPartitions(topics.name("absent"), 2)) == KafkaError.UNKNOWN_TOPIC_OR_PART
+    assert refusal(NewPartitions(topic, 2)) == KafkaError.INVALID_PARTITIONS
+    assert refusal(NewPartitions(topic, 1)) == KafkaError.INVALID_PARTITIONS
+    assert refusal(NewPartitions(topic, 4, replica_assignment=[[1]])) == KafkaError.INVALID_REPLICA_ASSIGNMENT
+    assert refusal(NewPartitions(topic, 3, replica_assignment=[[99]])) == KafkaError.INVALID_REPLICA_ASSIGNMENT
+    assert len(topics.admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions) == 2
+
+
+def test_a_growth_that_is_only_validated_does_not_happen(cluster, topics):
+    topic = topics.create("validated")
+    grow(topics, NewPartitions(topic, 7), validate_only=True)
+    assert all(len(metadata.leaders(broker)[topic]) == 1 for broker in cluster.bootstrap.split(","))
 
 
 def test_producing_to_an_unknown_topic_creates_it_where_the_broker_says_so(cluster, topics):

@@ -35,7 +35,7 @@ def dump(jars, files, *arguments):
     return done.stdout
 
 
-def test_topic_command_creates_lists_describes_and_deletes(tool, cluster, topics):
+def test_topic_command_creates_lists_describes_grows_and_deletes(tool, cluster, topics):
     topic = topics.name("tool")
     created = tool(f"{TOOLS}.TopicCommand", "--create", "--topic", topic, "--partitions", 3, "--config", "retention.ms=7200000")
     assert f"Created topic {topic}" in created
@@ -47,6 +47,8 @@ def test_topic_command_creates_lists_describes_and_deletes(tool, cluster, topics
     leaders = re.findall(r"Partition: (\d+)\s+Leader: (\d+)\s+Replicas: ([\d,]+)\s+Isr: ([\d,]+)", described)
     assert [partition for partition, *_ in leaders] == ["0", "1", "2"]
     assert all(leader in replicas.split(",") for _, leader, replicas, _ in leaders)
+    tool(f"{TOOLS}.TopicCommand", "--alter", "--topic", topic, "--partitions", 4)
+    topics.await_leaders(topic, 4)
     tool(f"{TOOLS}.TopicCommand", "--delete", "--topic", topic)
     wait.until(lambda: topic not in topics.admin.list_topics(timeout=30).topics, f"{topic} is gone")
 
