@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::call::Caller;
+use super::config_resource::{Brokers, Fault, ResourceType};
 use super::context::Context;
 use super::options::{BrokerConfig, BrokerConfigKind};
 use crate::machines::metadata::{ConfigResource, Image};
@@ -15,13 +16,6 @@ use crate::protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
-
-/// Resource types.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 
 /// Where a value comes from.
 const FROM_TOPIC: i8 = 1;
@@ -90,12 +84,6 @@ fn twice(resource: DescribeConfigsResource) -> DescribeConfigsResult {
     DescribeConfigsResult { error_code, error_message, resource_type, resource_name, ..Default::default() }
 }
 
-/// Why a resource is not described.
-struct Fault {
-    code: ErrorCode,
-    message: String,
-}
-
 struct Describer<'a> {
     context: &'a Context,
     image: &'a Image,
@@ -109,16 +97,12 @@ impl Describer<'_> {
     fn resource(&self, resource: DescribeConfigsResource) -> DescribeConfigsResult {
         let DescribeConfigsResource { resource_type, resource_name, configuration_keys } = resource;
         let keys = configuration_keys.unwrap_or_default();
-        let outcome = match resource_type {
-            TOPIC => self.topic(&resource_name),
-            BROKER => self.broker(&resource_name),
+        let outcome = ResourceType::of(resource_type).and_then(|kind| match kind {
+            ResourceType::Topic => self.topic(&resource_name),
+            ResourceType::Broker => self.broker(&resource_name),
             // Nothing of these can be configured.
-            BROKER_LOGGER | CLIENT_METRICS | GROUP => Ok(Vec::new()),
-            _ => {
-                let message = format!("resource type {resource_type} is unknown");
-                Err(Fault { code: ErrorCode::InvalidRequest, message })
-            }
-        };
+            ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => Ok(Vec::new()),
+        });
         let result = DescribeConfigsResult { resource_type, resource_name, ..DescribeConfigsResult::default() };
         match outcome {
             Ok(mut configs) => {
@@ -170,14 +154,13 @@ impl Describer<'_> {
     }
 
     fn broker(&self, name: &str) -> Result<Vec<Entry>, Fault> {
-        if name.is_empty() {
-            return Ok(self.cluster_defaults());
-        }
-        let own = self.context.broker().node();
-        if name.parse() != Ok(own.get()) {
-            let message = format!("this is broker {own}, not '{name}'; ask that one");
-            return Err(Fault { code: ErrorCode::InvalidRequest, message });
-        }
+        Ok(match Brokers::named(name, self.context.broker().node())? {
+            Brokers::All => self.cluster_defaults(),
+            Brokers::Own => self.own_configs(),
+        })
+    }
+
+    fn own_configs(&self) -> Vec<Entry> {
         let own_configs = self.context.options().broker_configs.iter();
         let own_configs = own_configs.filter(|config| TopicConfigDefinition::with_synonym(&config.name).is_none());
         let mut entries: Vec<_> = own_configs.map(|config| self.broker_entry(config)).collect();
@@ -187,7 +170,7 @@ impl Describer<'_> {
             self.entry(definition.synonym, self.broker_synonyms(definition), facts)
         }));
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        entries
     }
 
     /// What holds for all brokers unless one says otherwise.

@@ -19,6 +19,7 @@ mod create_partitions;
 mod delete_topics;
 mod describe_topic_partitions;
 mod describe_cluster;
+mod config_resource;
 mod describe_configs;
 mod describe_quorum;
 mod produce;
