@@ -1,6 +1,6 @@
 //! What has configurations, as requests name it: by the number of a type and a name.
 //!
-//! Called by `describe_configs`. Invariant: a broker speaks for itself and for the
+//! Called by `describe_configs` and `incremental_alter_configs`. Invariant: a broker speaks for itself and for the
 //! defaults of all brokers, never for another one.
 
 use crate::model::NodeId;

@@ -3,7 +3,7 @@
 //! Invariant: no wildcard arm, so that a new refusal has no code until somebody chose one.
 
 use crate::broker::{NoController, SessionError};
-use crate::machines::controller::{DeleteRefusal, GrowRefusal, TopicRefusal};
+use crate::machines::controller::{ConfigRefusal, ConfigTarget, DeleteRefusal, GrowRefusal, TopicRefusal};
 use crate::machines::group;
 use crate::partition::{AppendRefusal, ListRefusal, ReadRefusal};
 use crate::protocol::ErrorCode;
@@ -103,6 +103,21 @@ pub(super) fn of_growth(refusal: &GrowRefusal) -> ErrorCode {
     }
 }
 
+/// Configurations that are not altered. What is wrong with one of a broker's is called otherwise than of a topic's, as in
+/// Kafka (KAFKA-13609).
+pub(super) fn of_alteration(target: &ConfigTarget, refusal: &ConfigRefusal) -> ErrorCode {
+    match (refusal, target) {
+        (ConfigRefusal::UnknownTopic, _) => ErrorCode::UnknownTopicOrPartition,
+        (ConfigRefusal::Config(_), ConfigTarget::Topic(_)) => ErrorCode::InvalidConfig,
+        (ConfigRefusal::Config(_), ConfigTarget::Cluster | ConfigTarget::Broker(_))
+        | (ConfigRefusal::Twice | ConfigRefusal::NotDynamic { .. } | ConfigRefusal::NotPerBroker { .. }, _) => {
+            ErrorCode::InvalidRequest
+        }
+        (ConfigRefusal::NotAList { .. } | ConfigRefusal::MinIsrStays, _) => ErrorCode::InvalidConfig,
+        (ConfigRefusal::TooLarge, _) => ErrorCode::PolicyViolation,
+    }
+}
+
 /// A topic that is not deleted.
 pub(super) fn of_deletion(refusal: DeleteRefusal) -> ErrorCode {
     match refusal {
@@ -153,7 +168,7 @@ pub(super) fn of_no_controller(_: NoController) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::LeaderEpoch;
+    use crate::model::{LeaderEpoch, TopicConfigError};
 
     #[test]
     fn what_time_mends_is_retriable_and_what_it_does_not_is_not() {
@@ -165,6 +180,16 @@ mod tests {
         assert!(of_no_controller(NoController).is_retriable());
         assert!(!of_append(&AppendRefusal::TooLarge).is_retriable());
         assert!(!of_creation(&TopicRefusal::Replicas { replication_factor: 0 }).is_retriable());
+    }
+
+    #[test]
+    fn a_bad_value_is_called_by_what_it_is_of() {
+        let missing = ConfigRefusal::Config(TopicConfigError::Missing { name: "retention.ms".to_owned() });
+        let of = |target| of_alteration(&target, &missing);
+        assert_eq!(of(ConfigTarget::Topic("t".to_owned())), ErrorCode::InvalidConfig);
+        assert_eq!(of(ConfigTarget::Cluster), ErrorCode::InvalidRequest);
+        let stays = of_alteration(&ConfigTarget::Cluster, &ConfigRefusal::MinIsrStays);
+        assert_eq!(stays, ErrorCode::InvalidConfig);
     }
 
     #[test]

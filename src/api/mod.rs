@@ -21,6 +21,7 @@ mod describe_topic_partitions;
 mod describe_cluster;
 mod config_resource;
 mod describe_configs;
+mod incremental_alter_configs;
 mod describe_quorum;
 mod produce;
 mod produce_rules;
@@ -98,6 +99,9 @@ static TABLE: &[Row] = &[
     Row::new(ApiKey::DescribeConfigs, 1, 4, |call| call.serve(describe_configs::describe_configs)),
     Row::new(ApiKey::CreatePartitions, 0, 3, |call| call.serve(create_partitions::create_partitions)),
     Row::new(ApiKey::DeleteGroups, 0, 2, |call| call.serve(delete_groups::delete_groups)),
+    Row::new(ApiKey::IncrementalAlterConfigs, 0, 1, |call| {
+        call.serve(incremental_alter_configs::incremental_alter_configs)
+    }),
     Row::new(ApiKey::OffsetDelete, 0, 0, |call| call.serve(offset_delete::offset_delete)),
     Row::new(ApiKey::DescribeQuorum, 0, 2, |call| call.serve(describe_quorum::describe_quorum)),
     Row::new(ApiKey::DescribeCluster, 0, 2, |call| call.serve(describe_cluster::describe_cluster)),

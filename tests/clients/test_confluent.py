@@ -15,7 +15,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 import metadata
 import text
@@ -412,6 +412,85 @@ def test_topic_configs_are_taken_with_spaces_and_in_any_case_and_described_in_on
     entries = topics.admin.describe_configs([resource])[resource].result(SECONDS)
     described = {name: entries[name].value for name in wanted}
     assert described == wanted | {"retention.ms": "1000", "preallocate": "true", "cleanup.policy": "delete,compact"}
+
+
+SET, DELETE, APPEND, SUBTRACT = AlterConfigOpType.SET, AlterConfigOpType.DELETE, AlterConfigOpType.APPEND, AlterConfigOpType.SUBTRACT
+
+
+def alter(topics, name, *changes, kind=ResourceType.TOPIC, **settings):
+    """Makes changes given as (name, operation, value)."""
+    entries = [ConfigEntry(key, value, incremental_operation=operation) for key, operation, value in changes]
+    resource = ConfigResource(kind, name, incremental_configs=entries)
+    topics.admin.incremental_alter_configs([resource], request_timeout=SECONDS, **settings)[resource].result(SECONDS)
+
+
+def described(topics, topic):
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    return topics.admin.describe_configs([resource], request_timeout=SECONDS)[resource].result(SECONDS)
+
+
+def await_config(topics, topic, name, value):
+    wait.until(lambda: described(topics, topic)[name].value == value, f"{name} is {value}")
+
+
+def test_topic_configs_are_altered_one_by_one(topics):
+    topic = topics.create("altered", configs={"retention.ms": "7200000", "segment.bytes": "2097152"})
+    alter(topics, topic, ("retention.ms", SET, " 3600000 "), ("segment.ms", SET, "60000"), ("flush.ms", DELETE, ""))
+    await_config(topics, topic, "segment.ms", "60000")
+    assert described(topics, topic)["retention.ms"].value == "3600000"
+    assert described(topics, topic)["segment.bytes"].value == "2097152"
+    alter(topics, topic, ("retention.ms", DELETE, ""))
+    wait.until(lambda: described(topics, topic)["retention.ms"].is_default, "the retention is the default")
+    assert described(topics, topic)["segment.bytes"].value == "2097152"
+
+
+def test_words_join_and_leave_a_topics_list(topics):
+    topic = topics.create("list")
+    alter(topics, topic, ("cleanup.policy", APPEND, "compact"))
+    await_config(topics, topic, "cleanup.policy", "delete,compact")
+    alter(topics, topic, ("cleanup.policy", SUBTRACT, "delete"))
+    await_config(topics, topic, "cleanup.policy", "compact")
+
+
+def test_an_altered_config_holds_for_the_next_records(cluster, topics):
+    topic, large = topics.create("altered"), bytes(50_000)
+    produce(cluster, topic, [(None, large)])
+    alter(topics, topic, ("max.message.bytes", SET, "10000"))
+
+    def is_refused():
+        producer, deliveries = Producer({"bootstrap.servers": cluster.bootstrap}), Deliveries()
+        producer.produce(topic, value=large, on_delivery=deliveries)
+        assert producer.flush(SECONDS) == 0
+        return deliveries.errors == [KafkaError.MSG_SIZE_TOO_LARGE]
+
+    wait.until(is_refused, "large records are refused")
+    alter(topics, topic, ("max.message.bytes", DELETE, ""))
+    wait.until(lambda: not is_refused(), "large records are taken again")
+
+
+def test_wrong_alterations_are_refused_with_kafkas_errors(topics):
+    topic = topics.create("wrong", configs={"retention.ms": "7200000"})
+
+    def refusal(*change, name=topic, **settings):
+        with pytest.raises(KafkaException) as refused:
+            alter(topics, name, ("retention.ms", SET, "1"), *change, **settings)
+        return refused.value.args[0].code()
+
+    assert refusal(("segment.bytes", SET, "1")) == KafkaError.INVALID_CONFIG
+    assert refusal(("no.such.key", SET, "1")) == KafkaError.INVALID_CONFIG
+    assert refusal(("segment.ms", APPEND, "1")) == KafkaError.INVALID_CONFIG
+    assert refusal(name=topics.name("absent")) == KafkaError.UNKNOWN_TOPIC_OR_PART
+    broker = str(min(topics.admin.list_topics(timeout=SECONDS).brokers))
+    assert refusal(("log.dirs", SET, "/tmp"), name=broker, kind=ResourceType.BROKER) == KafkaError.INVALID_REQUEST
+    assert described(topics, topic)["retention.ms"].value == "7200000", "all changes of a resource are made or none"
+
+
+def test_an_alteration_that_is_only_validated_does_not_happen(topics):
+    topic = topics.create("validated", configs={"retention.ms": "7200000"})
+    alter(topics, topic, ("retention.ms", SET, "1"), validate_only=True)
+    with pytest.raises(KafkaException):
+        alter(topics, topic, ("retention.ms", SET, "soon"), validate_only=True)
+    assert described(topics, topic)["retention.ms"].value == "7200000"
 
 
 def test_the_cluster_describes_itself(cluster, topics):

@@ -99,6 +99,28 @@ def test_config_command_describes_a_topic(tool, topics):
     assert "max.message.bytes=1048588" in printed and "cleanup.policy=delete" in printed
 
 
+CONFIG = "kafka.admin.ConfigCommand"
+
+
+def test_config_command_alters_a_topic_and_the_default_of_all_brokers(tool, topics):
+    topic = topics.create("tool")
+    of_topic, of_all = ["--entity-type", "topics", "--entity-name", topic], ["--entity-type", "brokers", "--entity-default"]
+    shown = lambda *which: tool(CONFIG, "--describe", *which)
+    assert "Completed" in tool(CONFIG, "--alter", *of_topic, "--add-config", "retention.ms=7200000,cleanup.policy=[compact,delete]")
+    wait.until(lambda: "retention.ms=7200000" in shown(*of_topic), "the topic's retention")
+    assert "cleanup.policy=compact,delete" in shown(*of_topic)
+    tool(CONFIG, "--alter", *of_topic, "--delete-config", "retention.ms")
+    wait.until(lambda: "retention.ms=" not in shown(*of_topic), "the topic's retention is the default")
+    name, synonym = "delete.retention.ms", "log.cleaner.delete.retention.ms"
+    tool(CONFIG, "--alter", *of_all, "--add-config", f"{synonym}=7200000")
+    try:
+        wait.until(lambda: f"{synonym}=7200000" in shown(*of_all), "the default of all brokers")
+        wait.until(lambda: f"{name}=7200000" in shown("--all", *of_topic), "the topic follows the default")
+    finally:
+        tool(CONFIG, "--alter", *of_all, "--delete-config", synonym)
+    wait.until(lambda: f"{synonym}=" not in shown(*of_all), "the default is gone")
+
+
 def test_producer_performance_runs_with_every_record_acknowledged(tool, topics):
     topic = topics.create("tool")
     printed = tool(
