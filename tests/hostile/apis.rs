@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Api> {
     }
     list! {
         api_versions ApiVersionsRequest,
+        create_partitions CreatePartitionsRequest,
         create_topics CreateTopicsRequest,
         delete_topics DeleteTopicsRequest,
         describe_cluster DescribeClusterRequest,
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Api> {
         describe_topic_partitions DescribeTopicPartitionsRequest,
         fetch FetchRequest,
         find_coordinator FindCoordinatorRequest,
+        incremental_alter_configs IncrementalAlterConfigsRequest,
         init_producer_id InitProducerIdRequest,
         list_offsets ListOffsetsRequest,
         metadata MetadataRequest,

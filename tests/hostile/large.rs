@@ -4,8 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ottla::codec::ELEMENTS_MAX;
+use ottla::protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
+use ottla::protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use ottla::protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use tokio::time::timeout;
 
@@ -53,6 +57,24 @@ fn create_topics() -> CreateTopicsRequest {
     CreateTopicsRequest { topics: numbers().map(topic).collect(), timeout_ms: 1000, validate_only: true }
 }
 
+fn create_partitions() -> CreatePartitionsRequest {
+    let topic = |number| CreatePartitionsTopic { name: format!("many-{number}"), count: 2, assignments: None };
+    CreatePartitionsRequest { topics: numbers().map(topic).collect(), timeout_ms: 1000, validate_only: false }
+}
+
+/// Half of the elements are topics, half are their configurations.
+fn alter_configs() -> IncrementalAlterConfigsRequest {
+    let config =
+        || AlterableConfig { name: "retention.ms".to_owned(), value: Some("5".to_owned()), config_operation: 0 };
+    let resource = |number| AlterConfigsResource {
+        resource_type: 2,
+        resource_name: format!("many-{number}"),
+        configs: vec![config()],
+    };
+    let resources = numbers().take(ELEMENTS / 2).map(resource).collect();
+    IncrementalAlterConfigsRequest { resources, validate_only: false }
+}
+
 /// A node of its own, as an allocator keeps what it once had, and its memory before the request.
 async fn fresh() -> (Node, Client, u64) {
     let node = Node::start().await;
@@ -78,6 +100,12 @@ async fn a_request_of_the_most_elements_takes_bounded_memory() {
     let (node, mut client, baseline) = fresh().await;
     assert_eq!(client.call(2, &create_topics()).await.expect("an answer").topics.len(), ELEMENTS);
     check(node, baseline, "CreateTopics", GROWTH_MAX).await;
+    let (node, mut client, baseline) = fresh().await;
+    assert_eq!(client.call(0, &create_partitions()).await.expect("an answer").results.len(), ELEMENTS);
+    check(node, baseline, "CreatePartitions", GROWTH_MAX).await;
+    let (node, mut client, baseline) = fresh().await;
+    assert_eq!(client.call(0, &alter_configs()).await.expect("an answer").responses.len(), ELEMENTS / 2);
+    check(node, baseline, "IncrementalAlterConfigs", GROWTH_MAX).await;
     let (node, mut client, baseline) = fresh().await;
     assert_eq!(client.call(7, &fetch()).await.expect("an answer").responses[0].partitions.len(), ELEMENTS);
     check(node, baseline, "Fetch", GROWTH_MAX).await;

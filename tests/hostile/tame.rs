@@ -1,13 +1,15 @@
-//! Takes from an attack what would be lawful: without an authorizer, whoever asks may create a thousand topics and
-//! delete the good client's.
+//! Takes from an attack what would be lawful: without an authorizer, whoever asks may create a thousand topics, delete
+//! the good client's, or configure it so that it takes no record.
 //!
 //! Judged by the node's own decoder, so a mutation cannot hide from it. Only what would succeed is changed.
 
 use bytes::{Buf, Bytes};
 use ottla::model::{TopicId, TopicName};
+use ottla::protocol::messages::create_partitions::CreatePartitionsRequest;
 use ottla::protocol::messages::create_topics::CreateTopicsRequest;
 use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
 use ottla::protocol::messages::fetch::FetchRequest;
+use ottla::protocol::messages::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use ottla::protocol::messages::metadata::MetadataRequest;
 use ottla::protocol::messages::produce::ProduceRequest;
 use ottla::protocol::{ApiKey, Request, RequestHeader, decode_request, encode_request, split_request};
@@ -29,6 +31,8 @@ pub(crate) fn tame(frame: &mut Vec<u8>, world: &World) {
     #[expect(clippy::wildcard_enum_match_arm, reason = "few of the 89 APIs change or wait")]
     let tamed = match header.api_key {
         ApiKey::CreateTopics => rewrite(&header, body, create_topics),
+        ApiKey::CreatePartitions => rewrite(&header, body, |request| create_partitions(request, world)),
+        ApiKey::IncrementalAlterConfigs => rewrite(&header, body, |request| alter_configs(request, world)),
         ApiKey::Metadata => rewrite(&header, body, metadata),
         ApiKey::DeleteTopics => rewrite(&header, body, |request| delete_topics(request, world)),
         ApiKey::Produce => rewrite(&header, body, |request| produce(request, world)),
@@ -88,16 +92,50 @@ fn metadata(request: &mut MetadataRequest) -> bool {
     changed
 }
 
-fn delete_topics(request: &mut DeleteTopicsRequest, world: &World) -> bool {
-    let is_standing = |name: &str| STANDING.iter().any(|(standing, _)| *standing == name);
-    let is_kept = |name: &str| world.is_protected(name, TopicId::ZERO) || is_standing(name);
+/// Whether others count on a topic of that name as it is.
+fn is_kept(name: &str, world: &World) -> bool {
+    world.is_protected(name, TopicId::ZERO) || STANDING.iter().any(|(standing, _)| *standing == name)
+}
+
+fn create_partitions(request: &mut CreatePartitionsRequest, world: &World) -> bool {
     let mut changed = false;
-    for name in request.topic_names.iter_mut().filter(|name| is_kept(name)) {
+    for topic in &mut request.topics {
+        if is_kept(&topic.name, world) {
+            topic.name = instead(&topic.name);
+            changed = true;
+        }
+        if topic.count > PARTITIONS_MAX && topic.count < PARTITIONS_REFUSED {
+            topic.count %= PARTITIONS_MAX;
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn alter_configs(request: &mut IncrementalAlterConfigsRequest, world: &World) -> bool {
+    let mut changed = false;
+    for resource in &mut request.resources {
+        if is_kept(&resource.resource_name, world) {
+            resource.resource_name = instead(&resource.resource_name);
+            changed = true;
+        }
+        // The defaults of all brokers are the good topic's, too.
+        if resource.resource_name.is_empty() {
+            resource.resource_name = "1".to_owned();
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn delete_topics(request: &mut DeleteTopicsRequest, world: &World) -> bool {
+    let mut changed = false;
+    for name in request.topic_names.iter_mut().filter(|name| is_kept(name, world)) {
         *name = instead(name);
         changed = true;
     }
     for topic in &mut request.topics {
-        if let Some(name) = topic.name.as_mut().filter(|name| is_kept(name)) {
+        if let Some(name) = topic.name.as_mut().filter(|name| is_kept(name, world)) {
             *name = instead(name);
             changed = true;
         }
@@ -130,8 +168,10 @@ fn fetch(request: &mut FetchRequest) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ottla::protocol::messages::create_partitions::CreatePartitionsTopic;
     use ottla::protocol::messages::create_topics::CreatableTopic;
     use ottla::protocol::messages::delete_topics::DeleteTopicState;
+    use ottla::protocol::messages::incremental_alter_configs::AlterConfigsResource;
 
     use super::*;
     use crate::world::GOOD_TOPIC;
@@ -163,5 +203,23 @@ mod tests {
         let topics = tamed(6, &request).topics;
         assert_ne!(topics[0].name.as_deref(), Some(GOOD_TOPIC));
         assert_ne!(topics[1].topic_id, world.good.id);
+    }
+
+    #[test]
+    fn the_good_topic_neither_grows_nor_is_configured() {
+        let topic = |name: &str| CreatePartitionsTopic { name: name.to_owned(), count: 9_999, assignments: None };
+        let topics = vec![topic(GOOD_TOPIC), topic("hostile-a")];
+        let topics = tamed(3, &CreatePartitionsRequest { topics, ..Default::default() }).topics;
+        assert_ne!(topics[0].name, GOOD_TOPIC);
+        assert!(topics.iter().all(|topic| topic.count <= PARTITIONS_MAX));
+        let resource = |resource_type, name: &str| AlterConfigsResource {
+            resource_type,
+            resource_name: name.to_owned(),
+            ..AlterConfigsResource::default()
+        };
+        let resources = vec![resource(2, GOOD_TOPIC), resource(4, "")];
+        let request = IncrementalAlterConfigsRequest { resources, ..Default::default() };
+        let resources = tamed(1, &request).resources;
+        assert!(resources.iter().all(|resource| ![GOOD_TOPIC, ""].contains(&resource.resource_name.as_str())));
     }
 }

@@ -28,10 +28,12 @@ pub(crate) fn number(place: Place<'_>, random: &mut Random) -> i64 {
         "replica_id" => &[-1, -1, -1, -1, -2, 0, 1, 5],
         "replica_epoch" | "producer_id" | "producer_epoch" => &[-1, 0, 1],
         "num_partitions" => &[1, 1, 2, 3, -1],
+        "count" => &[1, 2, 3, 4, 1_000_000],
+        "config_operation" => &[0, 0, 0, 1, 2, 3, 4],
         "replication_factor" => &[1, 1, -1, 2],
         "broker_ids" => &[1, 1, 1, 2, 0],
         "isolation_level" | "key_type" | "endpoint_type" => &[0, 1, 2],
-        "resource_type" => &[2, 2, 4, 8, 16, 0],
+        "resource_type" => &[2, 2, 4, 8, 16, 32, 0],
         "response_partition_limit" => &[0, 1, 2_000],
         _ => &[0, 1, 2, 100],
     };
