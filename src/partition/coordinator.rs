@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::machines::group::{self, Call, Decision, Groups, Present, Record, Refusal, Soft, Waiter};
 use crate::machines::replication::{Acks, Ticket};
 use crate::model::{Instant, Now, Offset, TopicName};
+use crate::probe::{Mutant, planted};
 use crate::records::{Batch, Builder, Codec, Draft, split};
 use crate::storage::{FirstBatch, Log, ReadPlan};
 
@@ -221,8 +222,12 @@ impl Replica {
                 turn.effects.push(answered(ticket, reply));
                 continue;
             }
+            if planted(Mutant::DecisionToldAtOnce) {
+                turn.effects.push(answered(ticket, reply));
+                continue;
+            }
             self.parked.insert(ticket, Parked::Group(Box::new(reply)));
-            if is_fact {
+            if is_fact || planted(Mutant::ReadsUnproven) {
                 leader.park(ticket, Acks::All, end, deadline, &mut effects);
             } else {
                 leader.confirm(ticket, end, deadline, turn.now.instant, &mut effects);
@@ -235,7 +240,8 @@ impl Replica {
         let (Role::Leader(leader), Some(coordinator)) = (&self.role, &self.coordinator) else {
             return Err(Refusal::NotCoordinator);
         };
-        if matches!(coordinator.stage, Stage::Reading(_)) || !leader.knows_committed() {
+        let is_settled = leader.knows_committed() || planted(Mutant::CoordinatorUnsettled);
+        if matches!(coordinator.stage, Stage::Reading(_)) || !is_settled {
             return Err(Refusal::Loading);
         }
         let is_full = leader.waiting() + coordinator.answers.len() >= turn.options.waiters_max;
@@ -261,9 +267,11 @@ impl Replica {
 
     /// Reads a part of the log, up to where the epoch began.
     fn read_groups(&mut self, from: Offset, turn: &mut Turn<'_>) {
+        let watermark = self.high_watermark();
         let (Some(log), Some(coordinator)) = (&self.log, &mut self.coordinator) else { return };
         let from = from.max(log.start());
-        let planned = log.read(from, log.end(), READ_BYTES, FirstBatch::Whole);
+        let end = if planted(Mutant::GroupsReadToWatermark) { watermark.max(from) } else { log.end() };
+        let planned = log.read(from, end, READ_BYTES, FirstBatch::Whole);
         let plan = match planned {
             Ok(plan) => plan,
             Err(error) => {

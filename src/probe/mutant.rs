@@ -64,8 +64,7 @@ macro_rules! mutants {
     };
 }
 
-// Waiting for their topics: R13 (minimum ISR), R17 (unclean election), R22 (reassignment), S6 (the world's groups), and the guards
-// of several directories.
+// Waiting for their topics: R13 (minimum ISR), R17 (unclean election), R22 (reassignment), and the guards of several directories.
 mutants! {
     // A copy.
     FutureEpochKept: "R5", Machines, ["F2", "F5", "E1"]
@@ -355,6 +354,16 @@ mutants! {
         => "a fetch session goes on from the offset with which it began";
     NameFreeAtOnce: "R23", Nodes, ["F4"]
         => "a topic is made anew while a shard still holds the old one of its name";
+
+    // A coordinator of groups.
+    ReadsUnproven: "S6", Machines, ["C1"]
+        => "a coordinator tells what it read though another may have taken its place";
+    DecisionToldAtOnce: "R7", Machines, ["C1"]
+        => "a coordinator tells what it decided before that is committed";
+    CoordinatorUnsettled: "R18", Machines, ["C1"]
+        => "a coordinator serves before its high watermark has reached the start of its epoch";
+    GroupsReadToWatermark: "KAFKA-20634", Machines, ["C1"]
+        => "a coordinator reads its log up to the high watermark that it knew as a follower";
 
     // The quorum.
     UnsettledAnswered: "S5", Nodes, ["E7"]

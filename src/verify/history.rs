@@ -28,6 +28,10 @@ pub struct History {
     pub offset_lookups: Vec<OffsetLookup>,
     /// OffsetForLeaderEpoch, in the order of their return.
     pub epoch_lookups: Vec<EpochLookup>,
+    /// Commits of offsets, in the order of invocation.
+    pub commits: Vec<CommitSent>,
+    /// Committed offsets as coordinators told them, in the order of their return.
+    pub committed_reads: Vec<CommittedRead>,
     /// What an administrator asked, in the order of invocation.
     pub administrations: Vec<Administration>,
     /// The metadata log as it was committed, by index.
@@ -52,6 +56,38 @@ pub struct History {
     pub rested_at: Option<Instant>,
     /// When the run ended.
     pub ended_at: Instant,
+}
+
+/// Names what one group has committed for one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegisterId(pub u32);
+
+/// A commit of an offset; each value is committed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitSent {
+    /// Where.
+    pub register: RegisterId,
+    /// What.
+    pub value: u64,
+    /// When it was sent.
+    pub invoked: Instant,
+    /// When it ended; `None` when it never did.
+    pub returned: Option<Instant>,
+    /// How it ended: `Ok`, `Fail` or `Info`.
+    pub class: Class,
+}
+
+/// A committed offset as a coordinator told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedRead {
+    /// Where.
+    pub register: RegisterId,
+    /// What; `None` when nothing is committed.
+    pub value: Option<u64>,
+    /// When it was asked for.
+    pub invoked: Instant,
+    /// When it was told.
+    pub returned: Instant,
 }
 
 /// How an operation ended, as far as its client can tell (the class of the worst attempt decides).
@@ -475,6 +511,8 @@ pub struct ReplicaDump {
     pub epochs: Vec<(LeaderEpoch, Offset)>,
     /// Its batches in order.
     pub batches: Vec<DumpedBatch>,
+    /// Whether its records are none of the run's values: a topic of the brokers' own. Then only the batches are dumped.
+    pub is_internal: bool,
 }
 
 /// One batch of a replica's log.

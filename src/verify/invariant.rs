@@ -85,7 +85,11 @@ invariants! {
     /// What was deleted is gone, and nothing else.
     B11 "B11" "delete-records and retention honesty",
 
-    // Replicas, metadata, administration. (C, groups, and D, transactions: come with those. E8, security: likewise.)
+    // Groups. (C2 is what C1 finds, said more simply. C3 to C7, members: come with members in the world.)
+    /// What is committed is one register: who asks is told the last commit before, or one under way.
+    C1 "C1" "committed offset is no register",
+
+    // Replicas, metadata, administration. (D, transactions: come with those. E8, security: likewise.)
     /// All replicas hold the same.
     E1 "E1" "replica divergence",
     /// A new leader holds all that was acknowledged.

@@ -10,6 +10,7 @@ mod report;
 mod index;
 mod log;
 mod reads;
+mod groups;
 mod cluster;
 mod health;
 mod live;
@@ -31,7 +32,7 @@ type Check = fn(&Index<'_>, &mut Findings);
 pub fn check(history: &History, expectations: &Expectations) -> Report {
     let index = Index::new(history, expectations);
     let mut findings = Findings::default();
-    for check in [log::CHECKS, reads::CHECKS, cluster::CHECKS, health::CHECKS].into_iter().flatten() {
+    for check in [log::CHECKS, reads::CHECKS, groups::CHECKS, cluster::CHECKS, health::CHECKS].into_iter().flatten() {
         check(&index, &mut findings);
     }
     let validity = health::judge_validity(&index, &mut findings);

@@ -24,7 +24,6 @@ const UNPLANTED: &[(&str, &str)] = &[
     ("R13", "is planted with the re-evaluation of ELRs at a change of min.insync.replicas"),
     ("R17", "nothing can ask for an unclean election yet; that none takes place is R11's AnyReplicaLeads"),
     ("R22", "comes with reassignment"),
-    ("S6", "comes with the world's groups; until then partition/shard/tests/groups.rs holds it"),
 ];
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::groups::data_partitions;
 use super::message::{Answer, Endpoint, Request, RequestId};
 use super::{Happening, Knobs, World};
 use crate::machines::controller::{
     CreatePartitions, CreateTopics, DeleteTopics, Event as Ask, GrowingTopic, NewTopic, ReplicationFactor, Reply,
     TopicReference,
 };
-use crate::model::{Offset, PartitionId, TopicId};
+use crate::model::{Offset, PartitionId, TopicId, TopicName};
 use crate::verify::history::{Administration, AdministrationKind, Class, ClientId};
 
 /// Who the administrator is on the network.
@@ -80,7 +81,7 @@ impl World {
             partitions: Some(partitions),
             replication_factor: ReplicationFactor::Configured(replicas),
             assignments: Vec::new(),
-            configs: self.topic_configs(),
+            configs: if name == TopicName::CONSUMER_OFFSETS { Vec::new() } else { self.topic_configs() },
         };
         let seed = self.chance.number();
         let request = CreateTopics { topics: vec![topic], validate_only: false, seed, settled: Vec::new() };
@@ -96,7 +97,8 @@ impl World {
 
     fn any_topic(&mut self) -> Option<(TopicId, String)> {
         let image = self.quorum.image();
-        let topics: Vec<_> = image.topics().topics().map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
+        let topics = image.topics().topics().filter(|topic| !topic.name.is_internal());
+        let topics: Vec<_> = topics.map(|topic| (topic.id, topic.name.as_str().to_owned())).collect();
         (!topics.is_empty()).then(|| self.chance.pick(&topics).clone())
     }
 
@@ -127,7 +129,7 @@ impl World {
     fn trim_some(&mut self) {
         let image = self.quorum.image();
         let all: Vec<(PartitionId, _)> =
-            image.topics().partitions().filter_map(|(id, state)| Some((id, state.leader?))).collect();
+            data_partitions(&image).filter_map(|(id, state)| Some((id, state.leader?))).collect();
         if all.is_empty() {
             return;
         }

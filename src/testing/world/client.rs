@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::groups::data_partitions;
 use super::message::{Answer, Endpoint, Request, RequestId};
 use super::{Happening, Knobs, World};
 use crate::machines::metadata::Image;
@@ -107,6 +108,11 @@ impl World {
             self.produce(client);
             let span = self.chance.span(self.knobs.send_interval.0, self.knobs.send_interval.1);
             self.after(span, Happening::ClientTurn(client));
+        } else if self.committers.contains_key(&client) {
+            self.coordinate(client);
+            let longest = self.knobs.poll_interval;
+            let span = self.committers.get_mut(&client).expect("a committer").rest(longest);
+            self.after(span, Happening::ClientTurn(client));
         } else {
             self.consume(client);
             // In the end consumers have only to catch up.
@@ -122,6 +128,8 @@ impl World {
             self.produce_answer(client, id, body);
         } else if self.consumers.contains_key(&client) {
             self.consume_answer(client, id, body);
+        } else if self.committers.contains_key(&client) {
+            self.coordinate_answer(client, id, body);
         } else {
             self.administer_answer(id, body);
         }
@@ -150,7 +158,7 @@ impl World {
             self.refresh(client);
         }
         let producer = self.producers.get_mut(&client).expect("a producer");
-        let partitions: Vec<PartitionId> = image.topics().partitions().map(|(id, _)| id).collect();
+        let partitions: Vec<PartitionId> = data_partitions(&image).map(|(id, _)| id).collect();
         if partitions.is_empty() {
             self.refresh(client);
             return;

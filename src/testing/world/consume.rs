@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::wall;
+use super::groups::data_partitions;
 use super::message::{Answer, Endpoint, Piece, Request, RequestId};
 use super::{Happening, Knobs, World};
 use crate::machines::metadata::Image;
@@ -79,12 +80,12 @@ impl World {
         let (now, follows) = (self.now, self.knobs.reads_followers);
         let any = self.any_node();
         let consumer = self.consumers.get_mut(&client).expect("a consumer");
-        let image = consumer.image.clone().filter(|image| image.topics().partitions().next().is_some());
+        let image = consumer.image.clone().filter(|image| data_partitions(image).next().is_some());
         let Some(image) = image.filter(|_| !consumer.chance.one_in(40)) else {
             self.want(client, any, Request::Metadata, Pending::Metadata);
             return;
         };
-        let partitions: Vec<PartitionId> = image.topics().partitions().map(|(id, _)| id).collect();
+        let partitions: Vec<PartitionId> = data_partitions(&image).map(|(id, _)| id).collect();
         let behind = partitions.iter().find(|id| {
             let end = self.observer.committed_end(**id);
             self.observer.is_quiet && !consumer.has_read(**id, end)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::groups::is_internal;
 use super::plan::{Plan, Step};
 use super::power::End;
 use super::process::DATA;
@@ -174,7 +175,9 @@ impl World {
         let mut is_at_rest = self.producers.values().all(super::client::Producer::is_idle) && self.has_told_everybody();
         for (partition, replicas) in partitions {
             let end = self.observer.committed_end(partition);
-            if self.consumers.values().all(|consumer| consumer.has_read(partition, end)) {
+            let is_read = is_internal(&image, partition)
+                || self.consumers.values().all(|consumer| consumer.has_read(partition, end));
+            if is_read {
                 self.observer.read.entry(partition).or_insert(now);
             } else {
                 is_at_rest = false;
@@ -243,7 +246,7 @@ impl World {
             let read_at = self.observer.read.get(&id).copied();
             let state = evidence::partition_state(id, partition, isr_min);
             self.record.history.endings.push(PartitionEnding { state, acknowledged_at, read_at });
-            let Some(leader) = partition.leader else { continue };
+            let Some(leader) = partition.leader.filter(|_| !is_internal(&image, id)) else { continue };
             let Some((log_start, end)) = self.observer.bounds(leader, id) else { continue };
             let records = self.peek(leader, id, log_start);
             self.record.history.scans.push(FinalScan { partition: id, log_start, end, records });
@@ -262,9 +265,10 @@ impl World {
         if history.rested_at.is_none() {
             return;
         }
+        let image = self.quorum.image();
         for ending in &history.endings {
             let id = ending.state.partition;
-            let is_scanned = history.scans.iter().any(|scan| scan.partition == id);
+            let is_scanned = is_internal(&image, id) || history.scans.iter().any(|scan| scan.partition == id);
             let is_dumped =
                 |node: &NodeId| history.replicas.iter().any(|dump| dump.partition == id && dump.node == *node);
             assert!(is_scanned && ending.state.replicas.iter().all(is_dumped), "{id} could not be read in the end");

@@ -50,6 +50,8 @@ pub struct Knobs {
     pub first_sequence: i32,
     /// Consumers.
     pub consumers: usize,
+    /// Clients that commit offsets; with some, there is a topic that keeps groups.
+    pub committers: usize,
     /// Between two polls of one consumer.
     pub poll_interval: Duration,
     /// Size of the padding of a value.
@@ -115,6 +117,7 @@ impl Knobs {
             send_interval,
             first_sequence,
             consumers: 1 + chance.below(2),
+            committers: 0,
             poll_interval: ms(*chance.pick(&[30, 100, 300])),
             padding_max: *chance.pick(&[0, 100, 700]),
             administers: chance.one_in(3),

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::machines::controller;
 use crate::machines::metadata::Image;
 use crate::machines::replication::{Acks, EpochEnd};
+use crate::machines::{controller, group};
 use crate::model::{BootNumber, BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::partition::{Acked, AppendRefusal, ConsumerIsolation, FetchPosition, ListRefusal, OffsetQuery, ReadRefusal};
 use crate::records::Batch;
@@ -61,6 +61,8 @@ pub(super) enum Request {
     EpochEnd { partition: PartitionId, epoch: LeaderEpoch },
     /// DeleteRecords.
     Trim { partition: PartitionId, before: Offset },
+    /// A request to the coordinator on a partition.
+    Group { partition: PartitionId, call: Box<group::Call> },
     /// Metadata.
     Metadata,
     /// Something for the active controller; a broker passes it on.
@@ -84,6 +86,8 @@ pub(super) enum Answer {
     EpochEnd { result: Option<EpochEnd>, epoch: LeaderEpoch },
     /// To DeleteRecords.
     Trimmed,
+    /// To a request to a coordinator.
+    Group { partition: PartitionId, reply: Box<group::Reply> },
     /// To Metadata.
     Metadata(Arc<Image>),
     /// To what was asked of the controller.

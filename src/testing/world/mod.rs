@@ -21,6 +21,7 @@ mod controller;
 mod record;
 mod client;
 mod consume;
+mod groups;
 mod administer;
 mod fault;
 mod disturb;
@@ -44,6 +45,7 @@ pub use self::script::Script;
 use self::administer::Administrator;
 use self::client::Producer;
 use self::consume::Consumer;
+use self::groups::Committer;
 use self::message::{Endpoint, Message, RequestId};
 use self::network::{Fate, Network};
 use self::observe::Observer;
@@ -116,6 +118,7 @@ pub struct World {
     machines: BTreeMap<NodeId, Machine>,
     producers: BTreeMap<Endpoint, Producer>,
     consumers: BTreeMap<Endpoint, Consumer>,
+    committers: BTreeMap<Endpoint, Committer>,
     administrator: Administrator,
     record: Recorder,
     observer: Observer,
@@ -145,6 +148,7 @@ impl World {
             administrator: Administrator::new(&knobs),
             producers: Producer::all(&knobs, &mut chance),
             consumers: Consumer::all(&knobs, &mut chance),
+            committers: Committer::all(&knobs, plan.seed),
             knobs,
             plan,
             chance,
@@ -176,6 +180,10 @@ impl World {
         for client in clients {
             let span = self.chance.millis(100, 1000);
             self.after(span, Happening::ClientTurn(client));
+        }
+        let committers: Vec<Endpoint> = self.committers.keys().copied().collect();
+        for (client, number) in committers.into_iter().zip(1..) {
+            self.after(Duration::from_millis(100 * number), Happening::ClientTurn(client));
         }
         self.after(Duration::from_millis(60), Happening::Administer);
         for (number, step) in self.plan.steps.clone().iter().enumerate() {
@@ -318,6 +326,8 @@ impl World {
             Message::Request { body: message::Request::Produce { batch, .. }, .. } => {
                 self.knobs.in_flight_max == 1 && batch.header().has_producer()
             }
+            // Who sent it again would not know what the second did.
+            Message::Request { body: message::Request::Group { .. }, .. } => false,
             Message::Request { .. } => true,
             Message::Answer { .. }
             | Message::Broken { .. }

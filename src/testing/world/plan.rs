@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::knobs::Knobs;
 use super::record::Traces;
 use super::script::Script;
+use crate::model::TopicName;
 use crate::testing::Chance;
 
 /// See the file's comment.
@@ -60,6 +61,19 @@ impl Plan {
     /// The plan of a seed: every third is scripted, each script in its turn; the others are random.
     #[must_use]
     pub fn of(seed: u64, span: Duration) -> Self {
+        let plan = Self::without_groups(seed, span);
+        if has_groups(seed) { plan.with_groups() } else { plan }
+    }
+
+    /// The same with clients that commit offsets.
+    #[must_use]
+    pub fn with_groups(mut self) -> Self {
+        self.knobs.committers = 3;
+        self.knobs.topics.push((TopicName::CONSUMER_OFFSETS.to_owned(), 2, 3));
+        self
+    }
+
+    fn without_groups(seed: u64, span: Duration) -> Self {
         if !seed.is_multiple_of(3) {
             return Self::random(seed, span);
         }
@@ -87,4 +101,10 @@ impl Plan {
         }
         Self { seed, knobs, steps, span, traces: Traces::Digest }
     }
+}
+
+/// Whether a seed's cluster has groups: those of the second billion, the fourth and so on. The runs of all others are what
+/// they were before there were groups.
+fn has_groups(seed: u64) -> bool {
+    seed / 1_000_000_000 % 2 == 1
 }

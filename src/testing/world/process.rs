@@ -90,6 +90,11 @@ pub(super) enum Served {
         to: Endpoint,
         id: RequestId,
     },
+    Group {
+        to: Endpoint,
+        id: RequestId,
+        partition: PartitionId,
+    },
     Vouch(FollowerAsked),
     Close,
 }

@@ -25,6 +25,7 @@ pub(super) fn asker(served: &Served) -> Option<(Endpoint, RequestId)> {
         | Served::List { to, id, .. }
         | Served::Bounds { to, id, .. }
         | Served::EpochEnd { to, id, .. }
+        | Served::Group { to, id, .. }
         | Served::Trim { to, id } => Some((*to, *id)),
         Served::Read(_) | Served::Vouch(_) | Served::Close => None,
     }
@@ -79,6 +80,10 @@ impl World {
             Request::Trim { partition, before } => {
                 let event = |ticket| Event::Trim { ticket, partition, before: Some(before) };
                 self.serve_question(node, Served::Trim { to: from, id }, event);
+            }
+            Request::Group { partition, call } => {
+                let event = |ticket| Event::Group { ticket, partition, call };
+                self.serve_question(node, Served::Group { to: from, id, partition }, event);
             }
             Request::Metadata => self.serve_metadata(node, from, id),
             Request::Control(event) => self.serve_control(node, from, id, *event),
@@ -195,6 +200,9 @@ impl World {
                 self.answer(node, to, id, answer);
             }
             (Served::Trim { to, id }, Reply::Trim(_)) => self.answer(node, to, id, Answer::Trimmed),
+            (Served::Group { to, id, partition }, Reply::Group(reply)) => {
+                self.answer(node, to, id, Answer::Group { partition, reply: Box::new(reply) });
+            }
             (Served::Vouch(asked), Reply::Vouch(follows)) => self.vouched(node, asked, follows),
             (Served::Close, Reply::Closed) => self.closed(node),
             (served, reply) => panic!("{served:?} was answered with {reply:?}"),
@@ -267,6 +275,7 @@ impl World {
             | Served::Bounds { .. }
             | Served::EpochEnd { .. }
             | Served::Trim { .. }
+            | Served::Group { .. }
             | Served::Vouch(_)
             | Served::Close => None,
         });

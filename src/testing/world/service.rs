@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::groups::data_partitions;
 use super::{Happening, World};
 use crate::machines::metadata::Partition;
 use crate::model::{Instant, NodeId, PartitionId};
@@ -31,7 +32,7 @@ impl World {
         let well = self.largest_circle();
         let could = |partition: &Partition| self.could_serve(partition, &well);
         let served: Vec<PartitionId> =
-            image.topics().partitions().filter(|(_, partition)| could(partition)).map(|(id, _)| id).collect();
+            data_partitions(&image).filter(|(_, partition)| could(partition)).map(|(id, _)| id).collect();
         for id in &served {
             self.service.since.entry(*id).or_insert(now);
         }

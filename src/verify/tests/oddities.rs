@@ -343,6 +343,7 @@ fn logs_may_begin_at_different_offsets() {
         };
         let batches = [batch(0, 1), batch(1, 2)].into_iter().filter(|batch| batch.base >= Offset::new(start));
         sketch.history.replicas.push(ReplicaDump {
+            is_internal: false,
             node: NodeId::new(node),
             partition: partition(),
             log_start: Offset::new(start),

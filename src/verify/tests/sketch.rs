@@ -136,6 +136,7 @@ impl Sketch {
         };
         let end = records.last().map_or(Offset::ZERO, |last| last.offset.plus(1));
         self.history.replicas.push(ReplicaDump {
+            is_internal: false,
             node: NodeId::new(node),
             partition: partition(),
             log_start: Offset::ZERO,

@@ -366,6 +366,7 @@ fn dump(partition: PartitionId, end: Offset, truth: &[Seen]) -> ReplicaDump {
         records: vec![*seen],
     };
     ReplicaDump {
+        is_internal: false,
         node: NodeId::new(1),
         partition,
         log_start: Offset::ZERO,

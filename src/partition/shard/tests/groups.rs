@@ -267,3 +267,16 @@ fn with_too_few_in_sync_nobody_can_prove_that_it_leads() {
     world.wait_ms(5_001);
     assert_eq!(world.answered(1, fetches), Some(Reply::Fetch(Err(Refusal::Unavailable))));
 }
+
+/// What a follower knows of the high watermark lags behind what was acknowledged (KAFKA-20634).
+#[test]
+fn the_next_coordinator_reads_beyond_the_watermark_that_it_knew() {
+    let mut world = world();
+    let ticket = world.ask_group(1, commit(5));
+    world.run_without_news();
+    assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
+    world.cut(1);
+    world.elect(2, 2, 2, &[2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Ok(Some(5)));
+}

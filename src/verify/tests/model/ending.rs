@@ -186,6 +186,7 @@ impl World {
             epochs.push((partition.state.leader_epoch, offset(replica.log.len())));
         }
         ReplicaDump {
+            is_internal: false,
             node,
             partition: partition.id,
             log_start: offset(replica.start),
