@@ -180,6 +180,18 @@ impl Header {
         self.attributes & Self::CONTROL != 0
     }
 
+    /// When its tombstones and its marker may go (KIP-534); `None` before compaction has seen them.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.has_delete_horizon().then_some(self.base_timestamp)
+    }
+
+    /// Whether compaction has written it anew: as a producer sent it, a batch has a record for each of its offsets.
+    #[must_use]
+    pub fn is_thinned(&self) -> bool {
+        self.has_delete_horizon() || i64::from(self.record_count) != i64::from(self.last_offset_delta) + 1
+    }
+
     /// Whether compaction has put a delete horizon into `base_timestamp`.
     #[must_use]
     pub fn has_delete_horizon(&self) -> bool {
@@ -205,6 +217,15 @@ impl Header {
 
     pub(super) fn set_compression(&mut self, compression: Compression) {
         self.attributes = (self.attributes & !Self::CODEC) | compression.bits();
+    }
+
+    pub(super) fn set_delete_horizon(&mut self, horizon: Timestamp) {
+        self.attributes |= Self::DELETE_HORIZON;
+        self.base_timestamp = horizon;
+    }
+
+    pub(super) fn clear_delete_horizon(&mut self) {
+        self.attributes &= !Self::DELETE_HORIZON;
     }
 
     pub(super) fn set_log_append_time(&mut self) {

@@ -14,6 +14,8 @@ mod lookup;
 mod iter;
 mod build;
 mod control;
+mod thin;
+mod digest;
 mod compress;
 mod varint;
 mod error;
@@ -34,6 +36,7 @@ pub use build::{Builder, Draft, Producer};
 pub use check::{Checked, CompressionRule, ProduceRules, check_produced};
 pub use compress::{Codec, Compression, OUTPUT_BYTES_MAX};
 pub use control::{Control, Marker, MarkerKind, marker_batch, read_control};
+pub use digest::KeyDigest;
 pub use error::{
     BatchError, BuildError, ControlError, DecompressError, RecordError, RecordFailure, RecordFault, Refusal,
 };
@@ -41,3 +44,4 @@ pub use header::{Header, TimestampType};
 pub use intact::{Damage, Expected, IntactCheck};
 pub use iter::{Record, RecordHeader, Records};
 pub use lookup::RecordAt;
+pub use thin::{KeyedRecord, Thinned, Thinning};

@@ -201,6 +201,33 @@ pub(super) fn read_record(source: &mut impl Source) -> Result<Glimpse, RecordErr
     Ok(Glimpse { timestamp_delta: front.timestamp_delta, offset_delta: front.offset_delta, has_key })
 }
 
+/// What a record has of the two fields that matter to compaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields {
+    pub(super) has_key: bool,
+    pub(super) has_value: bool,
+}
+
+/// Copies the key of a record whose first fields were read, and passes over the rest.
+pub(super) fn read_key(source: &mut impl Source, end: u64, key: &mut dyn Write) -> Result<Fields, RecordError> {
+    let length = i64::from(read_i32(source)?);
+    let has_key = length != -1;
+    if has_key {
+        let count = u64::try_from(length).map_err(|_| RecordError::Length { length })?;
+        if source.position() + count > end {
+            return Err(RecordError::Unfilled);
+        }
+        source.copy(count, key).map_err(|error| match error {
+            CopyError::Read(error) => error,
+            CopyError::Write(_) => RecordError::Unfilled,
+        })?;
+    }
+    let has_value = skip_nullable(source, end)?;
+    let rest = end.checked_sub(source.position()).ok_or(RecordError::Unfilled)?;
+    source.skip(rest)?;
+    Ok(Fields { has_key, has_value })
+}
+
 /// Passes over a field that may be null; returns whether it is not.
 #[inline]
 fn skip_nullable(source: &mut impl Source, end: u64) -> Result<bool, RecordError> {
