@@ -50,6 +50,10 @@ marks! {
     // A log on the disk.
     SegmentRolled => "a segment was rolled";
     SegmentDeleted => "retention deleted a segment";
+    SegmentsCompacted => "a compacted segment took the place of others";
+    CompactionOvertaken => "a compacted segment came too late for its log";
+    KeysFull => "a round of compaction met more keys than it could remember";
+    SwapFinished => "a start ended what a compaction had begun";
     ProducersLoaded => "a snapshot of producers was loaded";
     SequenceRefused => "a producer's batch was out of order";
     FormerFlush => "a flush from before a cut was dropped";

@@ -210,6 +210,10 @@ mutants! {
         => "retention deletes what is not committed";
     DeletedBeforeStated: "S3", Disk, ["E12"]
         => "a segment goes before the flush log says that the log starts behind it";
+    SwapUnsynced: "KIP-58", Disk, ["A2", "B12"]
+        => "segments are removed before the one that takes their place has its durable name";
+    ReplacedUnsynced: "KIP-58", Disk, ["A4", "B12"]
+        => "a compacted segment gets its name before those in its place are durably gone";
     CutBeforeLowered: "S3", Disk, ["E12"]
         => "a log is cut while the flush log vouches for more";
     DirectoryUnsynced: "KAFKA-3968", Disk, ["A2", "E12"]

@@ -172,8 +172,13 @@ impl Log {
 
     fn write(&mut self, entries: &[Entry], parts: &[&[u8]], now: Now) -> Result<(), LogError> {
         let first = entries.first().expect("something is written").header;
+        let ends = std::iter::once(self.end).chain(entries.iter().map(|entry| entry.header.next_offset()));
+        let leaves_gap = ends.zip(entries).any(|(end, entry)| entry.header.base_offset > end);
         let bytes: u64 = parts.iter().map(|part| as_u64(part.len())).sum();
         self.make_directory()?;
+        if leaves_gap {
+            self.mark_gaps()?;
+        }
         let last = entries.last().expect("something is written").header.last_offset();
         if self.roll_is_due(&first, last, bytes, now)? {
             self.roll(first.base_offset)?;
@@ -249,7 +254,7 @@ impl Log {
         Ok(reference.get().saturating_sub(since.get()) > span.saturating_sub(jitter))
     }
 
-    fn load_first_timestamp(&mut self, now: Now) -> Result<Timestamp, LogError> {
+    pub(super) fn load_first_timestamp(&mut self, now: Now) -> Result<Timestamp, LogError> {
         let index = self.segments.len() - 1;
         let path = self.path_of(self.segments[index].base, Suffix::Log);
         let mut bytes = [0; Header::SIZE];
@@ -336,7 +341,10 @@ impl Log {
 
 /// Notes a batch in what is derived from batches; the same for one appended and one found at recovery.
 pub(super) fn note_in_states(log: &mut Log, header: &Header, marker: Option<Marker>) {
-    if log.epochs.begin(header.leader_epoch, header.base_offset) {
+    // What compaction has taken out before it may have been of this epoch: who parted from the log there is cut, rather than
+    // believed.
+    let begins = log.end.min(header.base_offset);
+    if log.epochs.begin(header.leader_epoch, begins) {
         log.derived.epochs_changed = true;
     }
     match marker {
@@ -351,6 +359,10 @@ pub(super) fn note_in_states(log: &mut Log, header: &Header, marker: Option<Mark
 /// The marker in a control batch; other control batches say nothing to a partition.
 pub(super) fn marker_of(batch: &Batch) -> Result<Option<Marker>, AppendError> {
     if !batch.header().is_control() {
+        return Ok(None);
+    }
+    // Compaction has emptied it.
+    if batch.header().record_count == 0 {
         return Ok(None);
     }
     match read_control(batch) {

@@ -35,6 +35,8 @@ pub struct FoundBatch {
     pub next: Offset,
     /// The CRC that its header states.
     pub crc: u32,
+    /// Whether compaction has written it anew, here or where it was copied from: then other copies of it may differ.
+    pub is_thinned: bool,
 }
 
 impl Log {
@@ -47,9 +49,10 @@ impl Log {
             return Ok(None);
         }
         let found = self.find(end.plus(-1))?.filter(|(_, at)| at.base < end);
-        Ok(found.map(|(index, BatchAt { base, next, position, crc, .. })| {
+        let may_gap = self.may_gap();
+        Ok(found.map(|(index, BatchAt { base, next, position, crc, is_thinned, .. })| {
             let place = Place { segment: self.segments[index].base, position, offset: base };
-            FoundBatch { place, next, crc }
+            FoundBatch { place, next, crc, is_thinned: is_thinned && may_gap }
         }))
     }
 

@@ -1,7 +1,7 @@
 //! The log of one partition: what is in memory of it, and the verbs that need no file.
 //!
 //! Called by `partition` and `quorum`; each log has one owner. The verbs that touch files stand each in a file of their
-//! own: `append`, `read`, `timestamps`, `flush`, `truncate`, `retain`; `recover` makes a log out of its files.
+//! own: `append`, `read`, `timestamps`, `flush`, `truncate`, `retain`, `compact`; `recover` makes a log out of its files.
 //!
 //! Invariants: start <= flushed end <= end, once the start was not moved past the flushed end; segments are ordered and
 //! the last is the active one; a log that was never written has no segment and no directory.
@@ -14,6 +14,7 @@ use crate::env::{File, OpenMode};
 use crate::model::{EpochHistory, LeaderEpoch, Now, Offset, PartitionId, PartitionIndex, TopicId, TopicName};
 
 use super::attestation::Attested;
+use super::compact::Marker;
 use super::data_dir::DataDir;
 use super::derive::Derived;
 use super::error::{LogError, OpenError};
@@ -52,6 +53,10 @@ pub struct Log {
     /// Whether the directory, with its `partition.metadata`, is there.
     pub(super) has_directory: bool,
     pub(super) poisoned: bool,
+    /// What is known of its compaction.
+    pub(super) marker: Marker,
+    /// Counts the changes of its segments other than at their end.
+    pub(super) structure: u64,
     /// Whether the flush log says, or is to say, that appends may count unflushed.
     pub(super) is_volatile: bool,
     /// The end when appends were last told to count flushed only; see `volatile.rs`.

@@ -29,6 +29,7 @@ mod volatile;
 mod derive;
 mod truncate;
 mod retain;
+mod compact;
 mod recover;
 mod epochs;
 mod rewrite;
@@ -50,6 +51,10 @@ mod error;
 
 pub use append::Appended;
 pub use attestation::Attested;
+pub use compact::{
+    Compacted, Compaction, CompactionError, CompactionOptions, CompactionOrder, CompactionStats, CompactionStep, Dirt,
+    Replacement, Structure, TakenOver,
+};
 pub use data_dir::{DataDir, FoundPartition};
 pub use error::{AppendError, Corruption, DataDirError, FlushError, LogError, OpenError, ProducerRefusal, ReadError};
 pub use flush_log::{FlushLog, FlushOrder, Flushed};

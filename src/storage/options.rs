@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::compact::CompactionOptions;
+
 /// Settings of one log, named as Kafka's of topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -21,6 +23,10 @@ pub struct LogOptions {
     pub retention_span: Option<Duration>,
     /// `cleanup.policy`.
     pub cleanup: Cleanup,
+    /// What `cleanup.policy=compact` goes by.
+    pub compaction: CompactionOptions,
+    /// Whether the topic was compacted by an earlier configuration: then offsets may be missing in any copy.
+    pub was_compacted: bool,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
     /// `producer.id.expiration.ms`.
@@ -51,6 +57,8 @@ impl Default for LogOptions {
             retention_bytes: None,
             retention_span: Some(7 * DAY),
             cleanup: Cleanup { delete: true, compact: false },
+            compaction: CompactionOptions::default(),
+            was_compacted: false,
             file_delete_delay: Duration::from_secs(60),
             producer_expiration: DAY,
             derived_interval_bytes: 4 << 20,

@@ -233,7 +233,7 @@ impl Log {
     /// Whether batches may leave offsets out between them.
     #[must_use]
     pub fn may_gap(&self) -> bool {
-        self.options.cleanup.compact
+        self.options.cleanup.compact || self.options.was_compacted || self.has_gaps()
     }
 
     /// The last index entry that is `left`.

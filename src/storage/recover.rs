@@ -16,6 +16,7 @@ use crate::records::Batch;
 use super::append::{as_u64, marker_of, note_in_states};
 use super::attestation::Attested;
 use super::checkpoint::{beside, decode_epochs};
+use super::compact::{Marker, finish_swaps};
 use super::data_dir::{STRAY, rename_aside};
 use super::derive::{Derived, EPOCHS_FILE};
 use super::error::{Corruption, LogError, OpenError};
@@ -63,7 +64,7 @@ pub(super) fn open(
     let mut log = blank(home, id, directory, options);
     log.claim_directory().map_err(|e| Log::failure(&log.directory, e))?;
     let attested = log.home.flush_log.attested(id);
-    let mut survey = if log.has_directory { survey(&log)? } else { Survey::default() };
+    let mut survey = if log.has_directory { survey(&mut log)? } else { Survey::default() };
     match attested {
         Some(attested) => {
             remove_unreachable(&log, &mut survey, &attested)?;
@@ -127,14 +128,19 @@ fn blank(home: Arc<Home>, id: PartitionId, directory: PathBuf, options: LogOptio
         doomed: Vec::new(),
         has_directory,
         poisoned: false,
+        marker: Marker::default(),
+        structure: 0,
         is_volatile,
         written_from: Offset::ZERO,
         durable_from: None,
     }
 }
 
-/// Lists the directory and removes what was left half done.
-fn survey(log: &Log) -> Result<Survey, OpenError> {
+/// Lists the directory, ends or removes what was left half done, and learns whether offsets may be missing.
+fn survey(log: &mut Log) -> Result<Survey, OpenError> {
+    finish_swaps(&*log.home.files, &log.directory).map_err(|e| Log::failure(&log.directory, e))?;
+    log.marker = Marker::read(&*log.home.files, &log.directory).map_err(|e| Log::failure(&log.directory, e))?;
+    let log = &*log;
     let failure = |e| Log::failure(&log.directory, e);
     let mut survey = Survey::default();
     for entry in log.home.files.list(&log.directory).map_err(failure)? {
@@ -335,7 +341,7 @@ impl Scan<'_> {
         if base > attested_end || self.attested.is_none_or(|attested| base > attested.end.segment) {
             return Ok(false);
         }
-        if base > expected && (self.log.options.cleanup.compact || base <= self.log.start) {
+        if base > expected && (self.log.may_gap() || base <= self.log.start) {
             // Compaction empties the ends of segments; and what lies below the start is of no consequence.
             return Ok(true);
         }

@@ -10,6 +10,7 @@ use crate::model::{Instant, Now, Offset, Timestamp};
 use crate::probe::{Mark, Mutant, mark, planted};
 
 use super::attestation::Attested;
+use super::compact::is_older;
 use super::error::{LogError, ReadError};
 use super::log::Log;
 use super::segment::{Segment, Suffix};
@@ -164,6 +165,7 @@ impl Log {
             }
         }
         self.segments.drain(..gone);
+        self.structure += 1;
         self.unsynced.directory = true;
         Ok(gone)
     }
@@ -216,11 +218,6 @@ fn deletable(ages: &[Age], start: Offset, high_watermark: Offset, rules: &Rules)
         count += 1;
     }
     count
-}
-
-fn is_older(timestamp: Timestamp, now: Timestamp, span: Duration) -> bool {
-    let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    now.get().saturating_sub(timestamp.get()) > span
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Walks over the batches of a segment's file, all of their bytes or their headers only.
 //!
-//! Called by `recover` (whole batches, checked) and `read` (headers). Invariant: no length that the file merely claims
+//! Called by `recover` and `compact` (whole batches, checked) and `read` (headers). Invariant: no length that the file merely claims
 //! is allocated: a batch must lie within the bytes that are there.
 
 use std::io;
@@ -45,6 +45,16 @@ pub(super) enum Step {
 impl<'a> Batches<'a> {
     pub(super) fn new(file: &'a dyn File, position: u64, end: u64) -> Self {
         Self { file, position, end, buffer: Bytes::new() }
+    }
+
+    /// One that goes on where another stopped, with the bytes that it had read ahead.
+    pub(super) fn resumed(file: &'a dyn File, position: u64, end: u64, buffer: Bytes) -> Self {
+        Self { file, position, end, buffer }
+    }
+
+    /// What was read ahead.
+    pub(super) fn into_buffer(self) -> Bytes {
+        self.buffer
     }
 
     /// Where the next batch starts.

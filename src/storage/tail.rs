@@ -25,12 +25,15 @@ pub(super) struct BatchAt {
     /// The CRC that its header states.
     pub(super) crc: u32,
     pub(super) max_timestamp: Timestamp,
+    /// Whether compaction has written it anew.
+    pub(super) is_thinned: bool,
 }
 
 impl BatchAt {
     pub(super) fn new(position: u64, header: &Header) -> Self {
         let Header { base_offset: base, leader_epoch: epoch, crc, max_timestamp, .. } = *header;
-        Self { base, next: header.next_offset(), position, epoch, crc, max_timestamp }
+        let is_thinned = header.is_thinned();
+        Self { base, next: header.next_offset(), position, epoch, crc, max_timestamp, is_thinned }
     }
 }
 

@@ -69,6 +69,8 @@ impl Log {
         self.poisoned = true;
         self.unsynced.incarnation =
             self.home.flush_log.lower(self.id, Attested { start: self.start, end, epoch, derived })?;
+        self.lower_clean_end(cut.end)?;
+        self.structure += 1;
         self.cut_files(&cut)?;
         self.resume_after(&cut)?;
         self.settle()?;
@@ -92,6 +94,8 @@ impl Log {
         self.poisoned = true;
         self.unsynced.incarnation =
             self.home.flush_log.revise(self.id, Attested { start, end, epoch: self.latest_epoch(), derived })?;
+        self.lower_clean_end(start)?;
+        self.structure += 1;
         self.reset_files()?;
         (self.start, self.end, self.flushed, self.written_from) = (start, start, start, start);
         self.derived.at = derived;
