@@ -16,7 +16,7 @@ use crate::records::Batch;
 use super::append::{as_u64, marker_of, note_in_states};
 use super::attestation::Attested;
 use super::checkpoint::{beside, decode_epochs};
-use super::compact::{Marker, finish_swaps};
+use super::compact::{Marker, finish_swaps, is_of_compaction};
 use super::data_dir::{STRAY, rename_aside};
 use super::derive::{Derived, EPOCHS_FILE};
 use super::error::{Corruption, LogError, OpenError};
@@ -138,12 +138,19 @@ fn blank(home: Arc<Home>, id: PartitionId, directory: PathBuf, options: LogOptio
 
 /// Lists the directory, ends or removes what was left half done, and learns whether offsets may be missing.
 fn survey(log: &mut Log) -> Result<Survey, OpenError> {
-    finish_swaps(&*log.home.files, &log.directory).map_err(|e| Log::failure(&log.directory, e))?;
-    log.marker = Marker::read(&*log.home.files, &log.directory).map_err(|e| Log::failure(&log.directory, e))?;
+    let (files, directory) = (&*log.home.files, &log.directory);
+    let failure = |e| Log::failure(directory, e);
+    let mut entries = files.list(directory).map_err(failure)?;
+    if entries.iter().any(|entry| is_of_compaction(&entry.name)) {
+        finish_swaps(files, directory).map_err(failure)?;
+        entries = files.list(directory).map_err(failure)?;
+    }
+    let marker = Marker::find(files, directory, &entries).map_err(failure)?;
+    log.marker = marker;
     let log = &*log;
     let failure = |e| Log::failure(&log.directory, e);
     let mut survey = Survey::default();
-    for entry in log.home.files.list(&log.directory).map_err(failure)? {
+    for entry in entries {
         let path = log.directory.join(&entry.name);
         let is_left_over = entry.name.ends_with(DELETED) || path == beside(&log.directory.join(EPOCHS_FILE));
         if is_left_over && !entry.is_directory {

@@ -74,7 +74,9 @@ impl Tail {
 
     /// Notes a batch that now stands at `position`. The order of these steps is Kafka's (`LogSegment.append`).
     pub(super) fn note(&mut self, position: u64, header: &Header, index_interval_bytes: u32) {
-        if self.largest.is_none_or(|l| header.max_timestamp > l.timestamp) {
+        // A batch that compaction has emptied keeps a timestamp that no record has.
+        let has_records = header.record_count > 0;
+        if has_records && self.largest.is_none_or(|l| header.max_timestamp > l.timestamp) {
             self.largest = Some(TimeEntry { timestamp: header.max_timestamp, last: header.last_offset() });
         }
         if position == 0 {

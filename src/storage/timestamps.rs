@@ -121,7 +121,9 @@ impl Log {
             |_| false,
             |headers| {
                 while let Some((_, header)) = headers.step()? {
-                    largest = largest.max(header.max_timestamp);
+                    if header.record_count > 0 {
+                        largest = largest.max(header.max_timestamp);
+                    }
                 }
                 Ok(None::<()>)
             },
@@ -149,7 +151,9 @@ impl Log {
         let from = HeadersFrom::batch(at.position, at.base);
         let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
         while let Some((position, header)) = headers.step()? {
-            if header.max_timestamp >= wanted && !(planted(Mutant::LaterTimeFound) && header.max_timestamp == wanted) {
+            // One that compaction has emptied keeps a timestamp that no record has.
+            let is_late = header.record_count > 0 && header.max_timestamp >= wanted;
+            if is_late && !(planted(Mutant::LaterTimeFound) && header.max_timestamp == wanted) {
                 let slice = Slice { file: file.clone(), position, len: header.size() };
                 assert!(as_u64(slice.len) > 0, "a batch has bytes");
                 let (next, max_timestamp) = (header.next_offset(), header.max_timestamp);

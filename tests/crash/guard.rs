@@ -6,7 +6,7 @@ use ottla::probe::{self, Mutant, Plane};
 use ottla::testing::{Fault, FileKind, Target};
 
 use crate::states::{Depth, judge};
-use crate::{damage, traces};
+use crate::{compaction, damage, traces};
 
 /// A guard that is out without a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ pub(crate) fn first_finding(broken: Option<Broken>) -> Option<String> {
         let mut found = traces::ALL.iter().map(|(name, steps)| (name, damage::judge(steps, broken).map(drop)));
         found.find_map(|(name, found)| found.err().map(|finding| format!("{name}, damaged: {finding}")))
     };
-    at_depth(Depth::Glance).or_else(damaged).or_else(|| at_depth(Depth::Sampled))
+    let compacted = || broken.map_or_else(compaction::first_finding, |_| None);
+    at_depth(Depth::Glance).or_else(compacted).or_else(damaged).or_else(|| at_depth(Depth::Sampled))
 }
 
 #[test]

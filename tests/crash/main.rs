@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod traces;
+mod compaction;
 mod damage;
 mod guard;
 mod states;

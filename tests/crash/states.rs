@@ -158,7 +158,7 @@ fn crash_in_start(points: &[CrashPoint], phase: &Phase, first: &crate::model::Se
 }
 
 /// All combinations of ways, or a sample: what a single operation does to all others, then at random.
-fn choices(
+pub(crate) fn choices(
     ways: &[usize],
     exhaustive_max: usize,
     sample: usize,

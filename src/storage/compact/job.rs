@@ -32,7 +32,10 @@ pub enum CompactionError {
     /// What stands there is not what was written: the log's owner has to look.
     #[error("what stands at byte {} of segment {} (offset {}) is not what was written", .0.position, .0.segment, .0.offset)]
     Damaged(Place),
-    /// The disk refused, or the log is gone.
+    /// A file of the log is there no more: it was deleted, or retention has come first.
+    #[error("a segment of the log is gone")]
+    Gone,
+    /// The disk refused.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The records of a batch cannot be written anew.
@@ -395,7 +398,7 @@ impl Compaction {
 
     fn open(&self, source: Source) -> Result<Arc<dyn File>, CompactionError> {
         let path = self.order.directory.join(Suffix::Log.file_name(source.base));
-        self.order.files.open(&path, OpenMode::Read).map_err(|error| LogError::Io { path, source: error }.into())
+        self.order.files.open(&path, OpenMode::Read).map_err(|error| self.failure(source.base, error))
     }
 
     fn read_failure(&self, source: Source, position: u64, next: Offset, error: io::Error) -> CompactionError {
@@ -406,6 +409,9 @@ impl Compaction {
     }
 
     fn failure(&self, base: Offset, source: io::Error) -> CompactionError {
+        if source.kind() == io::ErrorKind::NotFound {
+            return CompactionError::Gone;
+        }
         let path: PathBuf = self.order.directory.join(Suffix::Log.file_name(base));
         LogError::Io { path, source }.into()
     }

@@ -1,14 +1,14 @@
 //! `compacted`: the file that says of a log that offsets may be missing in it, and up to where no key stands twice.
 //!
 //! Its presence counts: a start knows no topic's configuration yet, and a topic may have another by now. Invariant: it is
-//! durable before the first gap is; what it says of the end is never too much, as a tombstone between there and the
+//! durable before the first gap is read; what it says of the end is never too much, as a tombstone between there and the
 //! true end could go before the values that it deletes. Too little costs work.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::env::{File, Files, OpenMode};
+use crate::env::{Entry, File, Files, OpenMode};
 use crate::model::Offset;
 use crate::storage::bytes_at::Cursor;
 use crate::storage::error::LogError;
@@ -28,10 +28,22 @@ pub(in crate::storage) struct Marker {
 }
 
 impl Marker {
-    /// Reads the file of a log's directory, if there is one.
-    pub(in crate::storage) fn read(files: &dyn Files, directory: &Path) -> io::Result<Self> {
+    /// Reads the file of a log's directory, if there is one among these.
+    pub(in crate::storage) fn find(files: &dyn Files, directory: &Path, entries: &[Entry]) -> io::Result<Self> {
+        if entries.iter().all(|entry| entry.name != NAME) {
+            return Ok(Self::default());
+        }
         let Some(bytes) = read_whole(files, &directory.join(NAME))? else { return Ok(Self::default()) };
         Ok(Self { is_there: true, end: decode(&bytes).unwrap_or(Offset::ZERO) })
+    }
+
+    /// Makes the file of a log's directory if there is none; durable but for its name.
+    pub(super) fn make(files: &dyn Files, directory: &Path) -> io::Result<()> {
+        if !files.exists(&directory.join(NAME))? {
+            let file = write(files, directory, Offset::ZERO)?;
+            file.sync_data()?;
+        }
+        Ok(())
     }
 }
 
@@ -86,18 +98,20 @@ impl Log {
     }
 
     fn write_marker(&mut self, end: Offset) -> Result<Arc<dyn File>, LogError> {
-        let path = self.directory.join(NAME);
-        let written = self.home.files.open(&path, OpenMode::Create).and_then(|file| {
-            file.write_at(0, &[&encode(end)])?;
-            Ok(file)
-        });
-        let file = written.map_err(|error| Self::failure(&path, error))?;
+        let written = write(&*self.home.files, &self.directory, end);
+        let file = written.map_err(|error| Self::failure(&self.directory.join(NAME), error))?;
         self.marker = Marker { is_there: true, end };
         Ok(file)
     }
 }
 
-/// Written in place: half of it says nothing.
+/// In place: half of it says nothing.
+fn write(files: &dyn Files, directory: &Path, end: Offset) -> io::Result<Arc<dyn File>> {
+    let file = files.open(&directory.join(NAME), OpenMode::Create)?;
+    file.write_at(0, &[&encode(end)])?;
+    Ok(file)
+}
+
 fn encode(end: Offset) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&end.get().to_be_bytes());

@@ -24,7 +24,7 @@ pub use swap::{Replacement, Structure, TakenOver};
 
 pub(super) use choice::is_older;
 pub(super) use marker::Marker;
-pub(super) use swap::finish_swaps;
+pub(super) use swap::{finish_swaps, is_of_compaction};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use crate::storage::log::Log;
 use crate::storage::segment::{Segment, Suffix};
 use crate::storage::truncate::remove_if_there;
 
+use super::marker::Marker;
 use super::sink::{CLEANED, MADE, Made, cleaned_path, discard};
 
 /// The end of the name of a segment that takes the place of others.
@@ -116,11 +117,18 @@ impl Log {
     }
 }
 
+/// Whether a file's name is one that compaction gives while it works.
+pub(in crate::storage) fn is_of_compaction(name: &str) -> bool {
+    name.ends_with(SWAP) || name.ends_with(CLEANED)
+}
+
 /// Ends what a crash has left of a takeover, and removes what was only being made.
 pub(in crate::storage) fn finish_swaps(files: &dyn Files, directory: &Path) -> io::Result<()> {
     let entries = files.list(directory)?;
     for (base, end) in entries.iter().filter_map(|entry| parse_swap(&entry.name)) {
         mark(Mark::SwapFinished);
+        // The name of the swap may have become durable before that of the file which was made ahead of it.
+        Marker::make(files, directory)?;
         for entry in &entries {
             let is_replaced = Suffix::parse(&entry.name)
                 .is_some_and(|(offset, suffix)| suffix != Suffix::Snapshot && base <= offset && offset < end);
