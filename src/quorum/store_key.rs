@@ -92,8 +92,8 @@ fn few_changes(
 }
 
 fn config_changes(before: &Image, after: &Image, resource: ConfigResource, changes: &mut Vec<KeyChange>) {
-    let old: BTreeMap<&str, &str> = before.configs().overrides(resource).collect();
-    let new: BTreeMap<&str, &str> = after.configs().overrides(resource).collect();
+    let old: BTreeMap<&str, &str> = before.configs().stored(resource).collect();
+    let new: BTreeMap<&str, &str> = after.configs().stored(resource).collect();
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         changes.push((config_key(resource, name), None));
     }

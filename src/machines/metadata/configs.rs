@@ -8,6 +8,14 @@ use crate::model::{TopicConfigDefinition, TopicConfigs, TopicId, TopicSettings};
 
 use super::ConfigResource;
 
+/// What is noted beside the overrides of a topic, or of all, that were compacted and are not any more: offsets may be missing
+/// in their logs for ever. No configuration of Kafka's, and nobody can set it.
+const WAS_COMPACTED: &str = "was.compacted";
+/// The configuration that says whether a topic is compacted.
+const POLICY: &str = "cleanup.policy";
+/// The same for all topics.
+const POLICY_OF_ALL: &str = "log.cleanup.policy";
+
 /// All overrides. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Configs {
@@ -23,6 +31,19 @@ impl Configs {
 
     /// The overrides of a resource, by name.
     pub fn overrides(&self, resource: ConfigResource) -> impl Iterator<Item = (&str, &str)> {
+        self.stored(resource).filter(|(name, _)| *name != WAS_COMPACTED)
+    }
+
+    /// Whether a topic was compacted by an earlier configuration that the metadata log has seen.
+    #[must_use]
+    pub fn was_compacted(&self, topic: TopicId) -> bool {
+        [ConfigResource::Topic(topic), ConfigResource::Cluster]
+            .into_iter()
+            .any(|resource| self.get(resource, WAS_COMPACTED).is_some())
+    }
+
+    /// The overrides of a resource and what is noted beside them: all that is stored.
+    pub fn stored(&self, resource: ConfigResource) -> impl Iterator<Item = (&str, &str)> {
         let entries = self.by_resource.get(&resource).into_iter().flat_map(OrdMap::iter);
         entries.map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -63,7 +84,11 @@ impl Configs {
     }
 
     pub(super) fn set(&mut self, resource: ConfigResource, name: &str, value: Option<&str>) {
+        let ends_compaction = self.ends_compaction(resource, name, value);
         let mut entries = self.by_resource.remove(&resource).unwrap_or_default();
+        if ends_compaction {
+            entries.insert(WAS_COMPACTED.to_owned(), "true".to_owned());
+        }
         match value {
             Some(value) => entries.insert(name.to_owned(), value.to_owned()),
             None => entries.remove(name),
@@ -71,6 +96,18 @@ impl Configs {
         if !entries.is_empty() {
             self.by_resource.insert(resource, entries);
         }
+    }
+
+    /// Whether a topic, or all topics, were compacted before this is set and are not any more.
+    fn ends_compaction(&self, resource: ConfigResource, name: &str, value: Option<&str>) -> bool {
+        let compacts = |value: &str| value.split(',').any(|word| word.trim() == "compact");
+        let of_all = self.get(ConfigResource::Cluster, POLICY_OF_ALL);
+        let (before, after) = match (resource, name) {
+            (ConfigResource::Topic(_), POLICY) => (self.get(resource, POLICY).or(of_all), value.or(of_all)),
+            (ConfigResource::Cluster, POLICY_OF_ALL) => (of_all, value),
+            (ConfigResource::Topic(_) | ConfigResource::Cluster | ConfigResource::Broker(_), _) => return false,
+        };
+        before.is_some_and(compacts) && !after.is_some_and(compacts)
     }
 
     pub(super) fn forget(&mut self, resource: ConfigResource) {

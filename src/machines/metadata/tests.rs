@@ -199,6 +199,36 @@ fn a_snapshot_keeps_the_base_though_other_entries_came_behind_it() {
 }
 
 #[test]
+fn that_a_topic_was_compacted_is_remembered_and_told_to_nobody() {
+    let set = |resource, name: &str, value: Option<&str>| Record::ConfigSet {
+        resource,
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    let own = |number, value| set(ConfigResource::Topic(topic(number)), "cleanup.policy", value);
+    let of_all = |value| set(ConfigResource::Cluster, "log.cleanup.policy", value);
+    let was = |records: Vec<Record>| {
+        let mut image = Image::default();
+        image.apply(LogIndex::new(1), &proposal(0, records));
+        let (header, records) = snapshot(&image);
+        let records: Vec<Record> = records.collect();
+        assert_eq!(Image::from_snapshot(header, records), image);
+        assert_eq!(image.configs().overrides(ConfigResource::Topic(topic(1))).count().min(1), 0, "no name but its own");
+        [1, 2].map(|number| image.configs().was_compacted(topic(number)))
+    };
+    let (compact, both) = (Some("compact"), Some("delete,compact"));
+    assert_eq!(was(vec![own(1, compact), own(1, None)]), [true, false]);
+    assert_eq!(was(vec![own(1, None), own(2, both)]), [false, false]);
+    assert_eq!(was(vec![own(2, compact), own(2, both)]), [false, false]);
+    assert_eq!(was(vec![own(2, both), own(2, Some("delete"))]), [false, true]);
+    assert_eq!(was(vec![own(2, compact), own(2, Some("delete")), own(2, compact)]), [false, true]);
+    assert_eq!(was(vec![of_all(compact), of_all(None)]), [true, true]);
+    assert_eq!(was(vec![of_all(compact), own(2, Some("delete"))]), [false, true]);
+    let deleted = vec![own(2, compact), own(2, None), Record::TopicDeleted { topic: topic(2) }];
+    assert_eq!(was(deleted), [false, false]);
+}
+
+#[test]
 fn a_topic_takes_the_clusters_default_before_the_nodes() {
     use crate::model::TopicConfigs;
     let mut node = TopicConfigs::new();
