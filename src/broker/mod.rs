@@ -12,6 +12,7 @@ mod departed;
 mod fetch_sessions;
 pub(crate) mod fetcher;
 mod flusher;
+mod cleaner;
 mod gauges;
 mod groups;
 mod inbox;
@@ -46,6 +47,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use beats::Beats;
+pub use cleaner::CleanerOptions;
 pub use cluster::{AlteredConfigs, Cluster, CreatedTopics, DeletedTopics, GrownTopics};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
 pub use controllers::{Controllers, NoController, serve as serve_controller_request};
@@ -73,7 +75,7 @@ use crate::partition::{
 };
 use crate::records::Batch;
 use crate::storage::DataDir;
-use crate::telemetry::{BrokerMetrics, PartitionMetrics, TransportMetrics};
+use crate::telemetry::{BrokerMetrics, CleanerMetrics, PartitionMetrics, TransportMetrics};
 use crate::threads;
 use crate::transport::{Liveness, Peers};
 use progress::Progress;
@@ -91,6 +93,8 @@ pub struct MetricHandles {
     pub partition: PartitionMetrics,
     /// Connections to leaders.
     pub transport: TransportMetrics,
+    /// Compaction.
+    pub cleaner: CleanerMetrics,
 }
 
 /// The running broker. Cheap to clone.

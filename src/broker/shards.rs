@@ -1,6 +1,6 @@
 //! The shards on their threads: events in by partition, effects out to whoever they concern.
 //!
-//! Called by the façade, reconcile, the fetchers, the ISR task and the flusher.
+//! Called by the façade, reconcile, the fetchers, the ISR task, the flusher and the cleaner.
 //! Invariant: one thread per shard, nothing else in this process calls `Shard::turn`. A shard that panics ends the
 //! process (rule S11): its partitions would otherwise be led by nobody who can tell.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use super::cleaner::Cleaner;
 use super::flusher::{FlushJob, Flusher};
 use super::inbox::{Full, Inbox, Taken};
 use super::progress::Progress;
@@ -69,6 +70,7 @@ struct Worker {
     lane: Lane,
     watches: Arc<Watches>,
     flusher: Flusher,
+    cleaner: Cleaner,
     notices: mpsc::UnboundedSender<Notice>,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
@@ -79,7 +81,7 @@ impl Shards {
     /// Gives each shard its thread.
     pub(super) fn start(
         shards: Vec<Shard>,
-        flusher: &Flusher,
+        (flusher, cleaner): (&Flusher, &Cleaner),
         notices: &mpsc::UnboundedSender<Notice>,
         clock: &Arc<dyn Clock>,
         progress: &Arc<Progress>,
@@ -91,6 +93,7 @@ impl Shards {
         for (number, shard) in shards.into_iter().enumerate() {
             let lane = Lane { inbox: Arc::new(Inbox::new(INBOX_ENTRIES_MAX)), replies: Arc::default() };
             flusher.register(number, Arc::clone(&lane.inbox));
+            cleaner.register(number, Arc::clone(&lane.inbox));
             let worker = Worker {
                 number,
                 shard,
@@ -98,6 +101,7 @@ impl Shards {
                 lane: lane.clone(),
                 watches: Arc::clone(&watches),
                 flusher: flusher.clone(),
+                cleaner: cleaner.clone(),
                 notices: notices.clone(),
                 clock: Arc::clone(clock),
                 progress: Arc::clone(progress),
@@ -226,6 +230,8 @@ impl Worker {
             Effect::Reply { ticket, reply } => self.lane.replies.resolve(ticket, reply),
             Effect::Wake(watch) => self.watches.wake(watch),
             Effect::Flush(orders) => self.flusher.order(FlushJob { shard: self.number, orders }),
+            Effect::Compact(job) => self.cleaner.compact(self.number, job),
+            Effect::CompactionGoesOn { partition, taken } => self.cleaner.goes_on(partition, taken),
             Effect::ProposeIsr(proposal) => self.notice(Notice::ProposeIsr(proposal)),
             Effect::AskFollowers(asked) => self.notice(Notice::AskFollowers(asked)),
             Effect::FetchFrom(position) => self.notice(Notice::FetchFrom(position)),

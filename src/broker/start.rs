@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::beats::BeatingBroker;
+use super::cleaner::{Cleaner, CleanerOptions};
 use super::fetcher::FetchOptions;
 use super::flusher::Flusher;
 use super::groups::GroupsTopic;
@@ -49,6 +50,8 @@ pub struct BrokerOptions {
     pub lag_max: Duration,
     /// `log.retention.check.interval.ms`.
     pub retention_interval: Duration,
+    /// `log.cleaner.*`.
+    pub cleaner: CleanerOptions,
     /// `producer.id.expiration.ms`.
     pub producer_expiration: Duration,
     /// `replica.fetch.*`.
@@ -96,8 +99,10 @@ pub struct RunningBroker {
     pub broker: Broker,
     stop: watch::Sender<bool>,
     flusher: Flusher,
+    cleaner: Cleaner,
     shard_threads: Vec<Running>,
     flusher_thread: Running,
+    cleaner_thread: Running,
 }
 
 impl Broker {
@@ -111,18 +116,20 @@ impl Broker {
         let progress = Arc::new(Progress::new(options.shards));
         let (flusher, flusher_thread) =
             Flusher::start(directory.flush_log().clone(), &clock, &progress, &metrics.partition)?;
+        let (cleaner, cleaner_thread) = Cleaner::start(options.cleaner, &clock, &metrics.cleaner)?;
         let (notices_in, notices_out) = mpsc::unbounded_channel();
         let shard_options = ShardOptions {
             node,
             lag_max: options.lag_max,
             retention_interval: options.retention_interval,
+            compaction_interval: options.cleaner.interval,
             waiters_max: WAITERS_MAX,
             watches_max: WATCHES_MAX,
             groups: options.groups.clone(),
         };
         let shards = (0..options.shards).map(|_| Shard::new(Arc::clone(&directory), shard_options.clone())).collect();
         let (shards, shard_threads) =
-            Shards::start(shards, &flusher, &notices_in, &clock, &progress, &metrics.partition)?;
+            Shards::start(shards, (&flusher, &cleaner), &notices_in, &clock, &progress, &metrics.partition)?;
         let found = directory.partitions().to_vec();
         let images = cluster.images();
         let controllers = Arc::clone(&cluster.controllers);
@@ -162,7 +169,8 @@ impl Broker {
         }
         let (stop, stopping) = watch::channel(false);
         spawn_tasks(&inner, notices_out, stopping);
-        Ok(RunningBroker { broker: Broker { inner }, stop, flusher, shard_threads, flusher_thread })
+        let broker = Broker { inner };
+        Ok(RunningBroker { broker, stop, flusher, cleaner, shard_threads, flusher_thread, cleaner_thread })
     }
 }
 
@@ -196,7 +204,9 @@ impl RunningBroker {
 
     /// Closes every log, stops the threads, marks the directory as stopped cleanly.
     pub async fn stop(self) {
-        let Self { broker, stop: _, flusher, shard_threads, flusher_thread } = self;
+        let Self { broker, stop: _, flusher, cleaner, shard_threads, flusher_thread, cleaner_thread } = self;
+        cleaner.close();
+        cleaner_thread.ended().await;
         let shards = &broker.inner.shards;
         if let Err(cause) = close(shards, CLOSE_TIMEOUT).await {
             warn!(%cause, "the next start will recover");

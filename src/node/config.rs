@@ -52,6 +52,8 @@ pub struct Config {
     pub retention_check_interval: Duration,
     /// How long a partition remembers a silent idempotent producer.
     pub producer_expiration: Duration,
+    /// `log.cleaner.*`.
+    pub cleaner: CleanerConfig,
     /// Shard threads; `None` for one for each core.
     pub shards: Option<usize>,
     /// Network threads; `None` for one for each core.
@@ -121,6 +123,17 @@ pub struct ReplicationOptions {
     pub backoff: Duration,
     /// `replica.socket.timeout.ms`.
     pub response_timeout: Duration,
+}
+
+/// How logs are compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanerConfig {
+    /// `log.cleaner.backoff.ms`; `None` with `log.cleaner.enable=false`.
+    pub interval: Option<Duration>,
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub keys_bytes_max: usize,
+    /// `log.cleaner.io.max.bytes.per.second`; `None` is no bound.
+    pub bytes_per_second_max: Option<u64>,
 }
 
 /// How fetches are served.
@@ -267,6 +280,7 @@ impl Config {
             network: values.network()?,
             retention_check_interval: values.span("log.retention.check.interval.ms")?,
             producer_expiration: values.span("producer.id.expiration.ms")?,
+            cleaner: values.cleaner()?,
             shards: values.number_of("num.shards").map(|count: usize| (count > 0).then_some(count))?,
             network_threads: values
                 .number_of("num.network.threads")
@@ -438,6 +452,16 @@ impl Values<'_> {
         let (name, unit) = *set.unwrap_or(&coarsest);
         let value = self.number(name)?;
         Ok((topic, name, if value < 0 { value } else { value.saturating_mul(unit) }.to_string()))
+    }
+
+    fn cleaner(&self) -> Result<CleanerConfig, ConfigError> {
+        let interval = self.span("log.cleaner.backoff.ms")?;
+        let rate: u64 = self.number_of("log.cleaner.io.max.bytes.per.second")?;
+        Ok(CleanerConfig {
+            interval: (self.required("log.cleaner.enable")? == "true").then_some(interval),
+            keys_bytes_max: self.number_of("log.cleaner.dedupe.buffer.size")?,
+            bytes_per_second_max: (rate < i64::MAX.unsigned_abs()).then_some(rate),
+        })
     }
 
     fn replication(&self) -> Result<ReplicationOptions, ConfigError> {

@@ -5,7 +5,7 @@
 use super::config::Config;
 use super::options::Kind;
 use crate::api::{ApiOptions, BrokerConfig, BrokerConfigKind};
-use crate::broker::{BrokerOptions, FetchOptions};
+use crate::broker::{BrokerOptions, CleanerOptions, FetchOptions};
 use crate::machines::controller::{Defaults, Options as ControllerOptions};
 use crate::machines::metadata::Listener;
 use crate::model::TopicConfigs;
@@ -75,6 +75,11 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
         producer_expiration: config.producer_expiration,
         groups: config.groups.coordinator.clone(),
         groups_topic: config.groups.topic,
+        cleaner: CleanerOptions {
+            interval: config.cleaner.interval,
+            keys_bytes_max: config.cleaner.keys_bytes_max,
+            bytes_per_second_max: config.cleaner.bytes_per_second_max,
+        },
         fetch: FetchOptions {
             wait_max: config.replication.fetch_wait_max,
             partition_bytes_max: config.replication.partition_bytes_max,

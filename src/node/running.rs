@@ -237,6 +237,7 @@ fn start_broker(
         broker: world.metrics.broker.clone(),
         partition: world.metrics.partition.clone(),
         transport: world.metrics.transport.clone(),
+        cleaner: world.metrics.cleaner.clone(),
     };
     let broker_world = BrokerWorld { directory, cluster, beats, liveness: Arc::clone(liveness), peers, metrics };
     Ok(Broker::start(config.node, broker_options(config), broker_world)?)

@@ -6,6 +6,7 @@
 //! found sound: a medium may fail for a while only.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::machines::replication::{BatchMark, FollowerFetch};
@@ -76,6 +77,11 @@ impl DamagedPlaces {
         mark(Mark::DamageWithheld);
         plan.end_before(*first);
         Ok(())
+    }
+
+    /// Compaction has read these segments, and others stand in their place.
+    pub(super) fn forget_segments(&mut self, range: Range<Offset>) {
+        self.places.retain(|place, _| !range.contains(&place.segment));
     }
 
     /// What has been deleted was the repair. A log may start within a batch, which is sent as a whole.
@@ -195,6 +201,8 @@ impl Replica {
             return Ok(());
         }
         let refusal = match log.batch_before(fetch.offset) {
+            // Of what compaction has written anew, here or there, no two copies need be alike.
+            Ok(Some(ours)) if ours.is_thinned => return Ok(()),
             Ok(Some(ours)) if !fetch.agrees_with(BatchMark { next: ours.next, crc: ours.crc }) => {
                 self.contradict(ours.place, fetch, turn)
             }

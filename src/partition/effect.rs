@@ -8,8 +8,9 @@ use crate::model::{
     LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName,
 };
 use crate::records::BatchError;
-use crate::storage::{AppendError, FlushOrder, ReadPlan};
+use crate::storage::{AppendError, FlushOrder, ReadPlan, TakenOver};
 
+use super::compact::CompactionJob;
 use super::event::WatchId;
 use super::lookup::OffsetAnswer;
 
@@ -27,6 +28,15 @@ pub enum Effect {
     Wake(WatchId),
     /// Make these ends durable in one group; answered by `Event::Flushed` or `FlushFailed`. At most one per turn.
     Flush(Vec<FlushOrder>),
+    /// Compact this log; ends with `Event::CompactionEnded`. At most one round for each shard.
+    Compact(Box<CompactionJob>),
+    /// What became of an `Event::CompactionMade`.
+    CompactionGoesOn {
+        /// The partition.
+        partition: PartitionId,
+        /// Whether the round goes on.
+        taken: TakenOver,
+    },
     /// Ask the controller for another ISR; answered by `Event::IsrAnswer`.
     ProposeIsr(PartitionProposal),
     /// Ask these brokers whether they follow this leader; each that does is told by `Event::Vouched` (rule S6).

@@ -14,8 +14,9 @@ use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, Timestamp, TopicName,
 };
 use crate::records::Batch;
-use crate::storage::{Flushed, LogOptions, Place};
+use crate::storage::{Flushed, LogOptions, Place, Replacement};
 
+use super::compact::CompactionOutcome;
 use super::effect::FetchPosition;
 
 /// Names one parked read; minted by the caller, unique while it is in use.
@@ -143,6 +144,15 @@ pub enum Event {
         flush: FlushMode,
         /// The smaller of `min.insync.replicas` and the replication factor.
         isr_min: usize,
+    },
+    /// A round of compaction has made a segment. Answered by `Effect::CompactionGoesOn`.
+    CompactionMade(Replacement),
+    /// A round of compaction is over: the shard may want the next.
+    CompactionEnded {
+        /// The partition.
+        partition: PartitionId,
+        /// How it ended.
+        outcome: CompactionOutcome,
     },
     /// The broker stops: every log is flushed, its derived state written, its files closed. Answered by `Reply::Closed`
     /// once all of it is durable; until then `Flushed` events must go on. Nothing but those may follow.

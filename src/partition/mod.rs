@@ -15,9 +15,11 @@ mod coordinator;
 mod follow;
 mod read;
 mod damage;
+mod compact;
 mod lookup;
 mod watches;
 
+pub use compact::{CompactionJob, CompactionOutcome};
 pub use effect::{
     AbortedTransaction, Acked, AppendRefusal, Breakage, BrokenPartition, ContradictedFollower, Effect, FatalCause,
     FetchFault, FetchPosition, FollowersAsked, ListRefusal, OpenedPartition, PartitionDescription, PartitionProposal,

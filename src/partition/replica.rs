@@ -90,6 +90,8 @@ pub(super) struct Replica {
     pub(super) at_rest: bool,
     /// When retention is due.
     pub(super) retain_at: Instant,
+    /// When it may be compacted again.
+    pub(super) compact_at: Instant,
 }
 
 impl Replica {
@@ -119,6 +121,7 @@ impl Replica {
             written_at: now,
             at_rest: false,
             retain_at: now.plus(turn.options.retention_interval),
+            compact_at: Instant::ZERO,
         }
     }
 

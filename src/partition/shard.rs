@@ -11,9 +11,10 @@ use crate::machines::group::{self, Call, Refusal};
 use crate::machines::metadata::Image;
 use crate::machines::replication::{Ending, Ticket};
 use crate::model::{Instant, NodeId, Now, PartitionId, TopicName};
-use crate::storage::{DataDir, FirstBatch, FlushOrder, Flushed, Log, LogOptions};
+use crate::storage::{DataDir, Dirt, FirstBatch, FlushOrder, Flushed, Log, LogOptions, Replacement, TakenOver};
 
 use super::append::Produce;
+use super::compact::Compactions;
 use super::effect::{
     AppendRefusal, Breakage, BrokenPartition, Effect, FatalCause, ListRefusal, OpenedPartition, ReadRefusal, ReadReply,
     Reply, TrimRefusal, Watching,
@@ -39,6 +40,8 @@ pub struct ShardOptions {
     pub lag_max: Duration,
     /// `log.retention.check.interval.ms`.
     pub retention_interval: Duration,
+    /// `log.cleaner.backoff.ms`: how often it looks for a log to compact; `None` never.
+    pub compaction_interval: Option<Duration>,
     /// Produces that may wait on one partition; more are refused as busy.
     pub waiters_max: usize,
     /// Partitions that waiting reads may stand at, over the whole shard; more wait for their deadline unwatched.
@@ -55,6 +58,7 @@ impl ShardOptions {
             node,
             lag_max: Duration::from_secs(5),
             retention_interval: Duration::from_secs(300),
+            compaction_interval: Some(Duration::from_secs(15)),
             waiters_max: 20_000,
             watches_max: 200_000,
             groups: group::Options::default(),
@@ -77,6 +81,7 @@ pub struct Shard {
     /// Partitions that this turn has touched.
     touched: BTreeSet<PartitionId>,
     sweep_at: Instant,
+    compactions: Compactions,
     /// Logs that are being put to rest: each flush of theirs asks for the next step.
     resting: BTreeSet<PartitionId>,
     /// Orders to be handed out at the end of the turn, beyond those of the touched.
@@ -104,6 +109,7 @@ impl Shard {
             timer_of: BTreeMap::new(),
             touched: BTreeSet::new(),
             sweep_at: Instant::ZERO,
+            compactions: Compactions::default(),
             resting: BTreeSet::new(),
             orders: Vec::new(),
             closing: None,
@@ -179,6 +185,11 @@ impl Shard {
                 let asked = (leader_epoch, round);
                 self.with(partition, now, out, |replica, turn| replica.vouched(asked, node, turn));
             }
+            Event::CompactionMade(made) => self.take_over(&made, now, out),
+            Event::CompactionEnded { partition, outcome } => {
+                self.compactions.ended(outcome, now.instant);
+                self.with(partition, now, out, |replica, turn| replica.compaction_ended(outcome, turn));
+            }
             Event::Close { ticket } => self.close(ticket, out),
             Event::Tick => {}
             Event::ListOffset { .. }
@@ -229,6 +240,8 @@ impl Shard {
             | Event::IsrAnswer { .. }
             | Event::Vouched { .. }
             | Event::Configure { .. }
+            | Event::CompactionMade(_)
+            | Event::CompactionEnded { .. }
             | Event::Close { .. }
             | Event::Tick => unreachable!("only questions come here"),
         };
@@ -476,6 +489,39 @@ impl Shard {
             });
             self.sweep(partition, now.instant);
         }
+        self.compact(now, out);
+    }
+
+    /// Wants the dirtiest log compacted, if one is dirty enough.
+    fn compact(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Some(interval) = self.options.compaction_interval else { return };
+        if !self.compactions.is_due(now.instant, interval) {
+            return;
+        }
+        let all: Vec<PartitionId> = self.replicas.keys().copied().collect();
+        let mut dirtiest: Option<(PartitionId, Dirt)> = None;
+        for partition in all {
+            let due = self.with(partition, now, out, Replica::compaction_due).flatten();
+            let is_dirtier =
+                |due: &Dirt| dirtiest.is_none_or(|(_, dirt)| due.ratio_millionths() > dirt.ratio_millionths());
+            dirtiest = due.filter(is_dirtier).map(|due| (partition, due)).or(dirtiest);
+        }
+        let Some((partition, dirt)) = dirtiest else { return };
+        let job = self.with(partition, now, out, |replica, turn| replica.order_compaction(dirt, turn)).flatten();
+        if let Some(job) = job {
+            self.compactions.begun(partition);
+            out.push(Effect::Compact(Box::new(job)));
+        }
+    }
+
+    /// A segment was made by compaction. While the broker stops no log is changed any more.
+    fn take_over(&mut self, made: &Replacement, now: Now, out: &mut Vec<Effect>) {
+        let taken = if self.is_closing || self.failed {
+            None
+        } else {
+            self.with(made.partition, now, out, |replica, turn| replica.take_over(made, turn))
+        };
+        out.push(Effect::CompactionGoesOn { partition: made.partition, taken: taken.unwrap_or(TakenOver::No) });
     }
 
     /// Flushes what Kafka's mode left in the page cache, and puts an idle log to rest.

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub broker: BrokerMetrics,
     /// Appends, reads and flushes.
     pub partition: PartitionMetrics,
+    /// Compaction.
+    pub cleaner: CleanerMetrics,
 }
 
 impl Metrics {
@@ -33,8 +35,9 @@ impl Metrics {
         let transport = TransportMetrics::register(&mut registry);
         let broker = BrokerMetrics::register(&mut registry);
         let partition = PartitionMetrics::register(&mut registry);
+        let cleaner = CleanerMetrics::register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector));
-        Self { registry, transport, broker, partition }
+        Self { registry, transport, broker, partition, cleaner }
     }
 
     /// The text that `/metrics` serves (OpenMetrics 1.0).
@@ -293,6 +296,49 @@ impl PartitionMetrics {
     /// Notes how long a shard's turn took.
     pub fn observe_turn(&self, span: Duration) {
         self.turn_seconds.observe(span.as_secs_f64());
+    }
+}
+
+/// Handles for the thread that compacts.
+#[derive(Clone, Debug, Default)]
+pub struct CleanerMetrics {
+    rounds: Family<ReasonLabel, Counter>,
+    round_milliseconds: Counter,
+    /// Bytes of segments that were written anew.
+    pub bytes_in: Counter,
+    /// Bytes of what they became.
+    pub bytes_out: Counter,
+    /// Records in those segments.
+    pub records_in: Counter,
+    /// Records that stayed.
+    pub records_out: Counter,
+    dirty_percent: Gauge,
+}
+
+impl CleanerMetrics {
+    fn register(r: &mut Registry) -> Self {
+        let metrics = Self::default();
+        r.register("compactions", "Rounds of compaction, by how they ended", metrics.rounds.clone());
+        let help = "Milliseconds that rounds of compaction took";
+        r.register("compaction_milliseconds", help, metrics.round_milliseconds.clone());
+        r.register_with_unit("compaction_in", "Segments written anew", Unit::Bytes, metrics.bytes_in.clone());
+        r.register_with_unit("compaction_out", "What they became", Unit::Bytes, metrics.bytes_out.clone());
+        r.register("compaction_records_in", "Records in segments written anew", metrics.records_in.clone());
+        r.register("compaction_records_out", "Records that stayed", metrics.records_out.clone());
+        let help = "Dirty part of the dirtiest log that was compacted last, in percent";
+        r.register("compaction_dirty_percent", help, metrics.dirty_percent.clone());
+        metrics
+    }
+
+    /// Counts a round, by how it ended.
+    pub fn count_round(&self, outcome: &'static str, span: Duration) {
+        self.rounds.get_or_create(&ReasonLabel { reason: outcome }).inc();
+        self.round_milliseconds.inc_by(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes how dirty a log was, as it is compacted.
+    pub fn observe_dirt(&self, ratio_millionths: u32) {
+        self.dirty_percent.set(i64::from(ratio_millionths / 10_000));
     }
 }
 

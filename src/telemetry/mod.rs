@@ -8,5 +8,5 @@ mod metrics;
 mod process;
 
 pub use log::{LogError, LogFormat, LogOptions, start_log};
-pub use metrics::{BrokerMetrics, Metrics, PartitionMetrics, TransportMetrics};
+pub use metrics::{BrokerMetrics, CleanerMetrics, Metrics, PartitionMetrics, TransportMetrics};
 pub use process::ProcessSample;

@@ -127,6 +127,26 @@ pub(super) const LOG: &[Key] = &[
         "How long a record stays uncompacted at most.",
     )
     .topic("max.compaction.lag.ms"),
+    flag("log.cleaner.enable", true, "Whether this node compacts logs of topics whose cleanup.policy says so."),
+    number(
+        "log.cleaner.backoff.ms",
+        "15000",
+        (1, INT_MAX),
+        "How often logs are looked at for compaction when none was dirty enough.",
+    ),
+    number(
+        "log.cleaner.dedupe.buffer.size",
+        "134217728",
+        (1_048_576, i64::MAX),
+        "How much memory the keys of a log may take while it is compacted: some 36 bytes each. With more keys a log is \
+         compacted in several rounds.",
+    ),
+    number(
+        "log.cleaner.io.max.bytes.per.second",
+        "9223372036854775807",
+        (1, i64::MAX),
+        "How much compaction may read and write.",
+    ),
     number(
         "producer.id.expiration.ms",
         "86400000",

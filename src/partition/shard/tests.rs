@@ -1,5 +1,6 @@
 //! Three shards in one loop, values passed by hand: produce, fetch, failover, divergence, ISR, acknowledgements.
 
+mod compact;
 mod damage;
 mod disk;
 mod groups;

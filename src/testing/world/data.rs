@@ -83,6 +83,8 @@ impl World {
                 }
                 self.flush(node);
             }
+            Effect::Compact(job) => self.compact(node, *job),
+            Effect::CompactionGoesOn { taken, .. } => self.compaction_goes_on(node, taken),
             Effect::ProposeIsr(wish) => self.wish(node, wish),
             Effect::AskFollowers(asked) => self.ask_followers(node, asked),
             Effect::FetchFrom(position) => self.fetch_from(node, position),

@@ -12,6 +12,7 @@ mod quorum;
 mod process;
 mod power;
 mod data;
+mod compact;
 mod serve;
 mod fetch;
 mod broker;

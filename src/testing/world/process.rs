@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compact::Compacting;
 use super::disks::KeptImage;
 use super::message::{Endpoint, RequestId};
 use super::quorum::ProposalId;
@@ -194,6 +195,8 @@ pub(super) struct Process {
     pub(super) inbox: Vec<Event>,
     /// When the next turn is due.
     pub(super) turn_at: Option<Instant>,
+    /// The round of compaction that is under way.
+    pub(super) compaction: Option<Compacting>,
     pub(super) flushing: Flushing,
     pub(super) tickets: BTreeMap<Ticket, Served>,
     pub(super) reads: BTreeMap<u64, ServedRead>,
@@ -271,6 +274,7 @@ impl Process {
             directory,
             inbox: Vec::new(),
             turn_at: None,
+            compaction: None,
             flushing: Flushing::default(),
             tickets: BTreeMap::new(),
             reads: BTreeMap::new(),

@@ -3,6 +3,7 @@
 //!
 //! Node n is registered as n0. A record's value is one letter, and its timestamp that letter's number.
 
+mod compact;
 mod damage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,7 @@ use crate::partition::{
     ReadEvent, ReadRefusal, ReadRequest, Reader, Reply, Shard, ShardOptions, TrimRefusal, WatchId, Watching,
 };
 use crate::records::{Batch, Builder, Codec, Draft, OUTPUT_BYTES_MAX, Producer, split};
-use crate::storage::{DataDir, FlushOrder, LogOptions};
+use crate::storage::{Compaction, DataDir, FlushOrder, LogOptions};
 use crate::testing::SimulatedFiles;
 
 const BYTES_MAX: usize = 1 << 20;
@@ -47,6 +48,8 @@ struct Node {
     position: Option<FetchPosition>,
     /// Whom it wants to vouch for it.
     asked: Vec<FollowersAsked>,
+    /// The round of compaction that is under way.
+    round: Option<Compaction>,
     /// The high watermark that the leader last told for this position; an empty answer with the same is not carried.
     told: Option<(u64, Offset)>,
     held: Option<Vec<FlushOrder>>,
@@ -80,6 +83,8 @@ pub(super) struct World {
     bytes_max: usize,
     /// The topic's.
     name: TopicName,
+    /// The topic's configuration.
+    log_options: LogOptions,
 }
 
 impl World {
@@ -134,6 +139,7 @@ impl World {
             isr_min: None,
             bytes_max: BYTES_MAX,
             name: name(),
+            log_options: LogOptions::default(),
         }
     }
 
@@ -159,7 +165,7 @@ impl World {
             replicas: self.nodes.keys().map(replica).collect(),
             isr_min: self.isr_min.unwrap_or(self.nodes.len().min(2)),
             recovering: false,
-            options: LogOptions::default(),
+            options: self.log_options,
             flush: self.flush,
         };
         self.tell(leader, Event::Lead(order));
@@ -177,7 +183,7 @@ impl World {
             leader: Some(NodeId::new(leader)),
             leader_epoch: LeaderEpoch::new(leader_epoch),
             partition_epoch: PartitionEpoch::new(partition_epoch),
-            options: LogOptions::default(),
+            options: self.log_options,
             flush: self.flush,
         };
         self.tell(node, Event::Follow(order));
@@ -191,7 +197,7 @@ impl World {
             leader: None,
             leader_epoch: LeaderEpoch::new(leader_epoch),
             partition_epoch: PartitionEpoch::new(partition_epoch),
-            options: LogOptions::default(),
+            options: self.log_options,
             flush: self.flush,
         };
         self.tell(node, Event::Follow(order));
@@ -562,6 +568,11 @@ impl World {
                 let flushed = node.directory.flush_log().flush(orders, now).expect("the disk is well");
                 node.inbox.push(Event::Flushed(flushed));
             }
+            Effect::Compact(job) => {
+                node.round = Some(Compaction::new(job.order, BYTES_MAX));
+                node.compact();
+            }
+            Effect::CompactionGoesOn { taken, .. } => node.go_on(taken),
             Effect::ProposeIsr(wish) => match &mut self.held_proposals {
                 Some(held) => held.push(wish.proposal),
                 None => self.accept(number, wish.proposal),
@@ -688,6 +699,7 @@ impl Node {
             wakes: Vec::new(),
             position: None,
             asked: Vec::new(),
+            round: None,
             told: None,
             held: None,
             flushes: 0,
