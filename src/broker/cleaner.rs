@@ -243,3 +243,144 @@ fn discard(compaction: Compaction) {
         debug!(%partition, %cause, "what was made of a log cannot be removed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::worker::Worker as _;
+    use super::*;
+    use crate::env::SystemClock;
+    use crate::model::{LeaderEpoch, Timestamp};
+    use crate::records::{Builder, Codec, Draft};
+    use crate::storage::{Cleanup, Home, Log, LogOptions};
+    use crate::testing::SimulatedFiles;
+
+    /// A worker, the inbox of the only shard, and a log that is dirty.
+    struct World {
+        worker: Worker,
+        shard: Arc<Inbox<Event>>,
+        log: Log,
+    }
+
+    fn at(millis: u64) -> Now {
+        let instant = Instant::from_nanos(millis * 1_000_000);
+        Now { instant, timestamp: Timestamp::new(i64::try_from(millis).unwrap()) }
+    }
+
+    impl World {
+        fn new(bytes_per_second_max: Option<u64>) -> Self {
+            let home = Home::alone(Arc::new(SimulatedFiles::default()), Path::new("/log")).unwrap();
+            let options = LogOptions {
+                segment_bytes: 4000,
+                derived_interval_bytes: 500,
+                cleanup: Cleanup { delete: false, compact: true },
+                ..LogOptions::default()
+            };
+            let (mut log, _) = Log::open_at(&home, options, at(1)).unwrap();
+            for number in 0..200_u8 {
+                let mut builder = Builder::new(Codec::None);
+                let draft = Draft { key: Some(&[number % 3]), value: Some(&[number; 40]), ..Draft::default() };
+                builder.push(draft).unwrap();
+                log.append(&builder.build().unwrap(), LeaderEpoch::new(1), at(1)).unwrap();
+            }
+            log.rest_now(at(1)).unwrap();
+            let shard = Arc::new(Inbox::new(10));
+            let cleaner = Cleaner { orders: Arc::new(Inbox::new(10)), shards: Arc::default() };
+            cleaner.register(0, Arc::clone(&shard));
+            let options = CleanerOptions { interval: None, keys_bytes_max: 1 << 20, bytes_per_second_max };
+            let worker = Worker {
+                cleaner,
+                options,
+                clock: Arc::new(SystemClock::new()),
+                metrics: CleanerMetrics::default(),
+                waiting: VecDeque::new(),
+                round: None,
+                not_before: Instant::ZERO,
+            };
+            Self { worker, shard, log }
+        }
+
+        fn job(&mut self) -> Box<CompactionJob> {
+            let dirt = self.log.dirt(at(1), self.log.end()).unwrap();
+            let order = self.log.order_compaction(at(1), self.log.end()).unwrap().unwrap();
+            Box::new(CompactionJob { order, generation: 0, dirt })
+        }
+
+        /// What the shard is told in a turn.
+        fn turn(&mut self, millis: u64, taken: Taken) -> Option<Event> {
+            let mut orders = Vec::new();
+            self.worker.cleaner.orders.take(&mut orders, Duration::ZERO);
+            self.worker.turn(at(millis), &mut orders, taken);
+            let mut told = Vec::new();
+            self.shard.take(&mut told, Duration::ZERO);
+            assert!(told.len() <= 1, "{told:?}");
+            told.pop()
+        }
+    }
+
+    #[test]
+    fn a_round_waits_for_the_shard_with_each_segment_and_ends() {
+        let mut world = World::new(None);
+        let (job, partition) = (world.job(), world.log.partition());
+        world.worker.cleaner.compact(0, job);
+        let (mut made, mut outcome) = (0, None);
+        for _ in 0..100 {
+            match world.turn(5, Taken::Open) {
+                Some(Event::CompactionMade(segment)) => {
+                    assert!(world.turn(5, Taken::Open).is_none(), "it waits");
+                    let taken = world.log.take_over(&segment).unwrap();
+                    world.worker.cleaner.goes_on(partition, taken);
+                    made += 1;
+                }
+                Some(Event::CompactionEnded { outcome: ended, .. }) => outcome = Some(ended),
+                Some(other) => panic!("{other:?}"),
+                None => {}
+            }
+        }
+        assert!(made > 0 && matches!(outcome, Some(CompactionOutcome::Done(_))), "{made} segments, {outcome:?}");
+        let metrics = &world.worker.metrics;
+        assert!(metrics.bytes_in.get() > 2 * metrics.bytes_out.get() && metrics.bytes_out.get() > 0);
+        assert!(metrics.records_in.get() > 100 && metrics.records_out.get() < 10);
+    }
+
+    #[test]
+    fn a_segment_that_is_not_taken_over_ends_its_round() {
+        let mut world = World::new(None);
+        let (job, partition) = (world.job(), world.log.partition());
+        world.worker.cleaner.compact(0, job);
+        while !matches!(world.turn(5, Taken::Open), Some(Event::CompactionMade(_))) {}
+        world.worker.cleaner.goes_on(partition, TakenOver::No);
+        let ended = world.turn(5, Taken::Open);
+        let Some(Event::CompactionEnded { outcome: CompactionOutcome::Overtaken, .. }) = ended else {
+            panic!("{ended:?}")
+        };
+        assert!(world.worker.round.is_none() && world.turn(5, Taken::Open).is_none());
+    }
+
+    #[test]
+    fn it_reads_and_writes_no_faster_than_it_may() {
+        // The pieces of this round are some ten kilobytes: at ten a second, each costs more than half a second.
+        let mut world = World::new(Some(10_000));
+        let job = world.job();
+        world.worker.cleaner.compact(0, job);
+        assert!(world.turn(1000, Taken::Open).is_none());
+        let due = world.worker.not_before;
+        assert!(due > at(1500).instant, "{due:?}");
+        let before = world.worker.round.as_ref().unwrap().compaction.stats();
+        world.turn(1400, Taken::Open);
+        assert_eq!(world.worker.not_before, due, "nothing is done before");
+        assert_eq!(world.worker.round.as_ref().unwrap().compaction.stats(), before);
+    }
+
+    #[test]
+    fn at_the_end_what_was_being_made_is_thrown_away() {
+        let mut world = World::new(None);
+        let job = world.job();
+        world.worker.cleaner.compact(0, job);
+        // The keys are known, and a segment is begun.
+        (0..2).for_each(|_| assert!(world.turn(5, Taken::Open).is_none()));
+        assert!(world.turn(5, Taken::Closed).is_none());
+        assert!(world.worker.round.is_none());
+    }
+}

@@ -52,7 +52,8 @@ impl Log {
         let may_gap = self.may_gap();
         Ok(found.map(|(index, BatchAt { base, next, position, crc, is_thinned, .. })| {
             let place = Place { segment: self.segments[index].base, position, offset: base };
-            FoundBatch { place, next, crc, is_thinned: is_thinned && may_gap }
+            let is_thinned = is_thinned && may_gap && !planted(Mutant::ThinnedCompared);
+            FoundBatch { place, next, crc, is_thinned }
         }))
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::env::{Entry, File, Files, OpenMode};
 use crate::model::Offset;
+use crate::probe::{Mutant, planted};
 use crate::storage::bytes_at::Cursor;
 use crate::storage::error::LogError;
 use crate::storage::log::Log;
@@ -90,7 +91,7 @@ impl Log {
 
     /// The log is about to be cut or emptied: nothing beyond the cut is clean, durably before anything else is done.
     pub(in crate::storage) fn lower_clean_end(&mut self, end: Offset) -> Result<(), LogError> {
-        if self.marker.is_there && self.marker.end > end {
+        if self.marker.is_there && self.marker.end > end && !planted(Mutant::CutStaysClean) {
             let file = self.write_marker(Offset::ZERO)?;
             file.sync_data().map_err(|error| Self::failure(&self.directory.join(NAME), error))?;
         }

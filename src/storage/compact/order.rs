@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::env::Files;
 use crate::model::{Now, Offset, PartitionId, Timestamp};
+use crate::probe::{Mutant, planted};
 use crate::storage::error::{LogError, ReadError};
 use crate::storage::log::Log;
 use crate::storage::options::LogOptions;
@@ -117,7 +118,8 @@ impl Log {
         let Some(attested) = self.home.flush_log.attested(self.id) else { return Ok(Vec::new()) };
         let decided = self.producers.first_unstable().unwrap_or(self.end);
         let settled = attested.end.segment.min(attested.derived.place.segment);
-        let end = settled.min(high_watermark).min(self.flushed).min(decided);
+        let committed = if planted(Mutant::CompactsUncommitted) { self.end } else { high_watermark };
+        let end = settled.min(committed).min(self.flushed).min(decided);
         let (start, from) = (self.start, self.clean_end());
         let mut sources = Vec::new();
         for index in 0..self.segments.len().saturating_sub(1) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::probe::{Mutant, planted};
 use crate::records::{Batch, KeyedRecord, MarkerKind, RecordError, Thinned, Thinning};
 use crate::storage::producer_state::Producers;
 
@@ -77,7 +78,8 @@ impl Judge<'_> {
             return Ok(Some(batch.clone()));
         }
         let header = batch.header();
-        let is_due = header.delete_horizon().is_some_and(|horizon| horizon <= self.now);
+        let is_due =
+            header.delete_horizon().is_some_and(|horizon| horizon <= self.now) || planted(Mutant::TombstoneGoesAtOnce);
         let thinned = match standing {
             Standing::Counts => {
                 let keeps_tombstones = !is_due;

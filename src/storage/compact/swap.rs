@@ -62,7 +62,8 @@ impl Log {
     pub fn take_over(&mut self, replacement: &Replacement) -> Result<TakenOver, LogError> {
         self.check_writable()?;
         let Replacement { base, end, made, .. } = *replacement;
-        if replacement.structure != self.structure || !self.may_replace(end) {
+        let is_stale = replacement.structure != self.structure && !planted(Mutant::StaleRoundTaken);
+        if is_stale || !self.may_replace(end) {
             mark(Mark::CompactionOvertaken);
             discard(&*self.home.files, &self.directory, base).map_err(|e| Self::failure(&self.directory, e))?;
             return Ok(TakenOver::No);
