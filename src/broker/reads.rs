@@ -390,7 +390,7 @@ mod tests {
             at += u64::try_from(stamped.size()).unwrap();
         }
         let slice = Slice { file, position: 0, len: usize::try_from(at).unwrap() };
-        let expected = Expected { first: Offset::ZERO, epochs: EpochHistory::default(), may_gap: false };
+        let expected = Expected { first: Offset::ZERO, epochs: EpochHistory::default(), gaps_end: Offset::ZERO };
         let (place, next) = (Place::default(), Offset::new(10));
         (files, ReadPlan { slice: Some(slice), place, next, expected, is_recent: false })
     }

@@ -153,8 +153,8 @@ impl Replica {
 
     fn take_records(&mut self, bytes: Bytes, epoch_max: LeaderEpoch, turn: &mut Turn<'_>) -> Option<Soundness> {
         let log = self.log.as_ref()?;
-        let (end, is_empty, may_gap) = (log.end(), log.start() == log.end(), log.may_gap());
-        let received = receive(bytes, End { end, is_empty, may_gap }, epoch_max);
+        let (end, is_empty, gaps_end) = (log.end(), log.start() == log.end(), log.gaps_taken_to());
+        let received = receive(bytes, End { end, is_empty, gaps_end }, epoch_max);
         if received.batches.is_empty() {
             return Some(received.rest);
         }
@@ -242,8 +242,8 @@ pub(super) enum Soundness {
 struct End {
     end: Offset,
     is_empty: bool,
-    /// Whether what continues it may leave offsets out.
-    may_gap: bool,
+    /// Up to where what continues it may leave offsets out.
+    gaps_end: Offset,
 }
 
 /// The batches that continue a log, or hold the start of an empty one, up to the first that is damaged or of an epoch
@@ -275,7 +275,7 @@ fn receive(bytes: Bytes, log: End, epoch_max: LeaderEpoch) -> Received {
 fn judge(batch: &Batch, log: End, epoch_max: LeaderEpoch) -> Soundness {
     let (base, end) = (batch.base_offset(), log.end);
     let covers = log.is_empty && base < end && batch.next_offset() > end;
-    let continues = batch.header().continues(end, log.may_gap) || covers;
+    let continues = batch.header().continues(end, log.gaps_end) || covers;
     if !continues {
         return Soundness::Faulty(FetchFault::NotContiguous { base, end });
     }

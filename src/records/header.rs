@@ -126,10 +126,11 @@ impl Header {
         out
     }
 
-    /// Whether the batch may stand behind one that ended at `end`: there, or later where compaction leaves gaps.
+    /// Whether the batch may stand behind one that ends at `end`: right there, or behind a gap that ends at `gaps_end` at the
+    /// latest, where compaction has left some.
     #[must_use]
-    pub fn continues(&self, end: Offset, may_gap: bool) -> bool {
-        self.base_offset == end || (may_gap && self.base_offset > end)
+    pub fn continues(&self, end: Offset, gaps_end: Offset) -> bool {
+        self.base_offset == end || (end < self.base_offset && self.base_offset <= gaps_end)
     }
 
     /// The size of the whole batch in bytes, this header included.

@@ -29,8 +29,8 @@ pub struct Expected {
     pub first: Offset,
     /// Which epochs they are of. Where it says nothing, as it has been lost, any will do.
     pub epochs: EpochHistory,
-    /// Whether offsets may be left out between them, as compaction does.
-    pub may_gap: bool,
+    /// Up to where offsets may be left out between them, as compaction does.
+    pub gaps_end: Offset,
 }
 
 /// See the file's comment.
@@ -42,7 +42,7 @@ pub struct IntactCheck {
     /// The offsets at which they begin.
     next: Offset,
     next_before: Offset,
-    may_gap: bool,
+    gaps_end: Offset,
     epochs: EpochHistory,
     /// What has come of its header.
     front: [u8; Header::SIZE],
@@ -64,9 +64,9 @@ impl IntactCheck {
     /// Begins where the first batch begins.
     #[must_use]
     pub fn new(expected: Expected) -> Self {
-        let Expected { first, epochs, may_gap } = expected;
+        let Expected { first, epochs, gaps_end } = expected;
         Self {
-            may_gap,
+            gaps_end,
             epochs,
             at: 0,
             before: 0,
@@ -128,7 +128,8 @@ impl IntactCheck {
         }
         let header = Header::parse(&self.front).map_err(|_| self.here())?;
         // Where the first begins is known.
-        let continues = header.continues(self.next, self.may_gap && self.at > 0);
+        let gaps_end = if self.at > 0 { self.gaps_end } else { Offset::ZERO };
+        let continues = header.continues(self.next, gaps_end);
         let of_another = self.epochs.epoch_at(header.base_offset).is_some_and(|epoch| epoch != header.leader_epoch);
         if !continues || of_another {
             return Err(self.here());
@@ -182,8 +183,8 @@ mod tests {
         [&stamped.header[..], &stamped.rest].concat()
     }
 
-    fn expected(may_gap: bool) -> Expected {
-        Expected { first: Offset::new(4), epochs: epochs(&[(3, 2)]), may_gap }
+    fn expected(gaps_end: i64) -> Expected {
+        Expected { first: Offset::new(4), epochs: epochs(&[(3, 2)]), gaps_end: Offset::new(gaps_end) }
     }
 
     fn epochs(entries: &[(i32, i64)]) -> EpochHistory {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], piece: usize) -> Result<(), Damage> {
-        let mut check = IntactCheck::new(expected(false));
+        let mut check = IntactCheck::new(expected(0));
         bytes.chunks(piece).try_for_each(|piece| check.feed(piece))?;
         check.finish()
     }
@@ -227,16 +228,16 @@ mod tests {
     #[test]
     fn a_gap_is_sound_only_where_compaction_may_have_made_it() {
         let bytes = [batch(4, &["a", "b"]), batch(9, &["c"])].concat();
-        let check = |may_gap| IntactCheck::new(expected(may_gap)).feed(&bytes);
-        assert!(check(false).is_err());
-        assert_eq!(check(true), Ok(()));
+        let check = |gaps_end| IntactCheck::new(expected(gaps_end)).feed(&bytes);
+        assert!(check(0).is_err() && check(8).is_err());
+        assert_eq!(check(9), Ok(()));
     }
 
     #[test]
     fn each_batch_is_of_the_epoch_that_the_history_tells() {
         let bytes = [batch_of(3, 4, &["a", "b"]), batch_of(5, 6, &["c"])].concat();
         let check = |entries| {
-            let expected = Expected { epochs: epochs(entries), ..expected(false) };
+            let expected = Expected { epochs: epochs(entries), ..expected(0) };
             IntactCheck::new(expected).feed(&bytes).map_err(|damage| damage.offset.get())
         };
         assert_eq!(check(&[(3, 2), (5, 6)]), Ok(()));

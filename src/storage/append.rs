@@ -133,7 +133,7 @@ impl Log {
     fn judge_fetched(&self, batch: &Batch, before: Option<&Entry>) -> Result<Entry, AppendError> {
         let header = *batch.header();
         let end = before.map_or(self.end, |entry| entry.header.next_offset());
-        if !header.continues(end, self.may_gap()) {
+        if !header.continues(end, self.gaps_taken_to()) {
             return Err(AppendError::NotContiguous { base: header.base_offset, end });
         }
         let latest = before.map_or_else(|| self.latest_epoch(), |entry| entry.header.leader_epoch);
@@ -172,13 +172,10 @@ impl Log {
 
     fn write(&mut self, entries: &[Entry], parts: &[&[u8]], now: Now) -> Result<(), LogError> {
         let first = entries.first().expect("something is written").header;
-        let ends = std::iter::once(self.end).chain(entries.iter().map(|entry| entry.header.next_offset()));
-        let leaves_gap = ends.zip(entries).any(|(end, entry)| entry.header.base_offset > end);
+        let thinned_end = self.thinned_in(entries);
         let bytes: u64 = parts.iter().map(|part| as_u64(part.len())).sum();
         self.make_directory()?;
-        if leaves_gap {
-            self.mark_gaps()?;
-        }
+        self.note_thinned(thinned_end)?;
         let last = entries.last().expect("something is written").header.last_offset();
         if self.roll_is_due(&first, last, bytes, now)? {
             self.roll(first.base_offset)?;
@@ -198,6 +195,21 @@ impl Log {
         }
         assert_eq!(self.active_mut().size, position + bytes, "what was noted is what was written");
         Ok(())
+    }
+
+    /// Up to where these batches show that compaction was at work where they come from.
+    fn thinned_in(&self, entries: &[Entry]) -> Offset {
+        let (mut end, mut thinned_end) = (self.end, Offset::ZERO);
+        for Entry { header, .. } in entries {
+            if header.base_offset > end {
+                thinned_end = header.base_offset;
+            }
+            if header.is_thinned() {
+                thinned_end = header.next_offset();
+            }
+            end = header.next_offset();
+        }
+        thinned_end
     }
 
     /// Takes back what a failed write may have left. What stays is synced at once, so that no later crash can bring the

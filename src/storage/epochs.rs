@@ -43,7 +43,7 @@ impl Log {
             return Ok(true);
         }
         let told = told.within(first, self.end);
-        if self.may_gap() {
+        if self.thinned_end() > first {
             return self.fits_around_gaps(&told);
         }
         let mut before = None;
@@ -126,7 +126,7 @@ impl Log {
         for (index, segment) in self.segments.iter().enumerate().filter(|(_, segment)| segment.size > 0) {
             let file = self.file(index, Suffix::Log, OpenMode::Write)?;
             let front = HeadersFrom::batch(0, segment.base);
-            let mut headers = Headers::new(&*file, front, segment.size, self.may_gap());
+            let mut headers = Headers::new(&*file, front, segment.size, self.thinned_end());
             while let Some((_, header)) = headers.step()? {
                 if made.latest().is_some_and(|latest| latest.epoch > header.leader_epoch) {
                     return Ok(None);

@@ -49,10 +49,10 @@ impl Log {
             return Ok(None);
         }
         let found = self.find(end.plus(-1))?.filter(|(_, at)| at.base < end);
-        let may_gap = self.may_gap();
+        let thinned_end = self.thinned_end();
         Ok(found.map(|(index, BatchAt { base, next, position, crc, is_thinned, .. })| {
             let place = Place { segment: self.segments[index].base, position, offset: base };
-            let is_thinned = is_thinned && may_gap && !planted(Mutant::ThinnedCompared);
+            let is_thinned = is_thinned && base < thinned_end && !planted(Mutant::ThinnedCompared);
             FoundBatch { place, next, crc, is_thinned }
         }))
     }
@@ -66,7 +66,7 @@ impl Log {
         let behind = || -> io::Result<Option<Offset>> {
             let file = self.file(index, Suffix::Log, OpenMode::Write)?;
             let from = HeadersFrom::batch(place.position, place.offset);
-            let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
+            let mut headers = Headers::new(&*file, from, self.segments[index].size, self.thinned_end());
             headers.step()?;
             Ok(headers.step()?.map(|(_, header)| header.base_offset))
         };
@@ -88,7 +88,7 @@ impl Log {
         let here = check.here();
         let lacks_batches = place.position + here.at == size && here.offset < self.segment_end(index);
         // Behind its last batch the next segment ought to begin.
-        let is_cut = matches!(looked, Ok(Ok(()))) && lacks_batches && !self.may_gap();
+        let is_cut = matches!(looked, Ok(Ok(()))) && lacks_batches && self.segment_end(index) > self.thinned_end();
         self.blame(index, place, if is_cut { Ok(Err(here)) } else { looked }, here)
     }
 

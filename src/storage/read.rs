@@ -104,7 +104,7 @@ impl Log {
 
     /// What batches from one with this base on, up to `end`, must be like.
     pub(super) fn expected(&self, first: Offset, end: Offset) -> Expected {
-        Expected { first, epochs: self.epochs.within(first, end), may_gap: self.may_gap() }
+        Expected { first, epochs: self.epochs.within(first, end), gaps_end: self.thinned_end() }
     }
 
     /// The first batch of a segment that ends behind `offset`.
@@ -131,8 +131,8 @@ impl Log {
                         return Ok(Some(BatchAt::new(position, &header)));
                     }
                 }
-                // Every offset of a segment stands in a batch of it.
-                if offset < end && !self.may_gap() { Err(headers.misplaced()) } else { Ok(None) }
+                // Every offset of a segment stands in a batch of it, where compaction was not.
+                if offset < end && end > self.thinned_end() { Err(headers.misplaced()) } else { Ok(None) }
             },
         )
     }
@@ -197,7 +197,7 @@ impl Log {
     fn cut_after(&self, index: usize, at: BatchAt) -> io::Result<(u64, Offset)> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let from = HeadersFrom { position: at.position, base: Some(at.base), last: Some(at.next.plus(-1)) };
-        let mut headers = Headers::new(&*file, from, self.segments[index].size, false);
+        let mut headers = Headers::new(&*file, from, self.segments[index].size, Offset::ZERO);
         headers.step()?.ok_or_else(|| headers.misplaced())?;
         Ok((headers.place().0, at.next))
     }
@@ -215,25 +215,18 @@ impl Log {
         mut visit: impl FnMut(&mut Headers<'_>) -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
-        let may_gap = self.may_gap();
         let mut below = end;
         for _ in 0..ENTRIES_TRIED {
             let floor = self.floor(index, |entry| left(entry) && entry.position < below);
             let entry =
                 unless_unreadable(floor)?.filter(|entry| entry.position > from.position && entry.position < below);
             let Some(entry) = entry else { break };
-            match visit(&mut Headers::new(&*file, HeadersFrom::entry(entry), end, may_gap)) {
+            match visit(&mut Headers::new(&*file, HeadersFrom::entry(entry), end, self.thinned_end())) {
                 Err(error) if Misplaced::is_at_first(&error) => below = entry.position,
                 outcome => return outcome,
             }
         }
-        visit(&mut Headers::new(&*file, from, end, may_gap))
-    }
-
-    /// Whether batches may leave offsets out between them.
-    #[must_use]
-    pub fn may_gap(&self) -> bool {
-        self.options.cleanup.compact || self.options.was_compacted || self.has_gaps()
+        visit(&mut Headers::new(&*file, from, end, self.thinned_end()))
     }
 
     /// The last index entry that is `left`.

@@ -281,7 +281,7 @@ fn resume_at(log: &mut Log, survey: &Survey, attested: &Attested) -> Result<bool
         return Ok(false);
     }
     let ends_elsewhere = log.tail.recent().back().is_some_and(|last| last.next != log.end);
-    if ends_elsewhere && !log.may_gap() {
+    if ends_elsewhere && log.end > log.thinned_end() {
         return Ok(false);
     }
     match log.producers_as_of(at.place.offset) {
@@ -348,7 +348,7 @@ impl Scan<'_> {
         if base > attested_end || self.attested.is_none_or(|attested| base > attested.end.segment) {
             return Ok(false);
         }
-        if base > expected && (self.log.may_gap() || base <= self.log.start) {
+        if base > expected && (base <= self.log.thinned_end() || base <= self.log.start) {
             // Compaction empties the ends of segments; and what lies below the start is of no consequence.
             return Ok(true);
         }
@@ -410,7 +410,7 @@ impl Scan<'_> {
         }
         let header = batch.header();
         let fits = header.last_offset().since(base) <= i64::from(i32::MAX) && header.base_offset >= base;
-        let continues = header.continues(self.log.end, self.log.may_gap());
+        let continues = header.continues(self.log.end, self.log.thinned_end());
         let control_is_whole = marker_of(batch).is_ok();
         Ok(fits && continues && control_is_whole && header.leader_epoch >= self.log.latest_epoch())
     }

@@ -80,7 +80,7 @@ impl Log {
         // From the last indexed batch on the batches are noted as if appended now.
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let from = last.map_or(HeadersFrom::batch(0, segment.base), HeadersFrom::entry);
-        let mut headers = Headers::new(&*file, from, segment.size, self.may_gap());
+        let mut headers = Headers::new(&*file, from, segment.size, self.thinned_end());
         while let Some((position, header)) = headers.step()? {
             self.tail.note(position, &header, self.options.index_interval_bytes);
         }
@@ -178,7 +178,7 @@ impl Log {
         let segment = self.segments[index];
         let file = self.file(index, Suffix::Log, OpenMode::Read)?;
         let mut tail = Tail::default();
-        let mut headers = Headers::new(&*file, HeadersFrom::batch(0, segment.base), segment.size, self.may_gap());
+        let mut headers = Headers::new(&*file, HeadersFrom::batch(0, segment.base), segment.size, self.thinned_end());
         while let Some((position, header)) = headers.step()? {
             tail.note(position, &header, self.options.index_interval_bytes);
         }

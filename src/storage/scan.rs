@@ -151,8 +151,8 @@ pub(super) struct Headers<'a> {
     base: Option<Offset>,
     /// The last offset that the first one must have.
     last: Option<Offset>,
-    /// Whether a base may be larger: compaction leaves gaps.
-    may_gap: bool,
+    /// Up to where a base may be larger: compaction leaves gaps.
+    gaps_end: Offset,
     /// Where to look when something does not fit.
     before: Misplaced,
     end: u64,
@@ -163,11 +163,11 @@ pub(super) struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    pub(super) fn new(file: &'a dyn File, from: HeadersFrom, end: u64, may_gap: bool) -> Self {
+    pub(super) fn new(file: &'a dyn File, from: HeadersFrom, end: u64, gaps_end: Offset) -> Self {
         let HeadersFrom { position, base, last } = from;
         let before = Misplaced { position, offset: base };
         let (chunk, chunk_position, chunk_bytes) = (Vec::new(), 0, HEADERS_BYTES);
-        Self { file, position, base, last, may_gap, before, end, chunk, chunk_position, chunk_bytes }
+        Self { file, position, base, last, gaps_end, before, end, chunk, chunk_position, chunk_bytes }
     }
 
     /// Where the next batch begins, and its base offset, if a batch was read before.
@@ -194,7 +194,7 @@ impl<'a> Headers<'a> {
         let header = header.map_err(|_| self.misplaced())?;
         let position = self.position;
         let next = position + u64::try_from(header.size()).expect("a batch is smaller than 2^31");
-        let continues = self.base.is_none_or(|base| header.continues(base, self.may_gap));
+        let continues = self.base.is_none_or(|base| header.continues(base, self.gaps_end));
         if next > self.end || !continues || self.last.take().is_some_and(|last| header.last_offset() != last) {
             return Err(self.misplaced());
         }

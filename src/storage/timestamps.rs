@@ -149,7 +149,7 @@ impl Log {
     fn first_from(&self, index: usize, at: BatchAt, wanted: Timestamp) -> io::Result<(Option<BatchPlace>, u64)> {
         let file = self.file(index, Suffix::Log, OpenMode::Write)?;
         let from = HeadersFrom::batch(at.position, at.base);
-        let mut headers = Headers::new(&*file, from, self.segments[index].size, self.may_gap());
+        let mut headers = Headers::new(&*file, from, self.segments[index].size, self.thinned_end());
         while let Some((position, header)) = headers.step()? {
             // One that compaction has emptied keeps a timestamp that no record has.
             let is_late = header.record_count > 0 && header.max_timestamp >= wanted;

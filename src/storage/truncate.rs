@@ -133,7 +133,11 @@ impl Log {
         let end = self.walk(index, HeadersFrom::batch(0, segment), position, left, |headers| {
             while headers.step()?.is_some() {}
             let end = headers.place().1.expect("a walk that reads no header begins at a known base");
-            if end == offset || self.may_gap() && end < offset { Ok(Some(end)) } else { Err(headers.misplaced()) }
+            if end == offset || end < offset && offset <= self.thinned_end() {
+                Ok(Some(end))
+            } else {
+                Err(headers.misplaced())
+            }
         })?;
         Ok(end.expect("the visit gives an end"))
     }

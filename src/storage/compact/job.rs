@@ -311,7 +311,7 @@ impl Compaction {
             self.phase = Phase::Between(next);
             return Ok(CompactionStep::Worked(0));
         }
-        let made = writing.sink.finish(files).map_err(|error| self.failure(base, error))?;
+        let made = writing.sink.finish(files, writing.has_changed).map_err(|error| self.failure(base, error))?;
         self.phase = Phase::Waiting(next);
         let (partition, structure) = (self.order.partition, self.order.structure);
         Ok(CompactionStep::Made(Replacement { partition, structure, base, end, made }))
@@ -349,7 +349,8 @@ impl Compaction {
         for source in &self.order.all {
             let failure = |error| self.read_failure(*source, 0, source.base, error);
             let file = self.open(*source)?;
-            let mut headers = Headers::new(&*file, HeadersFrom::batch(0, source.base), source.size, true);
+            let mut headers =
+                Headers::new(&*file, HeadersFrom::batch(0, source.base), source.size, self.order.thinned_end);
             while let Some((position, header)) = headers.step().map_err(failure)? {
                 if header.next_offset() > self.order.committed {
                     break;
@@ -383,12 +384,17 @@ impl Compaction {
         let batch = match step.map_err(|error| self.read_failure(source, cursor.position, cursor.next, error))? {
             Step::Batch(batch) => batch,
             Step::Invalid => return Err(damaged()),
+            // What is lost is not to be taken for what compaction has left out.
+            Step::End if cursor.next < source.end && source.end > self.order.thinned_end => {
+                return Err(damaged());
+            }
             Step::End => {
                 *cursor = Cursor { source: cursor.source + 1, next: cursor.next, ..Cursor::default() };
                 return Ok(None);
             }
         };
-        if batch.base_offset() < cursor.next || batch.next_offset() > source.end {
+        let continues = batch.header().continues(cursor.next, self.order.thinned_end);
+        if !continues || batch.next_offset() > source.end {
             return Err(damaged());
         }
         cursor.position += as_u64(batch.size());

@@ -29,6 +29,8 @@ pub struct CompactionOrder {
     /// What is rewritten; the part from `from` on for the first time.
     pub(super) sources: Vec<Source>,
     pub(super) from: Offset,
+    /// Below it batches may be missing already.
+    pub(super) thinned_end: Offset,
     /// All segments, and where what is committed of them ends: there stand the markers of transactions.
     pub(super) all: Vec<Source>,
     pub(super) committed: Offset,
@@ -89,6 +91,7 @@ impl Log {
             options: self.options,
             sources,
             from,
+            thinned_end: self.thinned_end(),
             all,
             committed: high_watermark.min(self.end),
             lasts: LastWrites::of(&self.producers),

@@ -44,6 +44,8 @@ pub(super) struct Sink {
 pub(in crate::storage) struct Made {
     pub(in crate::storage) size: u64,
     pub(in crate::storage) largest: Timestamp,
+    /// Whether something was taken out or written anew.
+    pub(in crate::storage) is_thinned: bool,
 }
 
 /// The path of a file that is being made.
@@ -99,7 +101,7 @@ impl Sink {
     }
 
     /// Writes what waits and the indexes, and syncs all of it; the names are left to who takes the segment over.
-    pub(super) fn finish(mut self, files: &dyn Files) -> io::Result<Made> {
+    pub(super) fn finish(mut self, files: &dyn Files, is_thinned: bool) -> io::Result<Made> {
         self.write()?;
         self.file.sync_data()?;
         self.tail.push_time();
@@ -112,6 +114,6 @@ impl Sink {
         }
         assert_eq!(self.written, self.size, "all that was pushed is written");
         let largest = self.tail.largest.map_or(Timestamp::NONE, |largest| largest.timestamp);
-        Ok(Made { size: self.size, largest })
+        Ok(Made { size: self.size, largest, is_thinned })
     }
 }

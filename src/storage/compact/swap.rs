@@ -74,7 +74,9 @@ impl Log {
         // An earlier statement that a crash would bring back might name a segment that goes now.
         self.home.flush_log.attest()?;
         self.poisoned = true;
-        self.mark_gaps_now()?;
+        if made.is_thinned {
+            self.note_thinned_now(end)?;
+        }
         self.replace_files(base, end, first..next).map_err(|error| Self::failure(&self.directory, error))?;
         let segment = Segment { base, size: made.size, largest: Some(made.largest) };
         self.segments.splice(first..next, [segment]);
@@ -129,7 +131,7 @@ pub(in crate::storage) fn finish_swaps(files: &dyn Files, directory: &Path) -> i
     for (base, end) in entries.iter().filter_map(|entry| parse_swap(&entry.name)) {
         mark(Mark::SwapFinished);
         // The name of the swap may have become durable before that of the file which was made ahead of it.
-        Marker::make(files, directory)?;
+        Marker::make(files, directory, end)?;
         for entry in &entries {
             let is_replaced = Suffix::parse(&entry.name)
                 .is_some_and(|(offset, suffix)| suffix != Suffix::Snapshot && base <= offset && offset < end);
