@@ -93,6 +93,8 @@ pub struct Compaction {
     outcomes: Option<Outcomes>,
     met: Met,
     stats: CompactionStats,
+    /// Whether dirty segments are taken over of which nothing goes.
+    takes_unchanged: bool,
 }
 
 #[derive(Debug)]
@@ -143,7 +145,16 @@ impl Compaction {
             outcomes: None,
             met: Met::default(),
             stats: CompactionStats::default(),
+            takes_unchanged: false,
         }
+    }
+
+    /// One that has every dirty segment taken over: where no record is ever replaced by another, all of it is to be there still.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn taking_unchanged(mut self) -> Self {
+        self.takes_unchanged = true;
+        self
     }
 
     /// The log's partition.
@@ -306,7 +317,8 @@ impl Compaction {
         let next = writing.cursor.source;
         let (base, end) = (self.order.sources[writing.first].base, self.order.sources[next - 1].end);
         let files = &*self.order.files;
-        if !writing.has_changed && next == writing.first + 1 {
+        let is_wanted = self.takes_unchanged && end > self.order.from;
+        if !writing.has_changed && next == writing.first + 1 && !is_wanted {
             discard(files, &self.order.directory, base).map_err(|error| self.failure(base, error))?;
             self.phase = Phase::Between(next);
             return Ok(CompactionStep::Worked(0));

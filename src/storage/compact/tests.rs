@@ -413,6 +413,29 @@ fn a_log_with_gaps_is_opened_and_read_under_any_configuration() {
     assert_eq!(other.gaps_taken_to(), Offset::ZERO, "a log that was never compacted is as strict as ever");
 }
 
+#[test]
+fn a_round_takes_no_loss_for_a_gap() {
+    let mut world = World::new();
+    (0..40).for_each(|_| world.append(Compression::None, &[(1, Some(60))]));
+    world.settle();
+    let order = world.log.order_compaction(now(0), world.log.end()).unwrap().unwrap();
+    let (base, position) = (world.log.segments[1].base, world.log.segments[1].size);
+    let last = world.log.batch_before(world.log.segments[2].base).unwrap().unwrap().place;
+    // The second segment ends where its last batch began.
+    world.files.truncate_at_rest(&world.log.path_of(base, crate::storage::segment::Suffix::Log), last.position);
+    assert!(last.position < position);
+    let mut round = Compaction::new(order, KEYS_BYTES);
+    let error = loop {
+        match round.step(300) {
+            Ok(CompactionStep::Worked(_)) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    let CompactionError::Damaged(place) = error else { panic!("{error}") };
+    assert_eq!((place.segment, place.position, place.offset), (base, last.position, last.offset));
+}
+
 #[derive(Clone, Debug)]
 enum Work {
     Append { codec: usize, records: Vec<(u8, Option<usize>)> },

@@ -92,7 +92,16 @@ impl World {
     fn topic_configs(&self) -> Vec<(String, Option<String>)> {
         let retention = self.knobs.retention.map(|span| ("retention.ms", span.as_millis().to_string()));
         let mode = self.knobs.is_volatile.then(|| ("flush.mode", "kafka".to_owned()));
-        retention.into_iter().chain(mode).map(|(name, value)| (name.to_owned(), Some(value))).collect()
+        let policy = if retention.is_some() { "delete,compact" } else { "compact" };
+        let policy = self.knobs.compacts.then(|| ("cleanup.policy", policy.to_owned()));
+        let ratio = self.knobs.compacts.then(|| ("min.cleanable.dirty.ratio", "0".to_owned()));
+        retention
+            .into_iter()
+            .chain(mode)
+            .chain(policy)
+            .chain(ratio)
+            .map(|(name, value)| (name.to_owned(), Some(value)))
+            .collect()
     }
 
     fn any_topic(&mut self) -> Option<(TopicId, String)> {

@@ -192,7 +192,7 @@ impl World {
         let id = producer.id;
         let lane = producer.lanes.get_mut(&partition).expect("a lane was made");
         let session = is_idempotent.then(|| session(id, partition, lane.epoch));
-        let batch = build(&values, session.map(|session| (session, lane.sequence)), timestamp);
+        let batch = build(&values, session.map(|session| (session, lane.sequence)), timestamp, self.knobs.compacts);
         let mut sends = Vec::new();
         for (at, (value, bytes)) in values.iter().enumerate() {
             let sequence = Sequence::new(lane.sequence).plus(i32::try_from(at).expect("a few records"));
@@ -390,7 +390,7 @@ impl World {
         (lane.sequence, lane.is_known) = (0, false);
         let session = session(id, partition, lane.epoch);
         for outgoing in &mut lane.in_flight {
-            outgoing.batch = build(&outgoing.values, Some((session, lane.sequence)), timestamp);
+            outgoing.batch = build(&outgoing.values, Some((session, lane.sequence)), timestamp, self.knobs.compacts);
             outgoing.request = None;
             for (number, send) in outgoing.sends.iter().enumerate() {
                 let entry = &mut self.record.history.sends[*send];
@@ -416,14 +416,23 @@ fn session(client: ClientId, partition: PartitionId, epoch: i16) -> Session {
     Session { producer: ProducerId::new(producer), epoch: ProducerEpoch::new(epoch) }
 }
 
-fn build(values: &[(ValueId, Vec<u8>)], session: Option<(Session, i32)>, timestamp: Timestamp) -> Batch {
+fn build(
+    values: &[(ValueId, Vec<u8>)],
+    session: Option<(Session, i32)>,
+    timestamp: Timestamp,
+    has_keys: bool,
+) -> Batch {
     let mut builder = Builder::new(Codec::None);
     if let Some((session, sequence)) = session {
         let base_sequence = Sequence::new(sequence);
         builder = builder.producer(records::Producer { id: session.producer, epoch: session.epoch, base_sequence });
     }
-    for (_, bytes) in values {
-        builder.push(Draft { timestamp, value: Some(bytes), ..Draft::default() }).expect("a small record");
+    for (value, bytes) in values {
+        // Another for each sending under another session.
+        let (producer, epoch) = session.map_or((-1, -1), |(own, _)| (own.producer.get(), own.epoch.get()));
+        let key = [&value.0.to_be_bytes()[..], &producer.to_be_bytes(), &epoch.to_be_bytes()].concat();
+        let key = has_keys.then_some(&key[..]);
+        builder.push(Draft { timestamp, key, value: Some(bytes), headers: &[] }).expect("a small record");
     }
     builder.build().expect("a small batch")
 }

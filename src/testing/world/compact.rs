@@ -1,4 +1,7 @@
 //! The thread that compacts, of one node: it takes no time, and its disk is the node's.
+//!
+//! No two records of a run have the same key, so that the judge need not know what may go: all of it is written anew, and
+//! taken over among all the faults, and must be there still.
 
 use super::World;
 use crate::model::NodeId;
@@ -18,7 +21,10 @@ pub(super) struct Compacting {
 impl World {
     /// A shard wants a log compacted.
     pub(super) fn compact(&mut self, node: NodeId, job: CompactionJob) {
-        let round = Compacting { compaction: Compaction::new(job.order, KEYS_BYTES_MAX), generation: job.generation };
+        let round = Compacting {
+            compaction: Compaction::new(job.order, KEYS_BYTES_MAX).taking_unchanged(),
+            generation: job.generation,
+        };
         self.go_on(node, round);
     }
 

@@ -68,6 +68,8 @@ pub struct Knobs {
     pub proposal_bytes_max: usize,
     /// `retention.ms` of the topics, if it is not the default.
     pub retention: Option<Duration>,
+    /// Whether the topics are compacted. Then each record has a key of its own.
+    pub compacts: bool,
     /// Whether the topics are acknowledged from the page cache (`flush.mode`).
     pub is_volatile: bool,
 }
@@ -93,6 +95,11 @@ impl Knobs {
         } else {
             *chance.pick(&[(ms(5), ms(40)), (ms(20), ms(150)), (ms(1), ms(200))])
         };
+        let compacts = {
+            let mut other = chance.clone();
+            other.number();
+            other.one_in(4)
+        };
         let first_sequence = if chance.clone().one_in(8) { i32::MAX - 40 } else { 0 };
         let partition_bytes_max = if is_slow { *chance.pick(&[1, 300]) } else { *chance.pick(&[2000, 1 << 20]) };
         Self {
@@ -112,20 +119,23 @@ impl Knobs {
             apply: *chance.pick(&[(us(50), ms(1)), (us(50), ms(10)), (ms(1), ms(100))]),
             down: *chance.pick(&[(ms(5), ms(50)), (ms(100), ms(3000)), (ms(1000), ms(8000))]),
             idempotent_producers: 1 + chance.below(2),
-            plain_producers: chance.below(2),
+            // Without a session the second sending of a batch has the keys of the first.
+            plain_producers: chance.below(2) * usize::from(!compacts),
             in_flight_max: *chance.pick(&[1, 2, 5]),
             send_interval,
             first_sequence,
             consumers: 1 + chance.below(2),
             committers: 0,
             poll_interval: ms(*chance.pick(&[30, 100, 300])),
-            padding_max: *chance.pick(&[0, 100, 700]),
+            // Keys take room in the smallest segments, too.
+            padding_max: *chance.pick(&[0, 100, 700]) * usize::from(!compacts),
             administers: chance.one_in(3),
             reads_followers: chance.one_in(2),
             start_spread: ms(*chance.pick(&[30, 30, 30, 3000])),
             proposal_timeout: ms(*chance.pick(&[200, 1000, 5000])),
             proposal_bytes_max: RECORD_BYTES_MAX,
             retention: None,
+            compacts,
             is_volatile: false,
         }
     }

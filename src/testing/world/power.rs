@@ -41,6 +41,7 @@ impl World {
         let shard = ShardOptions {
             lag_max: self.knobs.lag_max,
             retention_interval: Duration::from_secs(3),
+            compaction_interval: Some(Duration::from_secs(2)),
             ..ShardOptions::new(node)
         };
         let machine = self.machine(node);

@@ -165,6 +165,7 @@ fn shown_effect(effect: &Effect) -> String {
             let reads: Vec<String> = reads.iter().map(shown).collect();
             format!("{ticket:?} read {watching:?} {reads:?}")
         }
+        Effect::Compact(job) => format!("compacts {:?}", job.dirt),
         Effect::Reply { ticket, reply: Reply::ListOffset(Ok(_)) } => format!("{ticket:?} offset"),
         other => format!("{other:?}"),
     }
