@@ -1,6 +1,6 @@
 //! Compaction as the owner of a log sees it: which log is the dirtiest, and whether what was made of it still fits.
 //!
-//! Part of `Shard` and `Replica`. The reading and writing is another thread's (ADR 16). Invariant: one round at a time for
+//! Part of `Shard` and `Replica`. The reading and writing is another thread's (ADR 17). Invariant: one round at a time for
 //! each shard; what a round has made is taken over only if the log is what it was made from.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Compaction: of each key the last value is kept (KIP-58, KIP-354, KIP-534), by rewriting closed segments (ADR 16).
+//! Compaction: of each key the last value is kept (KIP-58, KIP-354, KIP-534), by rewriting closed segments (ADR 17).
 //!
 //! The log's owner chooses what is dirty (`choice`, `order`), a thread of its own reads it and writes segments beside
 //! the log (`job`, `retention`, `sink`), and the owner takes each of them over (`swap`), or not, if the log was cut,
