@@ -5,18 +5,19 @@
 use super::call::Caller;
 use super::context::Context;
 use super::error;
+use super::groups::in_turn;
 use crate::machines::group::Call;
 use crate::model::GroupId;
 use crate::protocol::messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 
 /// Serves the request.
 pub(super) async fn delete_groups(context: Context, _: Caller, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
-    let mut results = Vec::with_capacity(request.groups_names.len());
-    for group_id in request.groups_names {
+    let results = in_turn(request.groups_names, |group_id| async {
         let group = GroupId::new(&group_id);
         let outcome = context.broker().ask_group(&group, Call::Delete(group.clone())).outcome().await.delete();
         let error_code = outcome.err().map(|refusal| error::of_group(&refusal)).unwrap_or_default();
-        results.push(DeletableGroupResult { group_id, error_code });
-    }
+        DeletableGroupResult { group_id, error_code }
+    });
+    let results = results.await;
     DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
 }

@@ -5,7 +5,7 @@
 use super::call::Caller;
 use super::context::{Context, OPERATIONS_UNTOLD};
 use super::error;
-use super::groups::GROUP_OPERATIONS;
+use super::groups::{GROUP_OPERATIONS, in_turn};
 use crate::machines::group::{Call, DescribedMember, Description, Refusal};
 use crate::model::GroupId;
 use crate::protocol::ErrorCode;
@@ -22,23 +22,15 @@ pub(super) async fn describe_groups(
     caller: Caller,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
-    let asked: Vec<_> = request
-        .groups
-        .into_iter()
-        .map(|name| {
-            let group = GroupId::new(&name);
-            let pending = context.broker().ask_group(&group, Call::Describe(group.clone()));
-            (name, pending)
-        })
-        .collect();
-    let mut groups = Vec::with_capacity(asked.len());
-    for (name, pending) in asked {
-        let outcome = pending.outcome().await.describe();
+    let described = in_turn(request.groups, |name| async {
+        let group = GroupId::new(&name);
+        let outcome = context.broker().ask_group(&group, Call::Describe(group.clone())).outcome().await.describe();
         let mut group = answer(caller.version, name, outcome);
         let tells = request.include_authorized_operations && group.error_code == ErrorCode::None;
         group.authorized_operations = if tells { GROUP_OPERATIONS } else { OPERATIONS_UNTOLD };
-        groups.push(group);
-    }
+        group
+    });
+    let groups = described.await;
     DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing of a request is changed on the way but its types.
 
+use futures_util::stream::{self, StreamExt as _};
+
 use super::call::Caller;
 use super::context::Context;
 use crate::machines::group::{Client, Identity};
@@ -9,6 +11,9 @@ use crate::model::{Generation, GroupId, InstanceId, MemberId, PartitionIndex, To
 
 /// What `authorized operations` say without an authorizer: all that a group has.
 pub(super) const GROUP_OPERATIONS: i32 = 3_400;
+
+/// How many groups of one request are asked for at once.
+const ASKED_AT_ONCE_MAX: usize = 64;
 
 /// Who speaks, for which group.
 pub(super) fn identity(group: &str, member: &str, instance: Option<&str>, generation: i32) -> Identity {
@@ -44,9 +49,37 @@ pub(super) fn named(name: &str, partitions: &[i32]) -> Option<(TopicName, Vec<Pa
     Some((topic, partitions.iter().copied().map(PartitionIndex::new).collect()))
 }
 
+/// Asks for each of the groups that a request names, a few at a time: one request neither fills the inboxes of the shards
+/// nor waits for one proof of leadership after the other.
+pub(super) async fn in_turn<T, A, F: Future<Output = A>>(groups: Vec<T>, ask: impl Fn(T) -> F) -> Vec<A> {
+    stream::iter(groups).map(ask).buffered(ASKED_AT_ONCE_MAX).collect().await
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test]
+    async fn groups_of_one_request_are_asked_for_a_few_at_a_time_and_answered_in_their_order() {
+        let (under_way, most) = (Cell::new(0), Cell::new(0));
+        let ask = |number: usize| {
+            let (under_way, most) = (&under_way, &most);
+            async move {
+                under_way.set(under_way.get() + 1);
+                most.set(most.get().max(under_way.get()));
+                for _ in 0..number % 3 {
+                    tokio::task::yield_now().await;
+                }
+                under_way.set(under_way.get() - 1);
+                number
+            }
+        };
+        let asked: Vec<usize> = (0..1_000).collect();
+        assert_eq!(in_turn(asked.clone(), ask).await, asked);
+        assert!(most.get() > 1 && most.get() <= ASKED_AT_ONCE_MAX, "{}", most.get());
+    }
 
     #[test]
     fn a_uuid_is_written_as_java_writes_it() {

@@ -6,7 +6,7 @@
 use super::call::Caller;
 use super::context::{Context, TopicNamed};
 use super::error;
-use super::groups::named;
+use super::groups::{in_turn, named};
 use crate::machines::group::{Call, Committed, Fetch, Offsets, Refusal};
 use crate::machines::metadata::Image;
 use crate::model::{GroupId, LeaderEpoch, PartitionIndex, TopicId};
@@ -28,10 +28,7 @@ const BY_ID_FROM: i16 = 10;
 pub(super) async fn offset_fetch(context: Context, caller: Caller, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let version = caller.version;
     if version >= MANY_FROM {
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for asked in request.groups {
-            groups.push(fetch(&context, version, asked).await);
-        }
+        let groups = in_turn(request.groups, |asked| fetch(&context, version, asked)).await;
         return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
     let topics = request.topics.map(|topics| {
