@@ -9,7 +9,12 @@ use bytes::Bytes;
 use ottla::model::{ProducerEpoch, ProducerId, Sequence, Timestamp};
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla::protocol::messages::find_coordinator::FindCoordinatorRequest;
 use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla::protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla::protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use ottla::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla::records::{Builder, Codec, Draft, Producer, split};
 use tokio::sync::watch;
@@ -17,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::batches::MADE_AT;
 use crate::wire::Client;
-use crate::world::{GOOD_TOPIC, PARTITIONS};
+use crate::world::{GOOD_GROUP, GOOD_TOPIC, PARTITIONS};
 
 /// A longer wait for an answer counts as a stall: the `request.timeout.ms` of Kafka's clients.
 const STALL: Duration = Duration::from_secs(30);
@@ -58,7 +63,7 @@ struct Good {
     report: Report,
 }
 
-/// Produces and fetches until told to stop; an error is anything that a client would notice. `rounds` counts.
+/// Produces, fetches and commits until told to stop; an error is anything that a client would notice. `rounds` counts.
 pub(crate) async fn run(
     port: u16,
     mut stop: watch::Receiver<bool>,
@@ -67,6 +72,13 @@ pub(crate) async fn run(
     let mut client = Client::connect(Ipv4Addr::LOCALHOST, port).await.map_err(|error| error.to_string())?;
     let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
     let id = client.call(4, &request).await?;
+    // Makes the topic that keeps groups.
+    let (key, key_type) = (GOOD_GROUP.to_owned(), 0);
+    let asked = FindCoordinatorRequest { key, key_type, ..FindCoordinatorRequest::default() };
+    let found = client.call(3, &asked).await?;
+    if found.error_code != ErrorCode::None {
+        return Err(format!("nobody coordinates groups: {:?}", found.error_code));
+    }
     let ends = vec![0; usize::try_from(PARTITIONS).expect("few")];
     let report = Report { ends, ..Report::default() };
     let producer = (ProducerId::new(id.producer_id), ProducerEpoch::new(id.producer_epoch));
@@ -84,6 +96,7 @@ pub(crate) async fn run(
         timeout(STALL, good.fetch_last(partition)).await.map_err(|_| stalled("a fetch"))??;
         good.report.produced.push(between - before);
         good.report.fetched.push(between.elapsed());
+        timeout(STALL, good.commit(partition)).await.map_err(|_| stalled("a commit"))??;
         rounds.send_modify(|rounds| *rounds += 1);
     }
     Ok(good.report)
@@ -125,6 +138,48 @@ impl Good {
         let next = fetch(&mut self.client, partition, from, 1 << 16).await?;
         if next == end { Ok(()) } else { Err(format!("partition {partition} was read to {next}, not to {end}")) }
     }
+}
+
+impl Good {
+    /// Commits where it has read to, and asks for it again.
+    async fn commit(&mut self, partition: usize) -> Result<(), String> {
+        let (index, end) = (i32::try_from(partition).expect("few"), self.report.ends[partition]);
+        let offset = OffsetCommitRequestPartition {
+            partition_index: index,
+            committed_offset: end,
+            ..OffsetCommitRequestPartition::default()
+        };
+        let topic = OffsetCommitRequestTopic {
+            name: GOOD_TOPIC.to_owned(),
+            partitions: vec![offset],
+            ..OffsetCommitRequestTopic::default()
+        };
+        let group_id = GOOD_GROUP.to_owned();
+        let request = OffsetCommitRequest { group_id, topics: vec![topic], ..OffsetCommitRequest::default() };
+        let response = self.client.call(8, &request).await?;
+        let answer = response.topics.first().and_then(|topic| topic.partitions.first());
+        let answer = answer.ok_or("a commit was answered without its partition")?;
+        if answer.error_code != ErrorCode::None {
+            return Err(format!("a commit was answered with {:?}", answer.error_code));
+        }
+        let found = committed(&mut self.client, partition).await?;
+        if found == end { Ok(()) } else { Err(format!("partition {partition} is committed to {found}, not to {end}")) }
+    }
+}
+
+/// Where the good group goes on in a partition.
+async fn committed(client: &mut Client, partition: usize) -> Result<i64, String> {
+    let index = i32::try_from(partition).expect("few");
+    let topic = OffsetFetchRequestTopic { name: GOOD_TOPIC.to_owned(), partition_indexes: vec![index] };
+    let group_id = GOOD_GROUP.to_owned();
+    let request = OffsetFetchRequest { group_id, topics: Some(vec![topic]), ..OffsetFetchRequest::default() };
+    let response = client.call(7, &request).await?;
+    let answer = response.topics.first().and_then(|topic| topic.partitions.first());
+    let answer = answer.ok_or("committed offsets were answered without the partition")?;
+    if response.error_code != ErrorCode::None || answer.error_code != ErrorCode::None {
+        return Err(format!("committed offsets were answered with {:?}", (response.error_code, answer.error_code)));
+    }
+    Ok(answer.committed_offset)
 }
 
 /// Reads from an offset on and checks every record; gives the offset after the last.
@@ -173,6 +228,10 @@ pub(crate) async fn verify(port: u16, report: &Report) -> Result<(), String> {
                 return Err(format!("partition {partition} gives nothing at {next}, below {end}"));
             }
             next = reached;
+        }
+        let found = committed(&mut client, partition).await?;
+        if found != *end {
+            return Err(format!("partition {partition} is committed to {found}, not to {end}"));
         }
     }
     Ok(())

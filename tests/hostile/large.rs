@@ -18,16 +18,16 @@ use crate::wire::Client;
 use crate::world::STANDING;
 
 /// What memory may grow by for one of them.
-const GROWTH_MAX: u64 = 64 << 20;
+pub(crate) const GROWTH_MAX: u64 = 64 << 20;
 /// What it may grow by for very many of them at a time: `queued.max.request.bytes`.
 const GROWTH_OF_ALL_MAX: u64 = 256 << 20;
 /// How many clients send one at a time; together they would take gigabytes.
 const CLIENTS: u8 = 40;
 /// A few are taken by what stands around the array.
-const ELEMENTS: usize = ELEMENTS_MAX - 8;
+pub(crate) const ELEMENTS: usize = ELEMENTS_MAX - 8;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(200);
 
-fn numbers() -> impl Iterator<Item = i32> {
+pub(crate) fn numbers() -> impl Iterator<Item = i32> {
     0..i32::try_from(ELEMENTS).expect("it fits")
 }
 
@@ -76,7 +76,7 @@ fn alter_configs() -> IncrementalAlterConfigsRequest {
 }
 
 /// A node of its own, as an allocator keeps what it once had, and its memory before the request.
-async fn fresh() -> (Node, Client, u64) {
+pub(crate) async fn fresh() -> (Node, Client, u64) {
     let node = Node::start().await;
     crate::live::make_world(node.port).await;
     let client = Client::connect(Ipv4Addr::LOCALHOST, node.port).await.expect("the node listens");
@@ -85,7 +85,7 @@ async fn fresh() -> (Node, Client, u64) {
     (node, client, baseline)
 }
 
-async fn check(node: Node, baseline: u64, what: &str, growth_max: u64) {
+pub(crate) async fn check(node: Node, baseline: u64, what: &str, growth_max: u64) {
     let growth = node.resident_peak().saturating_sub(baseline);
     println!("{what}: memory grew by {} KiB", growth >> 10);
     assert!(growth < growth_max, "{what}: memory grew by {growth}");

@@ -5,8 +5,8 @@
 //! * `streams`: attacks on the connection rather than on a request.
 //! * `attack`: how often each comes; `tame` takes out what would be lawful.
 //! * `expect`: what must follow each frame, judged by the node's own decoder.
-//! * `node`, `good`, `attacker`, `live`: the run itself; `unread`, `large` and `idle`: what a run of small requests
-//!   cannot show.
+//! * `node`, `good`, `attacker`, `live`: the run itself; `unread`, `large`, `large_groups` and `idle`: what a
+//!   run of small requests cannot show.
 //!
 //! A quick run is part of every `cargo test`. The full one:
 //!
@@ -37,4 +37,5 @@ mod attacker;
 mod live;
 mod unread;
 mod large;
+mod large_groups;
 mod idle;

@@ -15,6 +15,10 @@ use tokio::time::timeout;
 /// How long a node of a debug build may take to start, or to stop.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// Groups whose members need not wait for each other: attackers come alone.
+const SETTINGS: [&str; 3] =
+    ["group.initial.rebalance.delay.ms=10", "group.min.session.timeout.ms=10", "offsets.topic.num.partitions=4"];
+
 /// `ottla dev` and its one node.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -50,6 +54,7 @@ impl Node {
         let mut dev = command
             .args(["dev", "--nodes", "1", "--port", &port.to_string(), "--admin-port", &admin.to_string(), "--data"])
             .arg(directory.path())
+            .args(SETTINGS.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

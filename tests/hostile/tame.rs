@@ -1,5 +1,5 @@
 //! Takes from an attack what would be lawful: without an authorizer, whoever asks may create a thousand topics, delete
-//! the good client's, or configure it so that it takes no record.
+//! the good client's, configure it so that it takes no record, or commit in its name.
 //!
 //! Judged by the node's own decoder, so a mutation cannot hide from it. Only what would succeed is changed.
 
@@ -7,15 +7,19 @@ use bytes::{Buf, Bytes};
 use ottla::model::{TopicId, TopicName};
 use ottla::protocol::messages::create_partitions::CreatePartitionsRequest;
 use ottla::protocol::messages::create_topics::CreateTopicsRequest;
+use ottla::protocol::messages::delete_groups::DeleteGroupsRequest;
 use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
 use ottla::protocol::messages::fetch::FetchRequest;
 use ottla::protocol::messages::incremental_alter_configs::IncrementalAlterConfigsRequest;
+use ottla::protocol::messages::join_group::JoinGroupRequest;
 use ottla::protocol::messages::metadata::MetadataRequest;
+use ottla::protocol::messages::offset_commit::OffsetCommitRequest;
+use ottla::protocol::messages::offset_delete::OffsetDeleteRequest;
 use ottla::protocol::messages::produce::ProduceRequest;
 use ottla::protocol::{ApiKey, Request, RequestHeader, decode_request, encode_request, split_request};
 
 use crate::draft::PREFIX;
-use crate::world::{COMING_AND_GOING, STANDING, World};
+use crate::world::{COMING_AND_GOING, GROUPS, INSTANCES, STANDING, World};
 
 /// The longest poll that an attacker waits out; those that it abandons are longer.
 const WAIT_MS_MAX: i32 = 50;
@@ -37,6 +41,14 @@ pub(crate) fn tame(frame: &mut Vec<u8>, world: &World) {
         ApiKey::DeleteTopics => rewrite(&header, body, |request| delete_topics(request, world)),
         ApiKey::Produce => rewrite(&header, body, |request| produce(request, world)),
         ApiKey::Fetch => rewrite(&header, body, fetch),
+        ApiKey::JoinGroup => rewrite(&header, body, join_group),
+        ApiKey::OffsetCommit => {
+            rewrite(&header, body, |request: &mut OffsetCommitRequest| group(&mut request.group_id))
+        }
+        ApiKey::OffsetDelete => {
+            rewrite(&header, body, |request: &mut OffsetDeleteRequest| group(&mut request.group_id))
+        }
+        ApiKey::DeleteGroups => rewrite(&header, body, delete_groups),
         _ => None,
     };
     if let Some(tamed) = tamed {
@@ -166,6 +178,39 @@ fn fetch(request: &mut FetchRequest) -> bool {
     is_long
 }
 
+/// Makes a group one of the attackers' own; whether it was none.
+fn group(name: &mut String) -> bool {
+    let is_foreign = !name.is_empty() && !GROUPS.contains(&name.as_str());
+    if is_foreign {
+        *name = GROUPS[name.len() % GROUPS.len()].to_owned();
+    }
+    is_foreign
+}
+
+fn delete_groups(request: &mut DeleteGroupsRequest) -> bool {
+    request.groups_names.iter_mut().map(group).filter(|changed| *changed).count() > 0
+}
+
+/// Members that never speak again, of groups that wait for each of them, would keep the attackers waiting.
+fn join_group(request: &mut JoinGroupRequest) -> bool {
+    let mut changed = group(&mut request.group_id);
+    if request.session_timeout_ms > WAIT_MS_MAX {
+        request.session_timeout_ms = WAIT_MS_MAX;
+        changed = true;
+    }
+    if request.rebalance_timeout_ms > WAIT_MS_MAX {
+        request.rebalance_timeout_ms = WAIT_MS_MAX;
+        changed = true;
+    }
+    if let Some(instance) = &mut request.group_instance_id
+        && !INSTANCES.contains(&instance.as_str())
+    {
+        *instance = INSTANCES[instance.len() % INSTANCES.len()].to_owned();
+        changed = true;
+    }
+    changed
+}
+
 #[cfg(test)]
 mod tests {
     use ottla::protocol::messages::create_partitions::CreatePartitionsTopic;
@@ -174,7 +219,7 @@ mod tests {
     use ottla::protocol::messages::incremental_alter_configs::AlterConfigsResource;
 
     use super::*;
-    use crate::world::GOOD_TOPIC;
+    use crate::world::{GOOD_GROUP, GOOD_TOPIC};
 
     fn tamed<R: Request>(version: i16, request: &R) -> R {
         let mut frame = encode_request(version, 1, "me", request);
@@ -221,5 +266,25 @@ mod tests {
         let request = IncrementalAlterConfigsRequest { resources, ..Default::default() };
         let resources = tamed(1, &request).resources;
         assert!(resources.iter().all(|resource| ![GOOD_TOPIC, ""].contains(&resource.resource_name.as_str())));
+    }
+
+    #[test]
+    fn the_good_group_is_only_read_and_members_wait_a_moment() {
+        let groups_names = vec![GOOD_GROUP.to_owned(), "other".to_owned(), String::new()];
+        let groups = tamed(2, &DeleteGroupsRequest { groups_names }).groups_names;
+        assert!(groups.iter().all(|name| name.is_empty() || GROUPS.contains(&name.as_str())), "{groups:?}");
+        let commit = OffsetCommitRequest { group_id: GOOD_GROUP.to_owned(), ..OffsetCommitRequest::default() };
+        assert!(GROUPS.contains(&tamed(8, &commit).group_id.as_str()));
+        let forget = OffsetDeleteRequest { group_id: GOOD_GROUP.to_owned(), ..OffsetDeleteRequest::default() };
+        assert!(GROUPS.contains(&tamed(0, &forget).group_id.as_str()));
+        let join = JoinGroupRequest {
+            group_id: GOOD_GROUP.to_owned(),
+            session_timeout_ms: 6_000,
+            rebalance_timeout_ms: i32::MAX,
+            ..JoinGroupRequest::default()
+        };
+        let join = tamed(9, &join);
+        assert!(GROUPS.contains(&join.group_id.as_str()));
+        assert!(join.session_timeout_ms.max(join.rebalance_timeout_ms) <= WAIT_MS_MAX);
     }
 }

@@ -6,7 +6,7 @@ use ottla::protocol::ApiKey;
 
 use crate::draft::Place;
 use crate::random::Random;
-use crate::world::World;
+use crate::world::{GOOD_GROUP, GROUPS, INSTANCES, World};
 
 const EXTREMES: [i64; 8] =
     [0, -1, i64::MAX, i64::MIN, 0x7fff_ffff_7fff_ffff, 0x8000_0000_8000, 0x7ff8_0000_0000_0000, 0x7fff];
@@ -16,6 +16,9 @@ pub(crate) fn number(place: Place<'_>, random: &mut Random) -> i64 {
     let sane: &[i64] = match place.name {
         "partition" | "partition_index" | "index" | "partitions" => &[0, 0, 0, 1, 1, 2],
         "max_wait_ms" => &[0, 1, 5, 20],
+        "session_timeout_ms" => &[100, 300, 1_000, 6_000],
+        "rebalance_timeout_ms" => &[1, 10, 20, 50],
+        "generation_id" | "generation_id_or_member_epoch" => &[-1, -1, 0, 1, 2, 3, 100],
         "timeout_ms" | "transaction_timeout_ms" => &[0, 100, 1_000, 30_000],
         "min_bytes" => &[0, 1, 1_000],
         "max_bytes" | "partition_max_bytes" => &[0, 1, 1_024, 1 << 16],
@@ -54,9 +57,21 @@ pub(crate) fn text(api: ApiKey, place: Place<'_>, world: &World, random: &mut Ra
                 ["1000000", "zstd", "gzip", "compact", "delete", "-1", "", "NaN", "1e308", "-0", "file:///etc"];
             (*random.pick(&values)).to_owned()
         }
+        ("protocols", "name") => (*random.pick(&["range", "range", "range", "roundrobin", "sticky", ""])).to_owned(),
         (_, "name" | "topic" | "topic_name" | "topic_names") => world.name(random),
         (_, "resource_name") if random.chance(3) => (*random.pick(&["1", "0", "-1", "99", ""])).to_owned(),
         (_, "resource_name") => world.name(random),
+        (_, "group_id" | "groups" | "groups_names") => match random.below(12) {
+            0 => String::new(),
+            1 => GOOD_GROUP.to_owned(),
+            _ => (*random.pick(&GROUPS)).to_owned(),
+        },
+        (_, "member_id") => (*random.pick(&["", "", "", "member", "instance-a-0"])).to_owned(),
+        (_, "group_instance_id") => (*random.pick(&INSTANCES)).to_owned(),
+        (_, "protocol_type") => (*random.pick(&["consumer", "consumer", "consumer", "connect", ""])).to_owned(),
+        (_, "protocol_name") => (*random.pick(&["range", "range", "roundrobin", ""])).to_owned(),
+        (_, "states_filter") => (*random.pick(&["Stable", "empty", "PreparingRebalance", "None", ""])).to_owned(),
+        (_, "types_filter") => (*random.pick(&["classic", "Consumer", "none", ""])).to_owned(),
         (_, "client_software_name" | "client_software_version") if api == ApiKey::ApiVersions => {
             (*random.pick(&["hostile", "1.0", "", "-", "a b", "\u{7f}"])).to_owned()
         }

@@ -23,6 +23,14 @@ pub(crate) const STANDING: [(&str, &[(&str, &str)]); 4] = [
 pub(crate) const COMING_AND_GOING: [&str; 4] = ["hostile-a", "hostile-b", "hostile.c", "hostile_c"];
 /// Partitions of each standing topic.
 pub(crate) const PARTITIONS: i32 = 2;
+/// The group for which the good client commits. Without an authorizer whoever asks may commit for it or delete it, so
+/// attackers only read what it committed.
+pub(crate) const GOOD_GROUP: &str = "good-client-group";
+/// The groups of attackers: each costs what it commits.
+pub(crate) const GROUPS: [&str; 4] =
+    ["hostile-group-a", "hostile-group-b", "hostile group \u{202e}", "\u{6f22}\u{5b57}"];
+/// The static members of their groups.
+pub(crate) const INSTANCES: [&str; 3] = ["", "instance-a", "instance-b"];
 /// Producer ids that attackers use: each costs the log some memory, as it must.
 pub(crate) const PRODUCER_IDS: u64 = 64;
 
