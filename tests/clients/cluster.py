@@ -99,6 +99,16 @@ class Dev:
                 return line.removeprefix("ready:").strip()
         return None
 
+    def kill(self, cluster, node):
+        """SIGKILL to a node."""
+        os.kill(int((cluster.data / f"node-{node}" / "ottla.pid").read_text()), signal.SIGKILL)
+
+    def restart(self, cluster, node):
+        """Starts a killed node again."""
+        command = [str(binary()), "dev", "restart", str(node), "--data", str(cluster.data)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def tail(self):
         """The end of its output, for a failure's message."""
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-40:])
