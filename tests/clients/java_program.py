@@ -1,4 +1,4 @@
-"""Running Java: ClientChecks.java, compiled into target/ once for each of its versions, and main classes of Apache Kafka's own."""
+"""Running Java: our checks, each compiled into target/ once for each of its versions, and main classes of Apache Kafka's own."""
 
 import hashlib
 import os
@@ -21,9 +21,9 @@ def run(path, main, *arguments, stdin=""):
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=SECONDS)
 
 
-def compiled_checks(jars):
-    """The folder of ClientChecks.java's classes. It appears by a rename, whole, so that two runs at once do no harm."""
-    source = SOURCES / "ClientChecks.java"
+def compiled(jars, name):
+    """The folder of a source's classes. It appears by a rename, whole, so that two runs at once do no harm."""
+    source = SOURCES / f"{name}.java"
     classes = clusters.ROOT / "target" / "client-checks" / hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     if classes.exists():
         return classes
