@@ -198,7 +198,7 @@ impl Live {
         self.protocol_type.clone()
     }
 
-    /// It, as people see it. What members say and have is shown when it stands.
+    /// It, as people see it. What members say is shown when it stands; what they have, also while they rebalance.
     pub(in super::super) fn describe(&self) -> Description {
         let is_settled = self.phase == Phase::Stable;
         let described = |(id, member): (&MemberId, &Member)| DescribedMember {
@@ -206,7 +206,7 @@ impl Live {
             instance: member.instance.clone(),
             client: member.client.clone(),
             metadata: if is_settled { member.metadata(self.protocol.as_deref()) } else { Bytes::new() },
-            assignment: if is_settled { member.assignment.clone() } else { Bytes::new() },
+            assignment: member.assignment.clone(),
         };
         Description {
             state: self.state(),
