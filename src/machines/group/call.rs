@@ -35,6 +35,8 @@ pub enum Call {
     Describe(GroupId),
     /// ListGroups.
     List,
+    /// What operators follow: groups and their offsets, a part at a time.
+    Survey(Survey),
     /// DeleteGroups, for one group.
     Delete(GroupId),
 }
@@ -145,6 +147,17 @@ pub struct Forget {
     pub topics: Vec<(TopicName, Vec<PartitionIndex>)>,
 }
 
+/// Groups are looked over, by id, a part at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The last group of the part before; `None` for the first part.
+    pub after: Option<GroupId>,
+    /// How many groups are wanted; one turn gives [`Survey::GROUPS_MAX`] at most.
+    pub groups_max: usize,
+    /// How many committed offsets are wanted of all of them together.
+    pub offsets_max: usize,
+}
+
 /// The answer to a [`Call`] of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -166,6 +179,8 @@ pub enum Reply {
     Describe(Result<Box<Description>, Refusal>),
     /// To a list.
     List(Result<Vec<Listed>, Refusal>),
+    /// To a survey.
+    Survey(Result<Surveyed, Refusal>),
     /// To a delete.
     Delete(Result<(), Refusal>),
 }
@@ -235,6 +250,37 @@ pub struct Listed {
     pub state: GroupState,
 }
 
+/// A part of the groups of one coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// By id.
+    pub groups: Vec<SurveyedGroup>,
+    /// Whether there is none behind them.
+    pub is_last: bool,
+}
+
+/// A group in a survey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyedGroup {
+    /// The group.
+    pub group: GroupId,
+    /// Its kind; empty for one that only commits offsets.
+    pub protocol_type: Arc<str>,
+    /// What it does.
+    pub state: GroupState,
+    /// How many members it has.
+    pub members: usize,
+    /// For how many partitions it has committed.
+    pub offset_count: usize,
+    /// What; `None` when all of it together is more than was wanted.
+    pub offsets: Option<Vec<(TopicName, PartitionIndex, Offset)>>,
+}
+
+impl Survey {
+    /// How many groups are looked at in one turn; others of the shard get theirs in between.
+    pub const GROUPS_MAX: usize = 1_000;
+}
+
 /// A group as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
@@ -259,7 +305,7 @@ pub struct DescribedMember {
     pub client: Client,
     /// What it says with the chosen protocol; empty while that is open.
     pub metadata: Bytes,
-    /// What the leader gave it; empty until then.
+    /// What the leader gave it last; empty until then.
     pub assignment: Bytes,
 }
 
@@ -327,7 +373,7 @@ impl Call {
             Self::Join(_) | Self::Sync(_) | Self::Leave(_) | Self::Commit(_) | Self::Forget(_) | Self::Delete(_) => {
                 true
             }
-            Self::Heartbeat(_) | Self::Fetch(_) | Self::Describe(_) | Self::List => false,
+            Self::Heartbeat(_) | Self::Fetch(_) | Self::Describe(_) | Self::List | Self::Survey(_) => false,
         }
     }
 
@@ -344,6 +390,7 @@ impl Call {
             Self::Forget(_) => Reply::Forget(Err(refusal)),
             Self::Describe(_) => Reply::Describe(Err(refusal)),
             Self::List => Reply::List(Err(refusal)),
+            Self::Survey(_) => Reply::Survey(Err(refusal)),
             Self::Delete(_) => Reply::Delete(Err(refusal)),
         }
     }
@@ -363,16 +410,17 @@ impl Reply {
             Self::Forget(_) => Self::Forget(Err(refusal)),
             Self::Describe(_) => Self::Describe(Err(refusal)),
             Self::List(_) => Self::List(Err(refusal)),
+            Self::Survey(_) => Self::Survey(Err(refusal)),
             Self::Delete(_) => Self::Delete(Err(refusal)),
         }
     }
 
     /// Whether it tells nothing that a member relies on, so that the broker's session is proof enough: a refusal, which is
-    /// tried again, a sign of life, a list for people.
+    /// tried again, a sign of life, lists and numbers for people.
     #[must_use]
     pub fn is_light(&self) -> bool {
         match self {
-            Self::Heartbeat(_) | Self::List(_) => true,
+            Self::Heartbeat(_) | Self::List(_) | Self::Survey(_) => true,
             Self::Join(outcome) => outcome.is_err(),
             Self::Sync(outcome) => outcome.is_err(),
             Self::Leave(outcome) | Self::Commit(outcome) | Self::Forget(outcome) => outcome.is_err(),
@@ -417,11 +465,16 @@ outcomes! {
     describe, Describe, Box<Description>;
     /// To a list.
     list, List, Vec<Listed>;
+    /// To a survey.
+    survey, Survey, Surveyed;
     /// To a delete.
     delete, Delete, ();
 }
 
 impl GroupState {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Empty, Self::PreparingRebalance, Self::CompletingRebalance, Self::Stable];
+
     /// As Kafka writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -4,6 +4,7 @@
 //! right again when a decision leaves.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::call::{Call, Join, Refusal, Reply, Waiter};
 use super::classic::{Desk, Live};
@@ -78,6 +79,12 @@ impl Soft {
         self.live.iter().map(|(id, live)| (id, &**live))
     }
 
+    /// The same behind one of them, by id; all without one.
+    pub(super) fn live_after(&self, after: Option<&GroupId>) -> impl Iterator<Item = (&GroupId, &Live)> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.live.range::<GroupId, _>((after, Bound::Unbounded)).map(|(id, live)| (id, &**live))
+    }
+
     /// Takes the group's live part, made from its facts if there is none.
     fn take(&mut self, group: &GroupId, groups: &Groups) -> Live {
         let live = self.live.remove(group).map(|live| *live);
@@ -142,6 +149,7 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
         Call::Forget(forget) => offsets::forget(present, soft, waiter, &forget, out),
         Call::Describe(group) => out.replies.push((waiter, view::describe(present, soft, &group))),
         Call::List => out.replies.push((waiter, Reply::List(Ok(view::list(present, soft))))),
+        Call::Survey(survey) => out.replies.push((waiter, Reply::Survey(Ok(view::survey(present, soft, &survey))))),
         Call::Delete(group) => delete(present, soft, waiter, &group, out),
     }
     decision
@@ -191,6 +199,7 @@ fn refuse(present: Present<'_>, soft: &Soft, call: &Call) -> Option<Reply> {
         | Call::Forget(_)
         | Call::Describe(_)
         | Call::List
+        | Call::Survey(_)
         | Call::Delete(_) => None,
     }
 }

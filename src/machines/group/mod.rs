@@ -19,11 +19,13 @@ mod decide;
 mod classic;
 mod offsets;
 mod subscription;
+mod assignment;
 mod view;
 
+pub use assignment::assigned;
 pub use call::{
     Call, Commit, CommitOf, DescribedMember, Description, Fetch, Forget, GroupState, Identity, Join, Joined,
-    JoinedMember, Leave, Listed, Refusal, Reply, Sync, Synced, Waiter,
+    JoinedMember, Leave, Listed, Refusal, Reply, Survey, Surveyed, SurveyedGroup, Sync, Synced, Waiter,
 };
 pub use decide::{Decision, Present, Soft, decide, tick};
 pub use offsets::forget_topics;

@@ -123,6 +123,12 @@ impl Groups {
         self.groups.range::<GroupId, _>((from, Bound::Unbounded))
     }
 
+    /// The groups behind one, by id; all without one.
+    pub fn iter_after(&self, after: Option<&GroupId>) -> impl Iterator<Item = (&GroupId, &Group)> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.groups.range::<GroupId, _>((after, Bound::Unbounded))
+    }
+
     /// Makes a fact true.
     pub fn replay(&mut self, record: &Record) {
         let group = self.groups.entry(record.group().clone()).or_default();

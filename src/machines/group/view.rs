@@ -2,7 +2,10 @@
 //!
 //! Invariant: one group has one state, here and wherever its members are answered.
 
-use super::call::{DescribedMember, Description, GroupState, Listed, Refusal, Reply};
+use std::collections::BTreeMap;
+
+use super::call::{DescribedMember, Description, GroupState, Listed, Refusal, Reply, Survey, Surveyed, SurveyedGroup};
+use super::classic::Live;
 use super::decide::{Present, Soft, exists};
 use super::state::ClassicGroup;
 use crate::model::GroupId;
@@ -13,7 +16,7 @@ pub(super) fn describe(present: Present<'_>, soft: &Soft, id: &GroupId) -> Reply
         return Reply::Describe(Err(Refusal::GroupNotFound));
     }
     let classic = present.groups.get(id).and_then(|group| group.classic.as_ref());
-    let description = soft.live(id).map_or_else(|| empty(classic), super::classic::Live::describe);
+    let description = soft.live(id).map_or_else(|| empty(classic), Live::describe);
     Reply::Describe(Ok(Box::new(description)))
 }
 
@@ -24,8 +27,8 @@ pub(super) fn list(present: Present<'_>, soft: &Soft) -> Vec<Listed> {
         let live = soft.live(id);
         Listed {
             group: id.clone(),
-            protocol_type: live.and_then(super::classic::Live::kind).or(kind).unwrap_or_else(|| "".into()),
-            state: live.map_or(GroupState::Empty, super::classic::Live::state),
+            protocol_type: live.and_then(Live::kind).or(kind).unwrap_or_else(|| "".into()),
+            state: live.map_or(GroupState::Empty, Live::state),
         }
     });
     let only_live = soft.all_live().filter(|(id, _)| present.groups.get(id).is_none());
@@ -35,6 +38,46 @@ pub(super) fn list(present: Present<'_>, soft: &Soft) -> Vec<Listed> {
         state: live.state(),
     });
     of_facts.chain(of_live).collect()
+}
+
+/// Some groups, by id, with what they have committed.
+pub(super) fn survey(present: Present<'_>, soft: &Soft, asked: &Survey) -> Surveyed {
+    let after = asked.after.as_ref();
+    let mut of_facts = present.groups.iter_after(after).map(|(id, _)| id).peekable();
+    let mut of_live = soft.live_after(after).map(|(id, _)| id).peekable();
+    let groups_max = asked.groups_max.min(Survey::GROUPS_MAX);
+    let mut surveyed = Surveyed { groups: Vec::new(), is_last: true };
+    let mut room = asked.offsets_max;
+    while let Some(id) = [of_facts.peek(), of_live.peek()].into_iter().flatten().copied().min() {
+        if surveyed.groups.len() >= groups_max {
+            surveyed.is_last = false;
+            break;
+        }
+        let group = survey_group(present, soft, id, room);
+        room -= group.offsets.as_ref().map_or(0, Vec::len);
+        surveyed.groups.push(group);
+        // One group may stand in both.
+        let _ = (of_facts.next_if_eq(&id), of_live.next_if_eq(&id));
+    }
+    surveyed
+}
+
+fn survey_group(present: Present<'_>, soft: &Soft, id: &GroupId, room: usize) -> SurveyedGroup {
+    let (group, live) = (present.groups.get(id), soft.live(id));
+    let kind = group.and_then(|group| group.classic.as_ref()).map(|classic| classic.protocol_type.clone());
+    let offset_count = group.map_or(0, |group| group.offsets.values().map(BTreeMap::len).sum());
+    let offsets = || {
+        let topics = group.into_iter().flat_map(|group| &group.offsets);
+        topics.flat_map(|(topic, known)| known.iter().map(|(index, at)| (topic.clone(), *index, at.offset))).collect()
+    };
+    SurveyedGroup {
+        group: id.clone(),
+        protocol_type: live.and_then(Live::kind).or(kind).unwrap_or_else(|| "".into()),
+        state: live.map_or(GroupState::Empty, Live::state),
+        members: live.map_or(0, Live::size),
+        offset_count,
+        offsets: (offset_count <= room).then(offsets),
+    }
 }
 
 fn empty(classic: Option<&ClassicGroup>) -> Description {

@@ -4,6 +4,7 @@ mod join;
 mod presence;
 mod offsets;
 mod restored;
+mod survey;
 mod random;
 
 use std::collections::BTreeMap;

@@ -122,6 +122,7 @@ impl Players {
                 | Reply::Forget(_)
                 | Reply::Describe(_)
                 | Reply::List(_)
+                | Reply::Survey(_)
                 | Reply::Delete(_) => panic!("a join or a sync is answered by {reply:?}"),
             }
         }
