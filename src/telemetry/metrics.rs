@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::groups::{GroupCollector, GroupMetrics};
 use super::process::ProcessCollector;
 
 /// All metrics of a node. `node` makes it, passes clones of the parts on and gives the whole to `admin`.
@@ -25,6 +26,8 @@ pub struct Metrics {
     pub partition: PartitionMetrics,
     /// Compaction.
     pub cleaner: CleanerMetrics,
+    /// Groups and their lag.
+    pub groups: GroupMetrics,
 }
 
 impl Metrics {
@@ -36,8 +39,10 @@ impl Metrics {
         let broker = BrokerMetrics::register(&mut registry);
         let partition = PartitionMetrics::register(&mut registry);
         let cleaner = CleanerMetrics::register(&mut registry);
+        let groups = GroupMetrics::default();
         registry.register_collector(Box::new(ProcessCollector));
-        Self { registry, transport, broker, partition, cleaner }
+        registry.register_collector(Box::new(GroupCollector(groups.clone())));
+        Self { registry, transport, broker, partition, cleaner, groups }
     }
 
     /// The text that `/metrics` serves (OpenMetrics 1.0).
