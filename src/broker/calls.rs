@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use tracing::warn;
 
+use super::groups::question;
 use super::vouching::Question;
 use crate::machines::controller::{Event, Reply, SignOfLife};
 use crate::quorum::envelope::{self, Kind};
@@ -58,6 +59,31 @@ pub(super) fn pack_vouched(vouched: &Vec<bool>) -> Option<Bytes> {
 /// An answer that has arrived.
 pub(super) fn unpack_vouched(bytes: &[u8]) -> Option<Vec<bool>> {
     unpack(Kind::BrokerReply, bytes)
+}
+
+/// Whether a question that has arrived is about groups.
+pub(super) fn is_about_groups(bytes: &[u8]) -> bool {
+    envelope::claims(Kind::GroupRequest, bytes)
+}
+
+/// A question about groups.
+pub(super) fn pack_group_question(question: &question::Question) -> Option<Bytes> {
+    pack(Kind::GroupRequest, question)
+}
+
+/// A question about groups that has arrived.
+pub(super) fn unpack_group_question(bytes: &[u8]) -> Option<question::Question> {
+    unpack(Kind::GroupRequest, bytes)
+}
+
+/// Its answer.
+pub(super) fn pack_group_answer(answer: &question::Answer) -> Option<Bytes> {
+    pack(Kind::GroupReply, answer)
+}
+
+/// An answer that has arrived.
+pub(super) fn unpack_group_answer(bytes: &[u8]) -> Option<question::Answer> {
+    unpack(Kind::GroupReply, bytes)
 }
 
 fn pack<T: serde::Serialize>(kind: Kind, value: &T) -> Option<Bytes> {

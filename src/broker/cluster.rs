@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::settings::topic_settings;
-use super::{Controllers, NoController};
+use super::{Brokers, Controllers, NoController};
 use crate::env::{Clock, Seed};
 use crate::machines::controller::{
     AlterConfigs, ConfigRefusal, ConfigTarget, CreatePartitions, CreateTopics, CreatedTopic, Defaults, DeleteRefusal,
@@ -37,6 +37,8 @@ pub struct Cluster {
     pub quorum: Quorum,
     /// The way to the active controller.
     pub controllers: Arc<Controllers>,
+    /// The way to the brokers.
+    pub brokers: Arc<Brokers>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Randomness for identifiers.

@@ -3,15 +3,23 @@
 //! Called by `api` and `admin`. Invariant: a request is in the inbox of the coordinator's shard when `ask_group` returns, so
 //! that two requests of one connection keep their order.
 
+mod answer;
+mod cluster_wide;
+pub(super) mod question;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+pub use cluster_wide::ClusterGroups;
+pub use question::{GroupPage, GroupReport, GroupSummary, MemberReport, OffsetReport};
 
 use super::{Broker, NoController};
 use crate::machines::controller::{CreateTopics, NewTopic, ReplicationFactor, TopicRefusal};
 use crate::machines::group::{Call, Listed, Refusal, Reply};
 use crate::machines::metadata::{Image, Topic};
-use crate::model::{GroupId, PartitionId, PartitionIndex, TopicId, TopicName};
+use crate::model::{GroupId, NodeId, PartitionId, PartitionIndex, TopicId, TopicName};
 use crate::partition::{self, Event};
 
 /// How `__consumer_offsets` is made.
@@ -62,6 +70,12 @@ fn topic(image: &Image) -> Option<&Topic> {
     image.topic_named(TopicName::CONSUMER_OFFSETS)
 }
 
+/// The partitions that keep groups and are led by a broker.
+pub(super) fn led_here(image: &Image, node: NodeId) -> Vec<PartitionId> {
+    let Some(topic) = topic(image) else { return Vec::new() };
+    image.topics().led_by(node).map(|(id, _)| id).filter(|id| id.topic == topic.id).collect()
+}
+
 /// The partition that keeps a group; `None` before its topic is made.
 #[must_use]
 pub fn partition_of_group(image: &Image, group: &GroupId) -> Option<PartitionId> {
@@ -81,7 +95,7 @@ impl Broker {
         }
     }
 
-    fn ask_coordinator(&self, partition: PartitionId, call: Call) -> PendingGroup {
+    pub(super) fn ask_coordinator(&self, partition: PartitionId, call: Call) -> PendingGroup {
         let shards = &self.inner.shards;
         let otherwise = call.refused(Refusal::NotCoordinator);
         let busy = call.refused(Refusal::Unavailable);
@@ -98,9 +112,7 @@ impl Broker {
     /// # Errors
     /// Some coordinator here cannot tell yet.
     pub async fn groups(&self) -> Result<Vec<Listed>, Refusal> {
-        let image = self.image();
-        let Some(topic) = topic(&image) else { return Ok(Vec::new()) };
-        let here = image.topics().led_by(self.node()).map(|(id, _)| id).filter(|id| id.topic == topic.id);
+        let here = led_here(&self.image(), self.node()).into_iter();
         let asked: Vec<PendingGroup> = here.map(|partition| self.ask_coordinator(partition, Call::List)).collect();
         let mut all = Vec::new();
         for pending in asked {
@@ -145,6 +157,59 @@ impl Broker {
         match self.create_topics(order, within).await?.pop() {
             Some((_, Ok(_) | Err(TopicRefusal::AlreadyExists { .. }))) | None => Ok(()),
             Some((_, Err(refusal))) => Err(refusal.into()),
+        }
+    }
+}
+
+/// Why operators are not told of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum GroupsError {
+    /// Nothing is known of it.
+    #[error("there is no such group")]
+    NoSuchGroup,
+    /// It is to go, and has members.
+    #[error("the group has members")]
+    NotEmpty,
+    /// Nobody leads the partition that keeps it.
+    #[error("nobody leads partition {partition} of __consumer_offsets, which keeps the group")]
+    NoCoordinator {
+        /// Of `__consumer_offsets`.
+        partition: PartitionIndex,
+    },
+    /// Its coordinator does not answer, or with more than fits into one answer.
+    #[error("broker {node}, which coordinates the group, does not answer; ask its own admin listener")]
+    NoAnswer {
+        /// The coordinator.
+        node: NodeId,
+    },
+    /// The coordinator still reads what its predecessor wrote.
+    #[error("the coordinator is still reading what its predecessor wrote")]
+    Loading,
+    /// The coordinator has just changed, or cannot write or prove that it leads.
+    #[error("the coordinator cannot answer just now")]
+    Unavailable,
+}
+
+impl From<Refusal> for GroupsError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            // The empty group exists for those who commit to it, and cannot be deleted.
+            Refusal::GroupNotFound | Refusal::GroupId => Self::NoSuchGroup,
+            Refusal::NonEmpty => Self::NotEmpty,
+            Refusal::Loading => Self::Loading,
+            Refusal::NotCoordinator
+            | Refusal::Unavailable
+            | Refusal::UnknownMember
+            | Refusal::Generation
+            | Refusal::Rebalancing
+            | Refusal::FencedInstance
+            | Refusal::Protocol
+            | Refusal::MemberIdRequired(_)
+            | Refusal::GroupFull
+            | Refusal::TooLarge
+            | Refusal::SessionTimeout
+            | Refusal::SubscribedToTopic
+            | Refusal::MetadataTooLarge => Self::Unavailable,
         }
     }
 }

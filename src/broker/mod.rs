@@ -4,6 +4,7 @@
 //! Invariant: parses no client request and names neither axum nor openraft; decides nothing that a machine decides.
 
 mod beats;
+mod brokers;
 mod calls;
 mod cluster;
 pub(crate) mod controller;
@@ -17,6 +18,7 @@ mod gauges;
 mod groups;
 mod inbox;
 mod isr;
+mod lag;
 mod leaving;
 mod lifecycle;
 mod notices;
@@ -43,10 +45,11 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use crate::quorum::{Leadership, MemberState, QuorumDescription};
 pub use beats::Beats;
+pub use brokers::Brokers;
 pub use cleaner::CleanerOptions;
 pub use cluster::{AlteredConfigs, Cluster, CreatedTopics, DeletedTopics, GrownTopics};
 pub use controller::{ControllerHandle, ControllerWorld, NotController};
@@ -57,7 +60,10 @@ pub use fetch_sessions::{
 };
 pub use fetcher::{FetchOptions, REPLICA_CLIENT_ID};
 pub use gauges::follow as follow_gauges;
-pub use groups::{GroupsTopic, GroupsTopicError, PendingGroup, partition_of_group};
+pub use groups::{
+    ClusterGroups, GroupPage, GroupReport, GroupSummary, GroupsError, GroupsTopic, GroupsTopicError, MemberReport,
+    OffsetReport, PendingGroup, partition_of_group,
+};
 pub use lifecycle::BrokerLife;
 pub use reads::{FetchPlan, Read, ReadOutcome};
 pub use settings::topic_settings;
@@ -75,7 +81,7 @@ use crate::partition::{
 };
 use crate::records::Batch;
 use crate::storage::DataDir;
-use crate::telemetry::{BrokerMetrics, CleanerMetrics, PartitionMetrics, TransportMetrics};
+use crate::telemetry::{BrokerMetrics, CleanerMetrics, GroupMetrics, PartitionMetrics, TransportMetrics};
 use crate::threads;
 use crate::transport::{Liveness, Peers};
 use progress::Progress;
@@ -95,6 +101,8 @@ pub struct MetricHandles {
     pub transport: TransportMetrics,
     /// Compaction.
     pub cleaner: CleanerMetrics,
+    /// Groups and their lag.
+    pub groups: GroupMetrics,
 }
 
 /// The running broker. Cheap to clone.
@@ -127,6 +135,8 @@ pub(crate) struct Inner {
     peers: Arc<Peers>,
     reach: reach::Reach,
     departed: departed::Departed,
+    /// Who may wait for a disk to learn how old records are.
+    lag_reads: Arc<Semaphore>,
     metrics: MetricHandles,
     clock: Arc<dyn Clock>,
 }

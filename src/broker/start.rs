@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use super::beats::BeatingBroker;
@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::shards::Shards;
 use super::vital::spawn_vital;
 use super::worker::Running;
-use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, notices, reconcile, upkeep, vouching};
+use super::{Beats, Broker, Cluster, Inner, MetricHandles, isr, lag, notices, reconcile, upkeep, vouching};
 use crate::machines::group;
 use crate::machines::metadata::{Image, Listener};
 use crate::model::{BrokerEpoch, NodeId};
@@ -60,6 +60,8 @@ pub struct BrokerOptions {
     pub groups: group::Options,
     /// How `__consumer_offsets` is made.
     pub groups_topic: GroupsTopic,
+    /// `group.lag.interval.ms`; `None` when lag is not followed.
+    pub group_lag_interval: Option<Duration>,
 }
 
 /// What a broker needs of the world.
@@ -161,6 +163,7 @@ impl Broker {
             peers,
             reach: super::reach::Reach::default(),
             departed: super::departed::Departed::default(),
+            lag_reads: Arc::new(Semaphore::new(lag::READS_WAITING_MAX)),
             metrics,
             clock,
         });
@@ -186,6 +189,9 @@ fn spawn_tasks(
     let ways = Ways { proposals: proposals_in, recovered: recovered_in, asked: asked_in };
     spawn_vital("notices", notices::route(Arc::clone(inner), notices_out, ways));
     spawn_vital("vouching", vouching::run(Arc::clone(inner), asked_out));
+    if let Some(interval) = inner.options.group_lag_interval {
+        spawn_vital("lag", lag::run(Arc::clone(inner), interval));
+    }
     spawn_vital("upkeep", upkeep::run(Arc::clone(inner)));
     spawn_vital("isr", isr::run(Arc::clone(inner), proposals_out));
     spawn_vital("reconcile", reconcile::follow(Arc::clone(inner), inner.images.clone(), inner.epoch.subscribe()));

@@ -91,6 +91,10 @@ async fn ask(inner: &Inner, node: NodeId, rounds: &Rounds) -> Option<Vec<bool>> 
 impl Broker {
     /// Answers a question of another broker; `None` when it cannot be read.
     pub async fn answer_broker(&self, payload: &[u8]) -> Option<Bytes> {
+        if calls::is_about_groups(payload) {
+            let question = calls::unpack_group_question(payload)?;
+            return calls::pack_group_answer(&self.answer_about_groups(question).await?);
+        }
         let Question { leader, partitions } = calls::unpack_question(payload)?;
         if partitions.len() > PARTITIONS_PER_REQUEST_MAX {
             return None;

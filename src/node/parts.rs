@@ -80,6 +80,7 @@ pub(super) fn broker_options(config: &Config) -> BrokerOptions {
             keys_bytes_max: config.cleaner.keys_bytes_max,
             bytes_per_second_max: config.cleaner.bytes_per_second_max,
         },
+        group_lag_interval: config.groups.lag_interval,
         fetch: FetchOptions {
             wait_max: config.replication.fetch_wait_max,
             partition_bytes_max: config.replication.partition_bytes_max,

@@ -21,8 +21,8 @@ use super::parts::{
 use crate::admin;
 use crate::api::Dispatch;
 use crate::broker::{
-    Beats, Broker, BrokerWorld, Cluster, ControllerHandle, ControllerWorld, Controllers, MetricHandles, RunningBroker,
-    follow_gauges, serve_controller_request,
+    Beats, Broker, BrokerWorld, Brokers, Cluster, ControllerHandle, ControllerWorld, Controllers, MetricHandles,
+    RunningBroker, follow_gauges, serve_controller_request,
 };
 use crate::env::{Clock, Files, Seed, SystemClock, SystemFiles, SystemSeed};
 use crate::model::NodeId;
@@ -105,6 +105,7 @@ impl Node {
             node: config.node,
             quorum: quorum.clone(),
             controllers: Arc::new(controllers),
+            brokers: Arc::new(Brokers::new(config.listeners.controller.name.clone(), Arc::clone(&peers))),
             clock: Arc::clone(&world.clock),
             seed: Arc::clone(&world.seed),
             defaults: Arc::new(topic_defaults(&config)),
@@ -238,6 +239,7 @@ fn start_broker(
         partition: world.metrics.partition.clone(),
         transport: world.metrics.transport.clone(),
         cleaner: world.metrics.cleaner.clone(),
+        groups: world.metrics.groups.clone(),
     };
     let broker_world = BrokerWorld { directory, cluster, beats, liveness: Arc::clone(liveness), peers, metrics };
     Ok(Broker::start(config.node, broker_options(config), broker_world)?)

@@ -49,6 +49,10 @@ pub enum Kind {
     BrokerRequest,
     /// Its answer.
     BrokerReply,
+    /// A question about groups and how far they are.
+    GroupRequest,
+    /// Its answer.
+    GroupReply,
 }
 
 impl Kind {
@@ -70,6 +74,8 @@ impl Kind {
             Self::SignOfLife => 14,
             Self::BrokerRequest => 15,
             Self::BrokerReply => 16,
+            Self::GroupRequest => 17,
+            Self::GroupReply => 18,
         }
     }
 
@@ -81,12 +87,14 @@ impl Kind {
     /// The longest body that is believed.
     const fn bytes_max(self) -> usize {
         match self {
-            Self::Entry | Self::BrokerRequest | Self::BrokerReply => 1024 * 1024,
+            Self::Entry | Self::BrokerRequest | Self::BrokerReply | Self::GroupRequest => 1024 * 1024,
             Self::SignOfLife => 1024,
             Self::Vote | Self::Committed | Self::Purged | Self::SnapshotTail | Self::StoredPosition => 64 * 1024,
             // A snapshot's head holds the membership: every node of the cluster.
             Self::SnapshotHead | Self::SnapshotRecords | Self::StoredRecord => 4 * 1024 * 1024,
-            Self::Request | Self::Response | Self::ControllerRequest | Self::ControllerReply => 8 * 1024 * 1024,
+            Self::Request | Self::Response | Self::ControllerRequest | Self::ControllerReply | Self::GroupReply => {
+                8 * 1024 * 1024
+            }
         }
     }
 }
@@ -174,6 +182,13 @@ pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, EnvelopeEr
     Ok(frame)
 }
 
+/// Whether `bytes` claim to be a frame of that kind; nothing else of them has been looked at.
+#[must_use]
+pub fn claims(kind: Kind, bytes: &[u8]) -> bool {
+    let [high, low] = kind.number().to_be_bytes();
+    bytes.starts_with(&[MAGIC, high, low])
+}
+
 /// The size of `value` without a frame.
 pub(crate) fn size<T: Serialize>(value: &T) -> usize {
     let size = codec().serialized_size(value).expect("our types have a size");
@@ -244,6 +259,12 @@ mod tests {
     fn what_is_encoded_decodes_to_the_same() {
         let frame = encode(Kind::Purged, &(7u64, "seven".to_owned())).unwrap();
         assert_eq!(decode::<(u64, String)>(Kind::Purged, &frame), Ok((7, "seven".to_owned())));
+    }
+
+    #[test]
+    fn a_frame_claims_to_be_of_its_own_kind_only() {
+        let frame = encode(Kind::Purged, &7u64).unwrap();
+        assert!(claims(Kind::Purged, &frame) && !claims(Kind::Vote, &frame) && !claims(Kind::Purged, &frame[..2]));
     }
 
     #[test]

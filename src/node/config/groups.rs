@@ -13,6 +13,8 @@ pub struct GroupOptions {
     pub coordinator: group::Options,
     /// How `__consumer_offsets` is made.
     pub topic: GroupsTopic,
+    /// How often lag is measured; `None` when it is not.
+    pub lag_interval: Option<std::time::Duration>,
 }
 
 impl Values<'_> {
@@ -34,6 +36,7 @@ impl Values<'_> {
                 replication_factor: self.number_of("offsets.topic.replication.factor")?,
                 segment_bytes: self.number_of("offsets.topic.segment.bytes")?,
             },
+            lag_interval: Some(self.span("group.lag.interval.ms")?).filter(|interval| !interval.is_zero()),
         })
     }
 }

@@ -187,6 +187,13 @@ const GROUPS: &[Key] = &[
         "How long the first member of a group waits for others, so that a group that is started as a whole is assigned once.",
     ),
     number("group.max.size", "10000", (1, 100_000), "How many members a group may have."),
+    number(
+        "group.lag.interval.ms",
+        "5000",
+        (0, DAY_MS),
+        "How often a broker measures how far the groups that it coordinates are behind what they read, for /metrics. 0: \
+         never.",
+    ),
 ];
 
 const REPLICATION: &[Key] = &[

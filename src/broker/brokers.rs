@@ -1,0 +1,51 @@
+//! The way from any node to the brokers, for questions about groups.
+//!
+//! Called by the façade and by the round that follows groups; the other end is `Broker::answer_broker`. Invariant: a
+//! question changes nothing that its repetition would change again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::calls;
+use super::groups::question::{Answer, Question};
+use crate::machines::metadata::Image;
+use crate::model::NodeId;
+use crate::transport::{HostPort, Peers, Service};
+
+/// Knows where brokers are asked.
+#[derive(Debug)]
+pub struct Brokers {
+    /// The listener that nodes use among themselves.
+    listener: String,
+    peers: Arc<Peers>,
+}
+
+impl Brokers {
+    /// `listener` is the name of the one that nodes use among themselves.
+    #[must_use]
+    pub fn new(listener: String, peers: Arc<Peers>) -> Self {
+        Self { listener, peers }
+    }
+
+    /// What another broker answers; `None` when it does not.
+    pub(super) async fn ask(
+        &self,
+        image: &Image,
+        node: NodeId,
+        question: &Question,
+        within: Duration,
+    ) -> Option<Answer> {
+        let listener = image.broker(node)?.listener(&self.listener)?;
+        let address = HostPort::new(listener.host.clone(), listener.port);
+        let packed = calls::pack_group_question(question)?;
+        match self.peers.call(node, &address, Service::BROKER, packed, within).await {
+            Ok(answer) => calls::unpack_group_answer(&answer),
+            Err(cause) => {
+                debug!(%node, %cause, "a broker did not answer about groups");
+                None
+            }
+        }
+    }
+}
