@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::broker::NoController;
+use crate::broker::{GroupsError, NoController};
 use crate::machines::controller::{DeleteRefusal, TopicRefusal};
 
 /// What `Kind::slug` is appended to.
@@ -48,6 +48,9 @@ pub(super) enum Kind {
     WaitingForBrokers,
     NoActiveBroker,
     NoController,
+    NoSuchGroup,
+    GroupNotEmpty,
+    NoCoordinator,
 }
 
 impl Kind {
@@ -104,6 +107,11 @@ impl Kind {
                 ("waiting-for-brokers", "Not all brokers have registered yet", StatusCode::SERVICE_UNAVAILABLE)
             }
             Self::NoActiveBroker => ("no-active-broker", "No broker is active", StatusCode::SERVICE_UNAVAILABLE),
+            Self::NoSuchGroup => ("no-such-group", "The group does not exist", StatusCode::NOT_FOUND),
+            Self::GroupNotEmpty => ("group-not-empty", "The group has members", StatusCode::CONFLICT),
+            Self::NoCoordinator => {
+                ("no-coordinator", "No coordinator answers for the group", StatusCode::SERVICE_UNAVAILABLE)
+            }
             Self::NoController => ("no-controller", "No controller answered in time", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -136,6 +144,21 @@ impl Problem {
 
     pub(super) fn no_such_topic(name: &str) -> Self {
         Self::new(Kind::NoSuchTopic, format!("there is no topic '{name}'"))
+    }
+}
+
+impl Problem {
+    /// What a coordinator refuses, or why there is none.
+    pub(super) fn of_group(group: &str, cause: GroupsError) -> Self {
+        let kind = match cause {
+            GroupsError::NoSuchGroup => Kind::NoSuchGroup,
+            GroupsError::NotEmpty => Kind::GroupNotEmpty,
+            GroupsError::NoCoordinator { .. }
+            | GroupsError::NoAnswer { .. }
+            | GroupsError::Loading
+            | GroupsError::Unavailable => Kind::NoCoordinator,
+        };
+        Self::new(kind, format!("group '{group}': {cause}"))
     }
 }
 
@@ -210,7 +233,7 @@ mod tests {
     use super::*;
     use crate::model::TopicName;
 
-    const ALL: [Kind; 21] = [
+    const ALL: [Kind; 24] = [
         Kind::NoSuchRoute,
         Kind::WrongMethod,
         Kind::MalformedRequest,
@@ -232,6 +255,9 @@ mod tests {
         Kind::WaitingForBrokers,
         Kind::NoActiveBroker,
         Kind::NoController,
+        Kind::NoSuchGroup,
+        Kind::GroupNotEmpty,
+        Kind::NoCoordinator,
     ];
 
     #[test]
@@ -259,6 +285,8 @@ mod tests {
             (Problem::from(NoController), Some("1")),
             (Problem::from(TopicRefusal::NobodyActive), Some("1")),
             (Problem::from(TopicRefusal::Twice), None),
+            (Problem::of_group("g", GroupsError::Loading), Some("1")),
+            (Problem::of_group("g", GroupsError::NotEmpty), None),
         ] {
             let response = problem.into_response();
             assert_eq!(response.headers().get(RETRY_AFTER).map(|v| v.to_str().expect("it is text")), pause);

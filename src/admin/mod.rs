@@ -1,7 +1,7 @@
 //! HTTP on every node: health, metrics, and the cluster as resources under `/v1`.
 //!
 //! `node` makes a [`State`] and hands it to [`Server::start`]. Any node answers: what is read comes from this node's
-//! own image, what needs the controller is forwarded by [`Cluster`]. `docs/HTTP.md` describes each resource.
+//! own image, what needs the controller is forwarded by [`Cluster`], what only a coordinator knows is asked by [`ClusterGroups`]. `docs/HTTP.md` describes each resource.
 //! Invariant: holds no state and decides nothing; the only room that names axum; every refusal is a problem document.
 
 mod server;
@@ -11,6 +11,7 @@ mod cluster;
 mod brokers;
 mod topics;
 mod new_topic;
+mod groups;
 mod extract;
 mod error;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use axum::routing::get;
 
 pub use server::Server;
 
-use crate::broker::{Broker, Cluster, CreatedTopics, DeletedTopics, NoController};
+use crate::broker::{Broker, Cluster, ClusterGroups, CreatedTopics, DeletedTopics, NoController};
 use crate::machines::controller::{CreateTopics, DeleteTopics};
 use crate::telemetry::Metrics;
 
@@ -47,6 +48,11 @@ impl State {
     #[must_use]
     pub fn new(cluster: Cluster, broker: Option<Broker>, metrics: Arc<Metrics>) -> Self {
         Self { cluster, broker, metrics }
+    }
+
+    /// The groups of the whole cluster.
+    fn groups(&self) -> ClusterGroups {
+        ClusterGroups::new(self.cluster.clone(), self.broker.clone())
     }
 
     /// Creates topics. On a broker it returns once its clients see them.
@@ -76,7 +82,9 @@ fn routes(state: State) -> Router {
         .route("/v1/brokers", get(brokers::list))
         .route("/v1/brokers/{node_id}", get(brokers::describe))
         .route("/v1/topics", get(topics::list).post(new_topic::create))
-        .route("/v1/topics/{name}", get(topics::describe).delete(topics::delete));
+        .route("/v1/topics/{name}", get(topics::describe).delete(topics::delete))
+        .route("/v1/groups", get(groups::list))
+        .route("/v1/groups/{group}", get(groups::describe).delete(groups::delete));
     framed(table).with_state(state)
 }
 
