@@ -26,6 +26,8 @@ class Cluster:
     bootstrap: str
     nodes: int
     data: Path | None
+    # Where each node serves HTTP, of a cluster of our own.
+    admin: tuple[str, ...] = ()
 
     @property
     def copies(self):
@@ -73,6 +75,7 @@ class Dev:
         self.folder = tempfile.TemporaryDirectory(prefix="ottla-clients-", ignore_cleanup_errors=True)
         self.output = Path(self.folder.name) / "output"
         self.process = None
+        self.admin = ()
 
     def start(self):
         """Starts it and waits for its `ready:` line. Another run may take a port between our look and the start: then again."""
@@ -81,11 +84,12 @@ class Dev:
             self._spawn(data)
             ready = wait.until(lambda: self._ready() or self.process.poll() is not None, "ottla dev is ready", START_SECONDS)
             if isinstance(ready, str):
-                return Cluster(ready, self.nodes, data)
+                return Cluster(ready, self.nodes, data, self.admin)
         raise AssertionError(f"ottla dev ended with {self.process.returncode}:\n{self.tail()}")
 
     def _spawn(self, data):
         port, admin_port = _free_run(self.nodes), _free_run(self.nodes)
+        self.admin = tuple(f"http://127.0.0.1:{admin_port + node}" for node in range(self.nodes))
         command = [binary(), "dev", "--nodes", self.nodes, "--port", port, "--admin-port", admin_port, "--data", data]
         command += ["--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}"]
         with self.output.open("w") as output:
