@@ -34,14 +34,16 @@ impl Metrics {
     /// Fresh metrics, all zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("ottla");
-        let transport = TransportMetrics::register(&mut registry);
-        let broker = BrokerMetrics::register(&mut registry);
-        let partition = PartitionMetrics::register(&mut registry);
-        let cleaner = CleanerMetrics::register(&mut registry);
-        let groups = GroupMetrics::default();
+        let mut registry = Registry::default();
+        // By the names that every process has them under.
         registry.register_collector(Box::new(ProcessCollector));
-        registry.register_collector(Box::new(GroupCollector(groups.clone())));
+        let ours = registry.sub_registry_with_prefix("ottla");
+        let transport = TransportMetrics::register(ours);
+        let broker = BrokerMetrics::register(ours);
+        let partition = PartitionMetrics::register(ours);
+        let cleaner = CleanerMetrics::register(ours);
+        let groups = GroupMetrics::default();
+        ours.register_collector(Box::new(GroupCollector(groups.clone())));
         Self { registry, transport, broker, partition, cleaner, groups }
     }
 
@@ -378,7 +380,8 @@ mod tests {
     fn every_scrape_tells_memory_processor_time_and_descriptors() {
         let text = Metrics::new().encode();
         for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
-            assert!(text.contains(name), "{name} is missing in:\n{text}");
+            let is_told = text.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+            assert!(is_told, "{name} is missing in:\n{text}");
         }
     }
 }
