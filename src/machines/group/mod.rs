@@ -21,8 +21,10 @@ mod offsets;
 mod subscription;
 mod assignment;
 mod view;
+mod assignor;
 
 pub use assignment::assigned;
+pub use assignor::{Assignor, Reader, Share};
 pub use call::{
     Call, Commit, CommitOf, DescribedMember, Description, Fetch, Forget, GroupState, Identity, Join, Joined,
     JoinedMember, Leave, Listed, Refusal, Reply, Survey, Surveyed, SurveyedGroup, Sync, Synced, Waiter,
