@@ -147,6 +147,11 @@ pub(super) fn of_group(refusal: &group::Refusal) -> ErrorCode {
         group::Refusal::GroupNotFound => ErrorCode::GroupIdNotFound,
         group::Refusal::NonEmpty => ErrorCode::NonEmptyGroup,
         group::Refusal::SubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        group::Refusal::FencedEpoch => ErrorCode::FencedMemberEpoch,
+        group::Refusal::StaleEpoch => ErrorCode::StaleMemberEpoch,
+        group::Refusal::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
+        group::Refusal::Assignor => ErrorCode::UnsupportedAssignor,
+        group::Refusal::Regex => ErrorCode::InvalidRegularExpression,
         group::Refusal::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
     }
 }

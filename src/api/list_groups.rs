@@ -5,11 +5,12 @@
 use super::call::Caller;
 use super::context::Context;
 use super::error;
-use crate::machines::group::Listed;
+use crate::machines::group::{Listed, Protocol};
 use crate::protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
-/// What kind of group the classic protocol makes.
+/// What kind of group each protocol makes.
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 /// Serves the request.
 pub(super) async fn list_groups(context: Context, _: Caller, request: ListGroupsRequest) -> ListGroupsResponse {
@@ -27,7 +28,10 @@ fn listed(group: Listed) -> ListedGroup {
         group_id: group.group.to_string(),
         protocol_type: group.protocol_type.to_string(),
         group_state: group.state.name().to_owned(),
-        group_type: CLASSIC.to_owned(),
+        group_type: match group.protocol {
+            Protocol::Classic => CLASSIC.to_owned(),
+            Protocol::Consumer => CONSUMER.to_owned(),
+        },
     }
 }
 
@@ -45,8 +49,13 @@ mod tests {
 
     #[test]
     fn filters_leave_what_they_name() {
-        let group =
-            listed(Listed { group: GroupId::new("g"), protocol_type: "consumer".into(), state: GroupState::Stable });
+        let of = |protocol| Listed {
+            group: GroupId::new("g"),
+            protocol_type: "consumer".into(),
+            state: GroupState::Stable,
+            protocol,
+        };
+        let (group, consumers) = (listed(of(Protocol::Classic)), listed(of(Protocol::Consumer)));
         let asked = |states: &[&str], types: &[&str]| ListGroupsRequest {
             states_filter: states.iter().map(|&s| s.to_owned()).collect(),
             types_filter: types.iter().map(|&s| s.to_owned()).collect(),
@@ -55,5 +64,6 @@ mod tests {
         assert!(is_wanted(&asked(&["Empty", "stable"], &["Classic"]), &group));
         assert!(!is_wanted(&asked(&["Empty"], &[]), &group));
         assert!(!is_wanted(&asked(&[], &["consumer"]), &group));
+        assert!(is_wanted(&asked(&["stable"], &["Consumer"]), &consumers));
     }
 }

@@ -9,7 +9,7 @@ use super::error;
 use super::groups::{in_turn, named};
 use crate::machines::group::{Call, Committed, Fetch, Offsets, Refusal};
 use crate::machines::metadata::Image;
-use crate::model::{GroupId, LeaderEpoch, PartitionIndex, TopicId};
+use crate::model::{GroupEpoch, GroupId, LeaderEpoch, MemberId, PartitionIndex, TopicId};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
@@ -52,7 +52,9 @@ async fn fetch(context: &Context, version: i16, asked: OffsetFetchRequestGroup) 
         let known = topics.iter().filter(|topic| !is_unresolved(version, topic));
         known.filter_map(|topic| named(&topic.name, &topic.partition_indexes)).collect()
     });
-    let call = Call::Fetch(Fetch { group: group.clone(), topics: wanted });
+    let member = asked.member_id.as_deref().map(MemberId::new);
+    let epoch = GroupEpoch::new(asked.member_epoch);
+    let call = Call::Fetch(Fetch { group: group.clone(), member, epoch, topics: wanted });
     let outcome = context.broker().ask_group(&group, call).outcome().await.fetch();
     answer(&image, version, asked, outcome)
 }

@@ -60,6 +60,26 @@ number! {
     Generation(i32)
 }
 
+number! {
+    /// Numbers the states of a group of KIP-848, and says which of them a member or an assignment has reached.
+    GroupEpoch(i32)
+}
+
+impl GroupEpoch {
+    /// Before the first state; a member that says it joins.
+    pub const NONE: Self = Self::new(0);
+    /// What a member says that leaves.
+    pub const LEAVING: Self = Self::new(-1);
+    /// What a static member says that leaves for a while, and where it stands meanwhile.
+    pub const AWAY: Self = Self::new(-2);
+
+    /// The next one; after 2^31-1 they begin anew.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::new(self.get().checked_add(1).unwrap_or(1))
+    }
+}
+
 impl Generation {
     /// Before the first rebalance.
     pub const NONE: Self = Self::new(0);

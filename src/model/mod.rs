@@ -17,7 +17,7 @@ mod topic_config_values;
 pub use epoch::{
     BootNumber, BrokerEpoch, CoordinatorEpoch, EpochHistory, EpochStart, LeaderEpoch, LogIndex, PartitionEpoch, Term,
 };
-pub use group::{Generation, GroupId, InstanceId, MemberId};
+pub use group::{Generation, GroupEpoch, GroupId, InstanceId, MemberId};
 pub use id::{
     ClusterId, DirectoryId, IdError, NodeId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId,
 };

@@ -168,7 +168,7 @@ impl Replica {
         }
         let coordinator = self.coordinator.as_mut().expect("it may decide");
         let (groups, soft) = coordinator.serving().expect("it may decide");
-        let present = Present { groups, now: turn.now, options: &turn.options.groups };
+        let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
         let decision = group::decide(present, soft, Waiter(ticket.0), call);
         coordinator.take(decision);
     }
@@ -192,9 +192,18 @@ impl Replica {
             coordinator.gone.extend(gone.iter().cloned());
             return;
         };
-        let present = Present { groups, now: turn.now, options: &turn.options.groups };
+        let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
         let decision = group::forget_topics(present, |topic| gone.contains(topic));
         coordinator.take(decision);
+    }
+
+    /// Topics came, went, or have other partitions.
+    pub(super) fn note_topics(&mut self, changed: &BTreeSet<TopicName>, turn: &Turn<'_>) {
+        let Some((groups, soft)) = self.coordinator.as_mut().and_then(|coordinator| coordinator.serving()) else {
+            return;
+        };
+        let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
+        group::topics_changed(present, soft, changed);
     }
 
     /// When `tick_coordinator` has something to do.
@@ -259,7 +268,7 @@ impl Replica {
         }
         for _ in 0..DUE_PER_TURN_MAX {
             let Some((groups, soft)) = coordinator.serving() else { return };
-            let present = Present { groups, now: turn.now, options: &turn.options.groups };
+            let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
             let Some(decision) = group::tick(present, soft) else { return };
             coordinator.take(decision);
         }
@@ -301,7 +310,8 @@ impl Replica {
 
     fn begin_serving(&mut self, turn: &mut Turn<'_>) {
         let Some(coordinator) = &mut self.coordinator else { return };
-        let present = Present { groups: &coordinator.groups, now: turn.now, options: &turn.options.groups };
+        let present =
+            Present { groups: &coordinator.groups, now: turn.now, options: &turn.options.groups, image: turn.image };
         let soft = Soft::restored(present);
         // Topics that went before it led: whoever committed for them knew no later image than made it the leader.
         let gone = std::mem::take(&mut coordinator.gone);

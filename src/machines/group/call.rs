@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, TopicName};
+use crate::model::{
+    Generation, GroupEpoch, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, TopicName,
+};
 
+use super::assignor::Assignor;
+use super::consumer::{Beat, ConsumerDescription, Told};
 use super::state::{Client, Committed, Offsets};
 
 /// Names one request; minted by the host, resolved once.
@@ -25,6 +29,8 @@ pub enum Call {
     Heartbeat(Identity),
     /// LeaveGroup.
     Leave(Leave),
+    /// ConsumerGroupHeartbeat.
+    Beat(Box<Beat>),
     /// OffsetCommit.
     Commit(Commit),
     /// OffsetFetch.
@@ -33,6 +39,8 @@ pub enum Call {
     Forget(Forget),
     /// DescribeGroups, for one group.
     Describe(GroupId),
+    /// ConsumerGroupDescribe, for one group.
+    DescribeConsumers(GroupId),
     /// ListGroups.
     List,
     /// What operators follow: groups and their offsets, a part at a time.
@@ -134,6 +142,10 @@ pub struct CommitOf {
 pub struct Fetch {
     /// The group.
     pub group: GroupId,
+    /// Who asks, if it says so: a member of KIP-848.
+    pub member: Option<MemberId>,
+    /// The epoch that it has reached; -1 for none.
+    pub epoch: GroupEpoch,
     /// Which partitions; `None` means all that there are.
     pub topics: Option<Vec<(TopicName, Vec<PartitionIndex>)>>,
 }
@@ -169,6 +181,8 @@ pub enum Reply {
     Heartbeat(Result<(), Refusal>),
     /// To a leave: one outcome for each member, in the order of the call.
     Leave(Result<Vec<Result<(), Refusal>>, Refusal>),
+    /// To a heartbeat of KIP-848.
+    Beat(Result<Told, Refusal>),
     /// To a commit: one outcome for each partition, in the order of the call.
     Commit(Result<Vec<Result<(), Refusal>>, Refusal>),
     /// To a fetch.
@@ -177,6 +191,8 @@ pub enum Reply {
     Forget(Result<Vec<Result<(), Refusal>>, Refusal>),
     /// To a describe.
     Describe(Result<Box<Description>, Refusal>),
+    /// To a describe of a group of KIP-848.
+    DescribeConsumers(Result<Box<ConsumerDescription>, Refusal>),
     /// To a list.
     List(Result<Vec<Listed>, Refusal>),
     /// To a survey.
@@ -235,8 +251,12 @@ pub enum GroupState {
     PreparingRebalance,
     /// It waits for its leader to assign.
     CompletingRebalance,
-    /// Every member can know its assignment.
+    /// Every member can know its assignment, or of KIP-848 has it.
     Stable,
+    /// Of KIP-848: its target assignment is to be made.
+    Assigning,
+    /// Of KIP-848: members are on their way to their targets.
+    Reconciling,
 }
 
 /// A group in a list.
@@ -248,6 +268,17 @@ pub struct Listed {
     pub protocol_type: Arc<str>,
     /// What it does.
     pub state: GroupState,
+    /// How its members speak.
+    pub protocol: Protocol,
+}
+
+/// How the members of a group speak to its coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// They join in rounds.
+    Classic,
+    /// KIP-848.
+    Consumer,
 }
 
 /// A part of the groups of one coordinator.
@@ -360,6 +391,21 @@ pub enum Refusal {
     /// Members read the topic.
     #[error("the group reads the topic")]
     SubscribedToTopic,
+    /// The member's epoch is not the one that it should have reached: it has to let go of everything and join anew.
+    #[error("the member epoch is not the member's")]
+    FencedEpoch,
+    /// The epoch of a commit or a fetch is not the member's.
+    #[error("the member epoch is not, or no longer, the member's")]
+    StaleEpoch,
+    /// A living member has the instance.
+    #[error("another member uses the group.instance.id")]
+    UnreleasedInstance,
+    /// Nobody here assigns like that.
+    #[error("there is no such assignor; there are {}", Assignor::NAMES.join(" and "))]
+    Assignor,
+    /// It cannot be compiled, or is too large.
+    #[error("the regular expression is not valid, or too large")]
+    Regex,
     /// What stands beside an offset is too long.
     #[error("the metadata beside the offset is too long")]
     MetadataTooLarge,
@@ -370,10 +416,19 @@ impl Call {
     #[must_use]
     pub fn may_write(&self) -> bool {
         match self {
-            Self::Join(_) | Self::Sync(_) | Self::Leave(_) | Self::Commit(_) | Self::Forget(_) | Self::Delete(_) => {
-                true
-            }
-            Self::Heartbeat(_) | Self::Fetch(_) | Self::Describe(_) | Self::List | Self::Survey(_) => false,
+            Self::Join(_)
+            | Self::Sync(_)
+            | Self::Leave(_)
+            | Self::Beat(_)
+            | Self::Commit(_)
+            | Self::Forget(_)
+            | Self::Delete(_) => true,
+            Self::Heartbeat(_)
+            | Self::Fetch(_)
+            | Self::Describe(_)
+            | Self::DescribeConsumers(_)
+            | Self::List
+            | Self::Survey(_) => false,
         }
     }
 
@@ -385,10 +440,12 @@ impl Call {
             Self::Sync(_) => Reply::Sync(Err(refusal)),
             Self::Heartbeat(_) => Reply::Heartbeat(Err(refusal)),
             Self::Leave(_) => Reply::Leave(Err(refusal)),
+            Self::Beat(_) => Reply::Beat(Err(refusal)),
             Self::Commit(_) => Reply::Commit(Err(refusal)),
             Self::Fetch(_) => Reply::Fetch(Err(refusal)),
             Self::Forget(_) => Reply::Forget(Err(refusal)),
             Self::Describe(_) => Reply::Describe(Err(refusal)),
+            Self::DescribeConsumers(_) => Reply::DescribeConsumers(Err(refusal)),
             Self::List => Reply::List(Err(refusal)),
             Self::Survey(_) => Reply::Survey(Err(refusal)),
             Self::Delete(_) => Reply::Delete(Err(refusal)),
@@ -405,10 +462,12 @@ impl Reply {
             Self::Sync(_) => Self::Sync(Err(refusal)),
             Self::Heartbeat(_) => Self::Heartbeat(Err(refusal)),
             Self::Leave(_) => Self::Leave(Err(refusal)),
+            Self::Beat(_) => Self::Beat(Err(refusal)),
             Self::Commit(_) => Self::Commit(Err(refusal)),
             Self::Fetch(_) => Self::Fetch(Err(refusal)),
             Self::Forget(_) => Self::Forget(Err(refusal)),
             Self::Describe(_) => Self::Describe(Err(refusal)),
+            Self::DescribeConsumers(_) => Self::DescribeConsumers(Err(refusal)),
             Self::List(_) => Self::List(Err(refusal)),
             Self::Survey(_) => Self::Survey(Err(refusal)),
             Self::Delete(_) => Self::Delete(Err(refusal)),
@@ -424,8 +483,10 @@ impl Reply {
             Self::Join(outcome) => outcome.is_err(),
             Self::Sync(outcome) => outcome.is_err(),
             Self::Leave(outcome) | Self::Commit(outcome) | Self::Forget(outcome) => outcome.is_err(),
+            Self::Beat(outcome) => outcome.as_ref().is_ok_and(|told| told.is_known) || outcome.is_err(),
             Self::Fetch(outcome) => outcome.is_err(),
             Self::Describe(outcome) => outcome.is_err(),
+            Self::DescribeConsumers(outcome) => outcome.is_err(),
             Self::Delete(outcome) => outcome.is_err(),
         }
     }
@@ -455,6 +516,8 @@ outcomes! {
     heartbeat, Heartbeat, ();
     /// To a leave.
     leave, Leave, Vec<Result<(), Refusal>>;
+    /// To a heartbeat of KIP-848.
+    beat, Beat, Told;
     /// To a commit.
     commit, Commit, Vec<Result<(), Refusal>>;
     /// To a fetch.
@@ -463,6 +526,8 @@ outcomes! {
     forget, Forget, Vec<Result<(), Refusal>>;
     /// To a describe.
     describe, Describe, Box<Description>;
+    /// To a describe of a group of KIP-848.
+    describe_consumers, DescribeConsumers, Box<ConsumerDescription>;
     /// To a list.
     list, List, Vec<Listed>;
     /// To a survey.
@@ -483,6 +548,8 @@ impl GroupState {
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
             Self::Stable => "Stable",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
         }
     }
 }

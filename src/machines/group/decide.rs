@@ -3,18 +3,20 @@
 //! Invariant: the only place where a group's live part is taken out and put back; what it needs of timers and of counts is
 //! right again when a decision leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::call::{Call, Join, Refusal, Reply, Waiter};
 use super::classic::{Desk, Live};
+use super::consumer::{Beat, ConsumerGroup, Presence, Work};
 use super::offsets;
 use super::options::Options;
 use super::record::Record;
 use super::state::Groups;
-use super::timers::Timers;
+use super::timers::{Timer, Timers};
 use super::view;
-use crate::model::{GroupId, Instant, Now};
+use crate::machines::metadata::Image;
+use crate::model::{GroupEpoch, GroupId, Instant, Now, TopicName};
 
 /// What a decision is made on.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,15 @@ pub struct Present<'a> {
     pub now: Now,
     /// The settings.
     pub options: &'a Options,
+    /// The cluster's metadata: which topics there are.
+    pub image: &'a Image,
+}
+
+impl<'a> Present<'a> {
+    /// What is known of a group of KIP-848.
+    pub(super) fn consumers(&self, group: &GroupId) -> Option<&'a ConsumerGroup> {
+        self.groups.get(group).and_then(|group| group.consumer.as_ref())
+    }
 }
 
 /// What follows from an event.
@@ -41,9 +52,12 @@ pub struct Decision {
 #[derive(Clone, Debug, Default)]
 pub struct Soft {
     live: BTreeMap<GroupId, Box<Live>>,
+    consumers: BTreeMap<GroupId, Box<Presence>>,
     timers: Timers,
-    /// How many members all groups have.
+    /// How many members all classic groups have.
     members: usize,
+    /// How many members all groups of KIP-848 have.
+    consuming: usize,
     sweep: offsets::Sweep,
 }
 
@@ -53,6 +67,11 @@ impl Soft {
     pub fn restored(present: Present<'_>) -> Self {
         let mut soft = Self { sweep: offsets::Sweep::first(present), ..Self::default() };
         for (id, group) in present.groups.iter() {
+            if group.consumer.is_some() {
+                let mut nothing = Decision::default();
+                soft.work(present, id, &mut nothing, |work| work.resume());
+                assert!(nothing.records.is_empty() && nothing.replies.is_empty(), "to go on decides nothing");
+            }
             let Some(stored) = group.classic.as_ref().filter(|stored| !stored.members.is_empty()) else { continue };
             let mut live = Live::restored(id, stored);
             let mut nothing = Decision::default();
@@ -101,6 +120,26 @@ impl Soft {
         }
     }
 
+    /// Lets `act` work on a group of KIP-848, be it there or not.
+    fn work<T>(
+        &mut self,
+        present: Present<'_>,
+        id: &GroupId,
+        out: &mut Decision,
+        act: impl FnOnce(&mut Work<'_>) -> T,
+    ) -> T {
+        let mut presence = self.consumers.remove(id).unwrap_or_default();
+        self.consuming -= presence.size();
+        let group = present.consumers(id).cloned().unwrap_or_default();
+        let (others, timers) = (self.consuming, &mut self.timers);
+        let value = act(&mut Work { id, group, presence: &mut presence, present, timers, out, others });
+        self.consuming += presence.size();
+        if !presence.is_idle() {
+            self.consumers.insert(id.clone(), presence);
+        }
+        value
+    }
+
     fn desk<'a>(&'a mut self, present: Present<'a>, decision: &'a mut Decision) -> Desk<'a> {
         Desk { now: present.now, options: present.options, timers: &mut self.timers, decision }
     }
@@ -132,6 +171,7 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
     match call {
         Call::Join(join) => {
             let group = join.group.clone();
+            become_classic(present, &group, out);
             soft.with(present, &group, out, |live, desk| live.join(join, waiter, desk));
         }
         Call::Sync(sync) => {
@@ -144,10 +184,12 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
         Call::Leave(leave) => {
             soft.with(present, &leave.group, out, |live, desk| live.leave(&leave, waiter, desk));
         }
+        Call::Beat(beat) => hear(present, soft, waiter, &beat, out),
         Call::Commit(commit) => offsets::commit(present, soft, waiter, commit, out),
-        Call::Fetch(fetch) => out.replies.push((waiter, Reply::Fetch(Ok(offsets::fetch(present, &fetch))))),
+        Call::Fetch(fetch) => out.replies.push((waiter, Reply::Fetch(offsets::fetch(present, &fetch)))),
         Call::Forget(forget) => offsets::forget(present, soft, waiter, &forget, out),
         Call::Describe(group) => out.replies.push((waiter, view::describe(present, soft, &group))),
+        Call::DescribeConsumers(group) => out.replies.push((waiter, view::describe_consumers(present, &group))),
         Call::List => out.replies.push((waiter, Reply::List(Ok(view::list(present, soft))))),
         Call::Survey(survey) => out.replies.push((waiter, Reply::Survey(Ok(view::survey(present, soft, &survey))))),
         Call::Delete(group) => delete(present, soft, waiter, &group, out),
@@ -155,12 +197,52 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
     decision
 }
 
+/// A heartbeat of KIP-848. A group that has no members is of whatever protocol its next member speaks.
+fn hear(present: Present<'_>, soft: &mut Soft, waiter: Waiter, beat: &Beat, out: &mut Decision) {
+    let group = &beat.group;
+    if soft.live(group).is_some_and(|live| live.size() > 0) {
+        out.replies.push((waiter, Reply::Beat(Err(Refusal::GroupNotFound))));
+        return;
+    }
+    let is_classic = present.groups.get(group).is_some_and(|known| known.classic.is_some());
+    if is_classic && beat.epoch == GroupEpoch::NONE {
+        out.records.push(Record::Classic { group: group.clone(), state: None });
+    }
+    soft.work(present, group, out, |work| work.beat(beat, waiter));
+}
+
+/// As `hear`, for a member of the classic protocol.
+fn become_classic(present: Present<'_>, group: &GroupId, out: &mut Decision) {
+    let facts = present.consumers(group).into_iter().flat_map(ConsumerGroup::tombstones);
+    out.records.extend(facts.map(|fact| Record::Consumer { group: group.clone(), fact }));
+}
+
+/// Topics of these names came, went, or have other partitions: whoever reads them is assigned anew, by the next ticks.
+pub fn topics_changed(present: Present<'_>, soft: &mut Soft, names: &BTreeSet<TopicName>) {
+    let reads = |group: &ConsumerGroup| {
+        group.matchers().next().is_some() || names.iter().any(|name| group.reads(name.as_str()))
+    };
+    let groups = soft.consumers.keys().filter(|id| present.consumers(id).is_some_and(reads));
+    for id in groups.cloned().collect::<Vec<_>>() {
+        let mut nothing = Decision::default();
+        soft.work(present, &id, &mut nothing, |work| work.refresh_soon());
+        assert!(nothing.records.is_empty() && nothing.replies.is_empty(), "what changes is decided when it is due");
+    }
+}
+
 /// One thing that is due; `None` when nothing is. To be called again, once its records are replayed.
 #[must_use]
 pub fn tick(present: Present<'_>, soft: &mut Soft) -> Option<Decision> {
     let mut decision = Decision::default();
     if let Some((group, timer)) = soft.timers.pop_due(present.now.instant) {
-        soft.with(present, &group, &mut decision, |live: &mut Live, desk| live.on_timer(&timer, desk));
+        match timer {
+            Timer::Join | Timer::Sync | Timer::Session(_) | Timer::Pending(_) => {
+                soft.with(present, &group, &mut decision, |live: &mut Live, desk| live.on_timer(&timer, desk));
+            }
+            Timer::Beat(_) | Timer::Revoke(_) | Timer::Refresh => {
+                soft.work(present, &group, &mut decision, |work| work.on_timer(&timer));
+            }
+        }
         return Some(decision);
     }
     if soft.sweep.due() > present.now.instant {
@@ -194,10 +276,12 @@ fn refuse(present: Present<'_>, soft: &Soft, call: &Call) -> Option<Reply> {
         Call::Sync(_)
         | Call::Heartbeat(_)
         | Call::Leave(_)
+        | Call::Beat(_)
         | Call::Commit(_)
         | Call::Fetch(_)
         | Call::Forget(_)
         | Call::Describe(_)
+        | Call::DescribeConsumers(_)
         | Call::List
         | Call::Survey(_)
         | Call::Delete(_) => None,
@@ -209,11 +293,15 @@ fn refuse_join(present: Present<'_>, soft: &Soft, join: &Join) -> Option<Refusal
         return Some(Refusal::GroupId);
     }
     let asked = u128::try_from(join.session_timeout_ms).unwrap_or(0);
+    if present.consumers(&join.group).is_some_and(|group| !group.members().is_empty()) {
+        return Some(Refusal::Protocol);
+    }
     let options = present.options;
     if asked < options.session_timeout_min.as_millis() || asked > options.session_timeout_max.as_millis() {
         return Some(Refusal::SessionTimeout);
     }
-    (soft.members >= options.members_max && join.member.as_str().is_empty()).then_some(Refusal::GroupFull)
+    (soft.members + soft.consuming >= options.members_max && join.member.as_str().is_empty())
+        .then_some(Refusal::GroupFull)
 }
 
 /// Whether anything is known of a group.
@@ -224,12 +312,15 @@ pub(super) fn exists(present: Present<'_>, soft: &Soft, group: &GroupId) -> bool
 fn delete(present: Present<'_>, soft: &mut Soft, waiter: Waiter, group: &GroupId, out: &mut Decision) {
     let outcome = if !exists(present, soft, group) {
         Err(Refusal::GroupNotFound)
-    } else if soft.live(group).is_some_and(|live| live.size() > 0) {
+    } else if soft.live(group).is_some_and(|live| live.size() > 0)
+        || present.consumers(group).is_some_and(|group| !group.members().is_empty())
+    {
         Err(Refusal::NonEmpty)
     } else {
         if soft.live(group).is_some() {
             soft.with(present, group, out, Live::disarm);
         }
+        soft.work(present, group, out, |work| work.disarm());
         out.records.extend(offsets::tombstones(present, group));
         Ok(())
     };

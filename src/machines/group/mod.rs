@@ -7,7 +7,7 @@
 //! A [`Call`] and the groups come in, a [`Decision`] goes out. Its records are replayed at once and written; its replies
 //! leave when all that was written before and with them is committed, so that nobody is told what could be lost. A join
 //! or a sync may be answered by the decision on another call, or by [`tick`], which is called until it has nothing to do
-//! when [`Soft::next_deadline`] has come. [`Soft`] is who waits and whose session ends when: a new coordinator begins
+//! when [`Soft::next_deadline`] has come. When topics change, [`topics_changed`] says so before the next tick. [`Soft`] is who waits and whose session ends when: a new coordinator begins
 //! without it and loses nothing but time. No safety rests on a clock.
 
 mod record;
@@ -22,17 +22,22 @@ mod subscription;
 mod assignment;
 mod view;
 mod assignor;
+mod consumer;
 
 pub use assignment::assigned;
 pub use assignor::{Assignor, Reader, Share};
 pub use call::{
     Call, Commit, CommitOf, DescribedMember, Description, Fetch, Forget, GroupState, Identity, Join, Joined,
-    JoinedMember, Leave, Listed, Refusal, Reply, Survey, Surveyed, SurveyedGroup, Sync, Synced, Waiter,
+    JoinedMember, Leave, Listed, Protocol, Refusal, Reply, Survey, Surveyed, SurveyedGroup, Sync, Synced, Waiter,
 };
-pub use decide::{Decision, Present, Soft, decide, tick};
+pub use consumer::{
+    Beat, ClassicWords, ConsumerDescription, ConsumerGroup, Current, DescribedConsumer, MemberState, Resolved,
+    Subscriber, Told,
+};
+pub use decide::{Decision, Present, Soft, decide, tick, topics_changed};
 pub use offsets::forget_topics;
 pub use options::Options;
-pub use record::{Encoded, Record, RecordFault};
+pub use record::{ConsumerFact, Encoded, Record, RecordFault};
 pub use state::{ClassicGroup, Client, Committed, Group, Groups, Offsets, StoredMember};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::call::{Commit, CommitOf, Fetch, Forget, Refusal, Reply, Waiter};
+use super::consumer;
 use super::decide::{Decision, Present, Soft, exists};
 use super::record::Record;
 use super::state::{Committed, Group, Offsets};
@@ -42,7 +43,9 @@ pub(super) fn commit(present: Present<'_>, soft: &mut Soft, waiter: Waiter, comm
     let identity = &commit.identity;
     let group = identity.group.clone();
     let is_known = exists(present, soft, &group);
-    let allowed = if is_known {
+    let allowed = if let Some(consumers) = present.consumers(&group) {
+        consumer::allow_commit(consumers, &commit, present.image)
+    } else if is_known {
         soft.with(present, &group, out, |live, desk| live.allow_commit(identity, desk))
     } else if identity.generation < Generation::NONE {
         Ok(())
@@ -79,16 +82,19 @@ fn check(present: Present<'_>, offset: &CommitOf) -> Result<(), Refusal> {
 }
 
 /// What is committed of what is asked.
-pub(super) fn fetch(present: Present<'_>, fetch: &Fetch) -> Offsets {
-    let Some(group) = present.groups.get(&fetch.group) else { return Offsets::new() };
-    let Some(topics) = &fetch.topics else { return group.offsets.clone() };
+pub(super) fn fetch(present: Present<'_>, fetch: &Fetch) -> Result<Offsets, Refusal> {
+    let Some(group) = present.groups.get(&fetch.group) else { return Ok(Offsets::new()) };
+    if let Some(consumers) = &group.consumer {
+        consumer::allow_fetch(consumers, fetch.member.as_ref(), fetch.epoch)?;
+    }
+    let Some(topics) = &fetch.topics else { return Ok(group.offsets.clone()) };
     let mut found = Offsets::new();
     for (topic, partitions) in topics {
         let Some(known) = group.offsets.get(topic) else { continue };
         let given = partitions.iter().filter_map(|index| Some((*index, known.get(index)?.clone())));
         found.entry(topic.clone()).or_default().extend(given);
     }
-    found
+    Ok(found)
 }
 
 /// Forgets what it is told to, of topics that the group does not read.
@@ -118,11 +124,14 @@ pub(super) fn forget(present: Present<'_>, soft: &mut Soft, waiter: Waiter, forg
 pub(super) fn tombstones(present: Present<'_>, id: &GroupId) -> Vec<Record> {
     let Some(group) = present.groups.get(id) else { return Vec::new() };
     let offsets = group.offsets.iter().flat_map(|(topic, known)| known.keys().map(move |index| (topic, *index)));
-    let mut records: Vec<Record> = offsets.map(|(topic, index)| tombstone(id, topic, index)).collect();
-    if group.classic.is_some() {
-        records.push(Record::Classic { group: id.clone(), state: None });
-    }
-    records
+    offsets.map(|(topic, index)| tombstone(id, topic, index)).chain(end(id, group)).collect()
+}
+
+/// What has to be written besides for a group without offsets.
+fn end(id: &GroupId, group: &Group) -> impl Iterator<Item = Record> {
+    let classic = group.classic.as_ref().map(|_| Record::Classic { group: id.clone(), state: None });
+    let facts = group.consumer.iter().flat_map(consumer::ConsumerGroup::tombstones);
+    classic.into_iter().chain(facts.map(|fact| Record::Consumer { group: id.clone(), fact }))
 }
 
 /// Forgets the offsets of topics that are gone.
@@ -155,9 +164,11 @@ pub(super) fn sweep(present: Present<'_>, soft: &mut Soft, out: &mut Decision) {
 }
 
 fn expire(present: Present<'_>, soft: &Soft, id: &GroupId, group: &Group, out: &mut Decision) {
-    let is_empty = soft.live(id).is_none_or(super::classic::Live::is_idle);
+    let has_consumers = group.consumer.as_ref().is_some_and(|consumers| !consumers.members().is_empty());
+    let is_empty = !has_consumers && soft.live(id).is_none_or(super::classic::Live::is_idle);
     let subscribed = Subscribed::of(present, soft, id);
     if !is_empty
+        && !has_consumers
         && (subscribed == Subscribed::Unreadable || !soft.live(id).is_some_and(super::classic::Live::is_stable))
     {
         return;
@@ -176,8 +187,8 @@ fn expire(present: Present<'_>, soft: &Soft, id: &GroupId, group: &Group, out: &
             }
         }
     }
-    if is_empty && !stays && group.classic.is_some() {
-        out.records.push(Record::Classic { group: id.clone(), state: None });
+    if is_empty && !stays {
+        out.records.extend(end(id, group));
     }
 }
 
@@ -200,6 +211,9 @@ enum Subscribed {
 
 impl Subscribed {
     fn of(present: Present<'_>, soft: &Soft, id: &GroupId) -> Self {
+        if let Some(consumers) = present.consumers(id) {
+            return Self::To(consumers.topics().map(|topic| topic.to_string()).collect());
+        }
         if soft.live(id).is_none_or(|live| live.size() == 0) {
             return Self::None;
         }

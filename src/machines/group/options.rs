@@ -19,6 +19,17 @@ pub struct Options {
     pub group_bytes_max: usize,
     /// How many members all groups of one partition may have together.
     pub members_max: usize,
+    /// `group.consumer.max.size`: how many members a group of KIP-848 may have.
+    pub consumer_size_max: usize,
+    /// `group.consumer.session.timeout.ms`: how long a member of KIP-848 may be silent.
+    pub consumer_session_timeout: Duration,
+    /// `group.consumer.min.heartbeat.interval.ms`: how often a member is heard while the budget allows.
+    pub heartbeat_interval_min: Duration,
+    /// `group.consumer.max.heartbeat.interval.ms`: how rarely, whatever the budget says.
+    pub heartbeat_interval_max: Duration,
+    /// `group.consumer.heartbeats.per.second`: how many heartbeats all members of the groups of one partition of
+    /// `__consumer_offsets` may send together; at more members each is heard less often.
+    pub heartbeats_per_second: u32,
     /// How long a new member waits for its first generation.
     pub new_member_wait: Duration,
     /// `offsets.retention.minutes`.
@@ -38,6 +49,11 @@ impl Default for Options {
             size_max: 10_000,
             group_bytes_max: 16 << 20,
             members_max: 100_000,
+            consumer_size_max: 10_000,
+            consumer_session_timeout: Duration::from_secs(45),
+            heartbeat_interval_min: Duration::from_millis(500),
+            heartbeat_interval_max: Duration::from_secs(15),
+            heartbeats_per_second: 1_000,
             new_member_wait: Duration::from_secs(5 * 60),
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             retention_check: Duration::from_secs(10 * 60),

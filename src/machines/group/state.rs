@@ -13,6 +13,7 @@ use crate::model::{
     Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, Timestamp, TopicName,
 };
 
+use super::consumer::ConsumerGroup;
 use super::record::Record;
 
 /// The groups of one partition.
@@ -26,8 +27,10 @@ pub struct Groups {
 pub struct Group {
     /// What it has committed.
     pub offsets: Offsets,
-    /// Its members, if it has or had any. A group that only commits offsets is called simple.
+    /// Its members, if it has or had any of the classic protocol. A group that only commits offsets is called simple.
     pub classic: Option<ClassicGroup>,
+    /// What it is in the protocol of KIP-848.
+    pub consumer: Option<ConsumerGroup>,
 }
 
 /// Committed offsets, by topic and partition. A topic without one has no entry.
@@ -145,8 +148,13 @@ impl Groups {
                 }
             }
             Record::Classic { state, .. } => group.classic.clone_from(state),
+            Record::Consumer { fact, .. } => {
+                let mut consumer = group.consumer.take().unwrap_or_default();
+                consumer.replay(fact);
+                group.consumer = Some(consumer).filter(|consumer| !consumer.is_void());
+            }
         }
-        if group.offsets.is_empty() && group.classic.is_none() {
+        if group.offsets.is_empty() && group.classic.is_none() && group.consumer.is_none() {
             self.groups.remove(record.group());
         }
     }

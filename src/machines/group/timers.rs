@@ -17,6 +17,12 @@ pub(super) enum Timer {
     Session(MemberId),
     /// A member was told an id and did not come back.
     Pending(MemberId),
+    /// A member of KIP-848 may have been silent for too long.
+    Beat(MemberId),
+    /// A member of KIP-848 has had its time to give partitions back.
+    Revoke(MemberId),
+    /// A group of KIP-848 is to be compared with the image, and to be assigned if need be.
+    Refresh,
 }
 
 /// All timers of one coordinator.

@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use super::call::{DescribedMember, Description, GroupState, Listed, Refusal, Reply, Survey, Surveyed, SurveyedGroup};
+use super::call::{
+    DescribedMember, Description, GroupState, Listed, Protocol, Refusal, Reply, Survey, Surveyed, SurveyedGroup,
+};
 use super::classic::Live;
+use super::consumer;
 use super::decide::{Present, Soft, exists};
 use super::state::ClassicGroup;
 use crate::model::GroupId;
 
-/// One group.
+/// One group of the classic protocol.
 pub(super) fn describe(present: Present<'_>, soft: &Soft, id: &GroupId) -> Reply {
-    if !exists(present, soft, id) {
+    if !exists(present, soft, id) || present.consumers(id).is_some() {
         return Reply::Describe(Err(Refusal::GroupNotFound));
     }
     let classic = present.groups.get(id).and_then(|group| group.classic.as_ref());
@@ -20,15 +23,30 @@ pub(super) fn describe(present: Present<'_>, soft: &Soft, id: &GroupId) -> Reply
     Reply::Describe(Ok(Box::new(description)))
 }
 
+/// One group of KIP-848.
+pub(super) fn describe_consumers(present: Present<'_>, id: &GroupId) -> Reply {
+    let described = present.consumers(id).map(|group| Box::new(consumer::describe(group, present.image)));
+    Reply::DescribeConsumers(described.ok_or(Refusal::GroupNotFound))
+}
+
 /// All groups.
 pub(super) fn list(present: Present<'_>, soft: &Soft) -> Vec<Listed> {
     let of_facts = present.groups.iter().map(|(id, group)| {
+        if let Some(consumers) = &group.consumer {
+            return Listed {
+                group: id.clone(),
+                protocol_type: "consumer".into(),
+                state: consumer::state(consumers),
+                protocol: Protocol::Consumer,
+            };
+        }
         let kind = group.classic.as_ref().map(|classic| classic.protocol_type.clone());
         let live = soft.live(id);
         Listed {
             group: id.clone(),
             protocol_type: live.and_then(Live::kind).or(kind).unwrap_or_else(|| "".into()),
             state: live.map_or(GroupState::Empty, Live::state),
+            protocol: Protocol::Classic,
         }
     });
     let only_live = soft.all_live().filter(|(id, _)| present.groups.get(id).is_none());
@@ -36,6 +54,7 @@ pub(super) fn list(present: Present<'_>, soft: &Soft) -> Vec<Listed> {
         group: id.clone(),
         protocol_type: live.kind().unwrap_or_else(|| "".into()),
         state: live.state(),
+        protocol: Protocol::Classic,
     });
     of_facts.chain(of_live).collect()
 }

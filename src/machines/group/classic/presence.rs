@@ -81,6 +81,9 @@ impl Live {
             }
             Timer::Session(id) => self.on_session_due(id, desk),
             Timer::Pending(id) => self.on_pending_due(id, desk),
+            Timer::Beat(_) | Timer::Revoke(_) | Timer::Refresh => {
+                unreachable!("groups of KIP-848 have timers of their own")
+            }
         }
     }
 

@@ -59,3 +59,109 @@ message! {
         assignment: Bytes;
     }
 }
+
+message! {
+    /// Kinds 3 and 6: a group of KIP-848 as a whole.
+    ConsumerGroupKey, versions 3..=6, flexible from 32767 {
+        group: String;
+    }
+}
+
+message! {
+    /// Kinds 5, 7 and 8: a member of it.
+    ConsumerMemberKey, versions 5..=8, flexible from 32767 {
+        group: String;
+        member_id: String;
+    }
+}
+
+message! {
+    /// Kind 16: a regular expression that members of it subscribe to.
+    ConsumerRegexKey, versions 16..=16, flexible from 32767 {
+        group: String;
+        regex: String;
+    }
+}
+
+message! {
+    /// Kind 3.
+    ConsumerGroupValue, versions 0..=0, flexible from 0 {
+        epoch: i32;
+        metadata_hash: i64, tag 0;
+    }
+}
+
+message! {
+    /// Kind 5.
+    ConsumerMemberValue, versions 0..=0, flexible from 0 {
+        instance_id: Option<String>;
+        rack_id: Option<String>;
+        client_id: String;
+        client_host: String;
+        subscribed_topic_names: Vec<String>;
+        subscribed_topic_regex: Option<String>;
+        rebalance_timeout_ms: i32 = -1;
+        server_assignor: Option<String>;
+        classic_member_metadata: Option<ClassicValue>, tag 0;
+    }
+
+    /// Of a member of the classic protocol.
+    ClassicValue {
+        session_timeout_ms: i32;
+        supported_protocols: Vec<ClassicProtocolValue>;
+    }
+
+    /// What it can do.
+    ClassicProtocolValue {
+        name: String;
+        metadata: Bytes;
+    }
+}
+
+message! {
+    /// Kind 6.
+    ConsumerTargetEpochValue, versions 0..=0, flexible from 0 {
+        assignment_epoch: i32;
+        assignment_timestamp: i64, tag 0;
+    }
+}
+
+message! {
+    /// Kind 7.
+    ConsumerTargetValue, versions 0..=0, flexible from 0 {
+        topic_partitions: Vec<TopicPartitionsValue>;
+    }
+
+    /// Partitions of a topic.
+    TopicPartitionsValue {
+        topic_id: TopicId;
+        partitions: Vec<i32>;
+    }
+}
+
+message! {
+    /// Kind 8.
+    ConsumerCurrentValue, versions 0..=0, flexible from 0 {
+        member_epoch: i32;
+        previous_member_epoch: i32;
+        state: i8;
+        assigned_partitions: Vec<EpochPartitionsValue>;
+        partitions_pending_revocation: Vec<EpochPartitionsValue>;
+    }
+
+    /// Partitions of a topic, each with the epoch in which the member was given it.
+    EpochPartitionsValue {
+        topic_id: TopicId;
+        partitions: Vec<i32>;
+        assignment_epochs: Option<Vec<i32>>, tag 0;
+    }
+}
+
+message! {
+    /// Kind 16.
+    ConsumerRegexValue, versions 0..=0, flexible from 0 {
+        topics: Vec<String>;
+        version: i64;
+        timestamp: i64;
+    }
+}

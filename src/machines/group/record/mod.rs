@@ -6,6 +6,9 @@
 
 #[expect(unreachable_pub, reason = "what a table declares is public, and stays in here")]
 mod layout;
+mod consumer;
+
+pub use consumer::ConsumerFact;
 
 use bytes::Bytes;
 
@@ -44,6 +47,13 @@ pub enum Record {
         /// What it is now; `None` when it is deleted.
         state: Option<ClassicGroup>,
     },
+    /// A part of a group of KIP-848.
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// The part.
+        fact: ConsumerFact,
+    },
 }
 
 /// A record's key and value as they stand in the log.
@@ -79,7 +89,7 @@ impl Record {
     #[must_use]
     pub fn group(&self) -> &GroupId {
         match self {
-            Self::Offset { group, .. } | Self::Classic { group, .. } => group,
+            Self::Offset { group, .. } | Self::Classic { group, .. } | Self::Consumer { group, .. } => group,
         }
     }
 
@@ -95,6 +105,7 @@ impl Record {
                 key: put(GROUP_KEY, &GroupKey { group: group.as_str().to_owned() }),
                 value: state.as_ref().map(|state| put(GROUP_VALUE, &group_value(state))),
             },
+            Self::Consumer { group, fact } => consumer::encode(group, fact),
         }
     }
 
@@ -119,7 +130,7 @@ impl Record {
                 let state = value.map(|value| read_group(&value));
                 Ok(Some(Self::Classic { group: GroupId::new(&key.group), state }))
             }
-            _ => Ok(None),
+            _ => consumer::decode(kind, body, value),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The bytes are Kafka's, and come back as the facts that they were.
 
+use super::super::{ClassicWords, Current, MemberState, Resolved, Subscriber};
 use super::*;
+use crate::model::{GroupEpoch, PartitionId, TopicId};
 
 fn group() -> GroupId {
     GroupId::new("g")
@@ -116,4 +118,88 @@ fn what_is_read_does_not_hold_the_bytes_that_it_was_read_with() {
     for member in state.members.values() {
         assert!(!range.contains(&member.subscription.as_ptr()) && !range.contains(&member.assignment.as_ptr()));
     }
+}
+
+fn fact(fact: ConsumerFact) -> Record {
+    Record::Consumer { group: group(), fact }
+}
+
+fn partition(index: i32) -> PartitionId {
+    PartitionId { topic: TopicId::new(*b"0123456789abcdef"), index: PartitionIndex::new(index) }
+}
+
+fn subscriber() -> Subscriber {
+    Subscriber {
+        instance: Some(InstanceId::new("i")),
+        rack: None,
+        client: super::super::Client::new("c", "/h"),
+        topics: ["a".into(), "b".into()].into(),
+        regex: Some("r.*".into()),
+        rebalance_timeout_ms: 300_000,
+        assignor: Some("uniform".into()),
+        classic: None,
+    }
+}
+
+fn current() -> Current {
+    Current {
+        epoch: GroupEpoch::new(5),
+        previous: GroupEpoch::new(4),
+        state: MemberState::Unrevoked,
+        assigned: [(partition(1), GroupEpoch::new(3)), (partition(2), GroupEpoch::new(5))].into(),
+        revoking: [(partition(7), GroupEpoch::new(2))].into(),
+    }
+}
+
+#[test]
+fn every_fact_of_a_consumer_group_comes_back() {
+    let (m, epoch, at) = (MemberId::new("m"), GroupEpoch::new(7), Timestamp::new(9));
+    let classic = ClassicWords { session_timeout_ms: 5, protocols: vec![("range".into(), Bytes::from_static(b"x"))] };
+    let resolved = Resolved { topics: ["a".into()].into(), version: 3, at };
+    for value in [
+        ConsumerFact::Epoch(Some((epoch, -4))),
+        ConsumerFact::Epoch(None),
+        ConsumerFact::Member(m.clone(), Some(subscriber().into())),
+        ConsumerFact::Member(m.clone(), Some(Subscriber { classic: Some(classic), ..subscriber() }.into())),
+        ConsumerFact::Member(m.clone(), None),
+        ConsumerFact::TargetEpoch(Some((epoch, at))),
+        ConsumerFact::TargetEpoch(None),
+        ConsumerFact::Target(m.clone(), Some(std::sync::Arc::new([partition(0), partition(9)].into()))),
+        ConsumerFact::Target(m.clone(), None),
+        ConsumerFact::Current(m.clone(), Some(current().into())),
+        ConsumerFact::Current(m, None),
+        ConsumerFact::Regex("a|b".into(), Some(resolved.into())),
+        ConsumerFact::Regex("a|b".into(), None),
+    ] {
+        let Encoded { key, value: bytes } = fact(value.clone()).encode();
+        assert_eq!(Record::decode(Some(&key), bytes.as_ref()), Ok(Some(fact(value))));
+    }
+}
+
+#[test]
+fn a_consumer_group_has_the_bytes_that_every_reader_knows() {
+    let Encoded { key, value } = fact(ConsumerFact::Epoch(Some((GroupEpoch::new(7), 1)))).encode();
+    assert_eq!(&key[..], b"\0\x03\0\x01g");
+    assert_eq!(&value.expect("a value")[..], b"\0\0\0\0\0\x07\x01\x00\x08\0\0\0\0\0\0\0\x01");
+    let Encoded { key, value } = fact(ConsumerFact::Member(MemberId::new("m"), Some(subscriber().into()))).encode();
+    assert_eq!(&key[..], b"\0\x05\0\x01g\0\x01m");
+    let expected = b"\0\0\x02i\0\x02c\x03/h\x03\x02a\x02b\x04r.*\0\x04\x93\xe0\x08uniform\0";
+    assert_eq!(&value.expect("a value")[..], expected);
+    let target = std::sync::Arc::new([partition(1), partition(2)].into());
+    let Encoded { value, .. } = fact(ConsumerFact::Target(MemberId::new("m"), Some(target))).encode();
+    let expected = b"\0\0\x020123456789abcdef\x03\0\0\0\x01\0\0\0\x02\0\0";
+    assert_eq!(&value.expect("a value")[..], expected);
+}
+
+#[test]
+fn what_older_coordinators_wrote_of_consumer_groups_is_read() {
+    // Without the epochs of partitions: they are of the member's.
+    let value = b"\0\0\0\0\0\x05\0\0\0\x04\x02\x020123456789abcdef\x02\0\0\0\x01\0\x01\0";
+    let Ok(Some(Record::Consumer { fact: ConsumerFact::Current(_, Some(read)), .. })) =
+        decode(b"\0\x08\0\x01g\0\x01m", Some(value))
+    else {
+        panic!("it is what a member has")
+    };
+    assert_eq!((read.state, &read.assigned), (MemberState::Unreleased, &[(partition(1), GroupEpoch::new(5))].into()));
+    assert_eq!(decode(b"\0\x04\0\x01g", Some(b"\0\0\x01\0")), Ok(None), "topics are known from the image");
 }

@@ -6,6 +6,8 @@ mod offsets;
 mod restored;
 mod survey;
 mod random;
+mod consumers;
+mod consumers_random;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,8 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::machines::metadata::Image;
 use crate::model::{
-    Generation, GroupId, InstanceId, Instant, MemberId, Now, Offset, PartitionIndex, Timestamp, TopicName,
+    Generation, GroupEpoch, GroupId, InstanceId, Instant, MemberId, Now, Offset, PartitionIndex, Timestamp, TopicName,
 };
 
 /// A coordinator with one clock.
@@ -23,6 +26,7 @@ pub(super) struct Bench {
     pub(super) soft: Soft,
     pub(super) now: Now,
     pub(super) options: Options,
+    pub(super) image: Image,
     pub(super) records: Vec<Record>,
     replies: BTreeMap<Waiter, Reply>,
     next: u64,
@@ -95,10 +99,10 @@ impl Bench {
     }
 
     pub(super) fn with(options: Options) -> Self {
-        let groups = Groups::default();
+        let (groups, image) = (Groups::default(), Image::default());
         let now = Now { instant: Instant::ZERO, timestamp: Timestamp::new(1_000_000) };
-        let soft = Soft::restored(Present { groups: &groups, now, options: &options });
-        Self { groups, soft, now, options, records: Vec::new(), replies: BTreeMap::new(), next: 0 }
+        let soft = Soft::restored(Present { groups: &groups, now, options: &options, image: &image });
+        Self { groups, soft, now, options, image, records: Vec::new(), replies: BTreeMap::new(), next: 0 }
     }
 
     /// Another coordinator reads what this one has written.
@@ -106,7 +110,7 @@ impl Bench {
         let mut groups = Groups::default();
         self.records.iter().for_each(|record| groups.replay(record));
         assert_eq!(groups, self.groups, "the facts are what was written");
-        let present = Present { groups: &self.groups, now: self.now, options: &self.options };
+        let present = Present { groups: &self.groups, now: self.now, options: &self.options, image: &self.image };
         self.soft = Soft::restored(present);
     }
 
@@ -125,7 +129,7 @@ impl Bench {
     pub(super) fn call(&mut self, call: Call) -> Waiter {
         let waiter = Waiter(self.next);
         self.next += 1;
-        let present = Present { groups: &self.groups, now: self.now, options: &self.options };
+        let present = Present { groups: &self.groups, now: self.now, options: &self.options, image: &self.image };
         let decision = decide(present, &mut self.soft, waiter, call);
         self.take(decision);
         self.due();
@@ -134,7 +138,7 @@ impl Bench {
 
     fn due(&mut self) {
         loop {
-            let present = Present { groups: &self.groups, now: self.now, options: &self.options };
+            let present = Present { groups: &self.groups, now: self.now, options: &self.options, image: &self.image };
             let Some(decision) = tick(present, &mut self.soft) else { break };
             self.take(decision);
         }

@@ -7,7 +7,10 @@ use super::*;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn committed(bench: &mut Bench) -> Vec<(String, i64)> {
-    let offsets = bench.ask(Call::Fetch(Fetch { group: group(), topics: None })).fetch().expect("offsets");
+    let offsets = bench
+        .ask(Call::Fetch(Fetch { group: group(), member: None, epoch: GroupEpoch::new(-1), topics: None }))
+        .fetch()
+        .expect("offsets");
     let told = |(topic, known): (TopicName, std::collections::BTreeMap<PartitionIndex, Committed>)| {
         known.into_values().map(move |committed| (topic.to_string(), committed.offset.get()))
     };

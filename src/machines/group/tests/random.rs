@@ -117,10 +117,12 @@ impl Players {
                 Reply::Join(Err(_)) | Reply::Sync(_) => {}
                 Reply::Heartbeat(_)
                 | Reply::Leave(_)
+                | Reply::Beat(_)
                 | Reply::Commit(_)
                 | Reply::Fetch(_)
                 | Reply::Forget(_)
                 | Reply::Describe(_)
+                | Reply::DescribeConsumers(_)
                 | Reply::List(_)
                 | Reply::Survey(_)
                 | Reply::Delete(_) => panic!("a join or a sync is answered by {reply:?}"),

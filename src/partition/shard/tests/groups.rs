@@ -6,6 +6,7 @@ use super::world::World;
 use crate::machines::group::{Call, Client, Commit, CommitOf, Fetch, Identity, Join, Refusal, Reply};
 use crate::machines::metadata::{Image, Record};
 use crate::machines::replication::Ticket;
+use crate::model::GroupEpoch;
 use crate::model::{Generation, GroupId, LogIndex, MemberId, Offset, PartitionIndex, TopicId, TopicName};
 use crate::partition::Event;
 
@@ -62,7 +63,7 @@ fn join() -> Call {
 }
 
 fn fetch() -> Call {
-    Call::Fetch(Fetch { group: group(), topics: None })
+    Call::Fetch(Fetch { group: group(), member: None, epoch: GroupEpoch::new(-1), topics: None })
 }
 
 /// The committed offset that a node tells.
