@@ -194,6 +194,39 @@ const GROUPS: &[Key] = &[
         "How often a broker measures how far the groups that it coordinates are behind what they read, for /metrics. 0: \
          never.",
     ),
+    number(
+        "group.consumer.max.size",
+        "10000",
+        (1, 100_000),
+        "How many members a group of the consumer protocol (KIP-848) may have.",
+    ),
+    number(
+        "group.consumer.session.timeout.ms",
+        "45000",
+        (1000, DAY_MS),
+        "How long a member of such a group may be silent.",
+    ),
+    number(
+        "group.consumer.min.heartbeat.interval.ms",
+        "500",
+        (50, 600_000),
+        "How often such a member is heard while there are few: a rebalance takes about two such intervals. A member that \
+         waits for partitions of others is heard five times as often.",
+    ),
+    number(
+        "group.consumer.max.heartbeat.interval.ms",
+        "15000",
+        (50, 600_000),
+        "How rarely such a member is heard, however many there are. A third of the session timeout at most, or members \
+         are lost with one heartbeat.",
+    ),
+    number(
+        "group.consumer.heartbeats.per.second",
+        "1000",
+        (1, 1_000_000),
+        "How many heartbeats the members of all such groups of one partition of __consumer_offsets send together. With \
+         more members than that allows, each is told to send them less often: 5000 members every 5 s.",
+    ),
 ];
 
 const REPLICATION: &[Key] = &[
