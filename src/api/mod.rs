@@ -43,6 +43,8 @@ mod offset_delete;
 mod describe_groups;
 mod list_groups;
 mod delete_groups;
+mod consumer_group_heartbeat;
+mod consumer_group_describe;
 
 pub use dispatch::Dispatch;
 pub use options::{ApiOptions, BrokerConfig, BrokerConfigKind};
@@ -105,6 +107,10 @@ static TABLE: &[Row] = &[
     Row::new(ApiKey::OffsetDelete, 0, 0, |call| call.serve(offset_delete::offset_delete)),
     Row::new(ApiKey::DescribeQuorum, 0, 2, |call| call.serve(describe_quorum::describe_quorum)),
     Row::new(ApiKey::DescribeCluster, 0, 2, |call| call.serve(describe_cluster::describe_cluster)),
+    Row::new(ApiKey::ConsumerGroupHeartbeat, 0, 1, |call| {
+        call.serve(consumer_group_heartbeat::consumer_group_heartbeat)
+    }),
+    Row::new(ApiKey::ConsumerGroupDescribe, 0, 1, |call| call.serve(consumer_group_describe::consumer_group_describe)),
     Row::new(ApiKey::DescribeTopicPartitions, 0, 0, |call| {
         call.serve(describe_topic_partitions::describe_topic_partitions)
     }),
