@@ -209,6 +209,11 @@ impl From<Refusal> for GroupsError {
             | Refusal::TooLarge
             | Refusal::SessionTimeout
             | Refusal::SubscribedToTopic
+            | Refusal::FencedEpoch
+            | Refusal::StaleEpoch
+            | Refusal::UnreleasedInstance
+            | Refusal::Assignor
+            | Refusal::Regex
             | Refusal::MetadataTooLarge => Self::Unavailable,
         }
     }

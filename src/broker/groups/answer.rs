@@ -3,12 +3,16 @@
 //! Called by `vouching` for each such request of another node, and by `cluster_wide` for this one. Invariant: a question
 //! above its bound is not answered.
 
+use std::collections::BTreeMap;
+
 use super::question::{Answer, GroupPage, GroupReport, Measured, MemberReport, OffsetReport, Question};
 use super::{GroupsError, led_here};
 use crate::broker::Broker;
 use crate::broker::lag::{self, ASKED_MAX, Asked};
-use crate::machines::group::{Call, DescribedMember, Description, Fetch, Offsets, Survey, assigned};
-use crate::model::{GroupId, Timestamp};
+use crate::machines::group::{
+    Call, ConsumerDescription, DescribedConsumer, DescribedMember, Description, Fetch, Offsets, Survey, assigned,
+};
+use crate::model::{GroupId, PartitionIndex, Timestamp};
 
 impl Broker {
     /// What this broker says; `None` to a question that is out of bounds.
@@ -45,17 +49,39 @@ impl Broker {
 
     async fn report(&self, group: &GroupId) -> Result<Box<GroupReport>, GroupsError> {
         let described = self.ask_group(group, Call::Describe(group.clone()));
-        let fetched = self.ask_group(group, Call::Fetch(Fetch { group: group.clone(), topics: None }));
-        let Description { state, protocol_type, protocol, members } = *described.outcome().await.describe()?;
+        let fetched = self.ask_group(group, Call::Fetch(Fetch::all(group.clone())));
+        let consumers = self.ask_group(group, Call::DescribeConsumers(group.clone()));
+        let described = described.outcome().await.describe();
+        // One of the two knows it, if anybody does.
+        let report = match consumers.outcome().await.describe_consumers() {
+            Ok(described) => self.report_of_consumers(*described),
+            Err(_) => self.report_of_classic(*described?),
+        };
         let offsets = fetched.outcome().await.fetch()?;
-        Ok(Box::new(GroupReport {
+        Ok(Box::new(GroupReport { offsets: self.offset_reports(offsets).await, ..report }))
+    }
+
+    fn report_of_classic(&self, group: Description) -> GroupReport {
+        let Description { state, protocol_type, protocol, members } = group;
+        GroupReport {
             state: state.name().to_owned(),
             protocol_type: protocol_type.to_string(),
             protocol: protocol.to_string(),
             coordinator: self.node(),
             members: members.into_iter().map(|member| member_report(&protocol_type, member)).collect(),
-            offsets: self.offset_reports(offsets).await,
-        }))
+            offsets: Vec::new(),
+        }
+    }
+
+    fn report_of_consumers(&self, group: ConsumerDescription) -> GroupReport {
+        GroupReport {
+            state: group.state.name().to_owned(),
+            protocol_type: CONSUMER.to_owned(),
+            protocol: group.assignor.to_owned(),
+            coordinator: self.node(),
+            members: group.members.into_iter().map(consumer_report).collect(),
+            offsets: Vec::new(),
+        }
     }
 
     /// What is committed, with what lies behind it. Of more partitions than are measured at once the rest has no lag.
@@ -96,6 +122,20 @@ fn age(known: Measured, committed: crate::model::Offset, now: Timestamp) -> Opti
 
 /// What kind of group consumers make: anybody can read what they are given.
 const CONSUMER: &str = "consumer";
+
+fn consumer_report(one: DescribedConsumer) -> MemberReport {
+    let mut assignment: BTreeMap<String, Vec<PartitionIndex>> = BTreeMap::new();
+    for (partition, topic) in one.assigned {
+        assignment.entry(topic.to_string()).or_default().push(partition.index);
+    }
+    MemberReport {
+        member: one.member.to_string(),
+        instance: one.says.instance.as_ref().map(ToString::to_string),
+        client: one.says.client.id.to_string(),
+        host: one.says.client.host.to_string(),
+        assignment: Some(assignment.into_iter().collect()),
+    }
+}
 
 fn member_report(protocol_type: &str, one: DescribedMember) -> MemberReport {
     // Before it is given anything there is nothing to read.

@@ -150,6 +150,14 @@ pub struct Fetch {
     pub topics: Option<Vec<(TopicName, Vec<PartitionIndex>)>>,
 }
 
+impl Fetch {
+    /// All that a group has committed, whoever asks.
+    #[must_use]
+    pub fn all(group: GroupId) -> Self {
+        Self { group, member: None, epoch: GroupEpoch::new(-1), topics: None }
+    }
+}
+
 /// Committed offsets are to be forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forget {

@@ -13,6 +13,9 @@ use super::decide::{Present, Soft, exists};
 use super::state::ClassicGroup;
 use crate::model::GroupId;
 
+/// What kind of group consumers make.
+const CONSUMER: &str = "consumer";
+
 /// One group of the classic protocol.
 pub(super) fn describe(present: Present<'_>, soft: &Soft, id: &GroupId) -> Reply {
     if !exists(present, soft, id) || present.consumers(id).is_some() {
@@ -35,7 +38,7 @@ pub(super) fn list(present: Present<'_>, soft: &Soft) -> Vec<Listed> {
         if let Some(consumers) = &group.consumer {
             return Listed {
                 group: id.clone(),
-                protocol_type: "consumer".into(),
+                protocol_type: CONSUMER.into(),
                 state: consumer::state(consumers),
                 protocol: Protocol::Consumer,
             };
@@ -89,11 +92,20 @@ fn survey_group(present: Present<'_>, soft: &Soft, id: &GroupId, room: usize) ->
         let topics = group.into_iter().flat_map(|group| &group.offsets);
         topics.flat_map(|(topic, known)| known.iter().map(|(index, at)| (topic.clone(), *index, at.offset))).collect()
     };
+    let consumers = group.and_then(|group| group.consumer.as_ref());
+    let (protocol_type, state, members) = match consumers {
+        Some(consumers) => (CONSUMER.into(), consumer::state(consumers), consumers.members().len()),
+        None => (
+            live.and_then(Live::kind).or(kind).unwrap_or_else(|| "".into()),
+            live.map_or(GroupState::Empty, Live::state),
+            live.map_or(0, Live::size),
+        ),
+    };
     SurveyedGroup {
         group: id.clone(),
-        protocol_type: live.and_then(Live::kind).or(kind).unwrap_or_else(|| "".into()),
-        state: live.map_or(GroupState::Empty, Live::state),
-        members: live.map_or(0, Live::size),
+        protocol_type,
+        state,
+        members,
         offset_count,
         offsets: (offset_count <= room).then(offsets),
     }

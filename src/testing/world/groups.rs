@@ -115,7 +115,7 @@ impl World {
         let is_over = self.is_healed && self.observer.is_quiet;
         let reads = self.committers.get_mut(&client).expect("a committer").chance.one_in(2);
         let (call, pending) = if reads || is_over {
-            (Call::Fetch(Fetch { group: group(register), topics: None }), Pending::Fetch { register, invoked: now })
+            (Call::Fetch(Fetch::all(group(register))), Pending::Fetch { register, invoked: now })
         } else {
             let commits = &mut self.record.history.commits;
             let value = u64::try_from(commits.len()).expect("a few commits") + 1;
