@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use super::call::{Call, Join, Refusal, Reply, Waiter};
 use super::classic::{Desk, Live};
-use super::consumer::{Beat, ConsumerGroup, Presence, Work};
+use super::consumer::{Beat, ConsumerGroup, Presence, Work, adoptable};
 use super::offsets;
 use super::options::Options;
 use super::record::Record;
@@ -171,15 +171,28 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
     match call {
         Call::Join(join) => {
             let group = join.group.clone();
+            if has_consumers(present, &group) {
+                soft.work(present, &group, out, |work| work.join(&join, waiter));
+                return decision;
+            }
             become_classic(present, &group, out);
             soft.with(present, &group, out, |live, desk| live.join(join, waiter, desk));
+        }
+        Call::Sync(sync) if has_consumers(present, &sync.identity.group) => {
+            soft.work(present, &sync.identity.group, out, |work| work.sync(&sync, waiter));
         }
         Call::Sync(sync) => {
             let group = sync.identity.group.clone();
             soft.with(present, &group, out, |live, desk| live.sync(sync, waiter, desk));
         }
+        Call::Heartbeat(identity) if has_consumers(present, &identity.group) => {
+            soft.work(present, &identity.group, out, |work| work.heartbeat(&identity, waiter));
+        }
         Call::Heartbeat(identity) => {
             soft.with(present, &identity.group, out, |live, desk| live.heartbeat(&identity, waiter, desk));
+        }
+        Call::Leave(leave) if has_consumers(present, &leave.group) => {
+            soft.work(present, &leave.group, out, |work| work.part(&leave, waiter));
         }
         Call::Leave(leave) => {
             soft.with(present, &leave.group, out, |live, desk| live.leave(&leave, waiter, desk));
@@ -200,15 +213,38 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
 /// A heartbeat of KIP-848. A group that has no members is of whatever protocol its next member speaks.
 fn hear(present: Present<'_>, soft: &mut Soft, waiter: Waiter, beat: &Beat, out: &mut Decision) {
     let group = &beat.group;
+    let classic = present.groups.get(group).and_then(|known| known.classic.as_ref());
     if soft.live(group).is_some_and(|live| live.size() > 0) {
-        out.replies.push((waiter, Reply::Beat(Err(Refusal::GroupNotFound))));
+        let adopted = classic.and_then(|classic| Some((classic.generation, adoptable(classic, present.image)?)));
+        let is_stable = soft.live(group).is_some_and(Live::is_stable);
+        let refusal = match (beat.epoch, &adopted) {
+            (GroupEpoch::NONE, Some(_)) if is_stable => None,
+            // It will stand in a moment, and can be upgraded then.
+            (GroupEpoch::NONE, Some(_)) => Some(Refusal::Unavailable),
+            (_, _) => Some(Refusal::GroupNotFound),
+        };
+        if let Some(refusal) = refusal {
+            out.replies.push((waiter, Reply::Beat(Err(refusal))));
+            return;
+        }
+        soft.with(present, group, out, Live::dissolve);
+        out.records.push(Record::Classic { group: group.clone(), state: None });
+        let (generation, members) = adopted.expect("it is there, or the heartbeat is refused");
+        soft.work(present, group, out, |work| {
+            work.adopt(generation, members);
+            work.beat(beat, waiter);
+        });
         return;
     }
-    let is_classic = present.groups.get(group).is_some_and(|known| known.classic.is_some());
-    if is_classic && beat.epoch == GroupEpoch::NONE {
+    if classic.is_some() && beat.epoch == GroupEpoch::NONE {
         out.records.push(Record::Classic { group: group.clone(), state: None });
     }
     soft.work(present, group, out, |work| work.beat(beat, waiter));
+}
+
+/// Whether a group of KIP-848 has members, be they of the classic protocol.
+fn has_consumers(present: Present<'_>, group: &GroupId) -> bool {
+    present.consumers(group).is_some_and(|group| !group.members().is_empty())
 }
 
 /// As `hear`, for a member of the classic protocol.
@@ -293,9 +329,6 @@ fn refuse_join(present: Present<'_>, soft: &Soft, join: &Join) -> Option<Refusal
         return Some(Refusal::GroupId);
     }
     let asked = u128::try_from(join.session_timeout_ms).unwrap_or(0);
-    if present.consumers(&join.group).is_some_and(|group| !group.members().is_empty()) {
-        return Some(Refusal::Protocol);
-    }
     let options = present.options;
     if asked < options.session_timeout_min.as_millis() || asked > options.session_timeout_max.as_millis() {
         return Some(Refusal::SessionTimeout);

@@ -1,26 +1,94 @@
-//! What consumers say when they join: the front of `ConsumerProtocolSubscription`, which is all that a coordinator needs.
+//! What consumers say when they join, and what their leader gives them: the parts of `ConsumerProtocolSubscription` and
+//! `ConsumerProtocolAssignment` that a coordinator needs.
 //!
 //! Invariant: never relied on. What cannot be read is none of ours: members may say whatever their leader understands.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
-use crate::codec::Reader;
+use crate::codec::{Reader, Writer};
+use crate::model::PartitionIndex;
+
+/// The version of the assignments that are written.
+const ASSIGNMENT: i16 = 1;
 
 /// The topics of a subscription; `None` when it is none.
 pub(super) fn topics(subscription: &Bytes) -> Option<Vec<String>> {
+    front(&mut Reader::new(subscription.clone())).map(|(_, topics)| topics)
+}
+
+/// What the member has, if it says so: cooperative members do (version 1 and above).
+pub(super) fn owned(subscription: &Bytes) -> Option<Vec<(String, Vec<i32>)>> {
     let mut reader = Reader::new(subscription.clone());
-    let version = reader.i16().ok()?;
-    let count = reader.i32().ok()?;
-    if version < 0 {
-        return None;
+    let (version, _) = front(&mut reader)?;
+    if version < 1 {
+        return Some(Vec::new());
     }
+    skip_bytes(&mut reader)?;
+    topic_partitions(&mut reader)
+}
+
+/// The partitions of an assignment; `None` when it is none.
+pub(super) fn assigned(assignment: &Bytes) -> Option<Vec<(String, Vec<i32>)>> {
+    let mut reader = Reader::new(assignment.clone());
+    reader.i16().ok().filter(|version| *version >= 0)?;
+    topic_partitions(&mut reader)
+}
+
+/// The assignment of these partitions.
+pub(super) fn assignment<'a>(partitions: impl Iterator<Item = (&'a str, PartitionIndex)>) -> Bytes {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for (topic, index) in partitions {
+        topics.entry(topic).or_default().push(index.get());
+    }
+    let length = |count: usize| i32::try_from(count).expect("a group's partitions are counted in 31 bits");
+    let mut writer = Writer::new();
+    writer.put_i16(ASSIGNMENT);
+    writer.put_i32(length(topics.len()));
+    for (topic, indexes) in topics {
+        writer.put_i16(i16::try_from(topic.len()).expect("a topic's name is short"));
+        writer.put_slice(topic.as_bytes());
+        writer.put_i32(length(indexes.len()));
+        indexes.iter().for_each(|index| writer.put_i32(*index));
+    }
+    // No word of a leader.
+    writer.put_i32(-1);
+    writer.into_bytes()
+}
+
+fn front(reader: &mut Reader) -> Option<(i16, Vec<String>)> {
+    let version = reader.i16().ok().filter(|version| *version >= 0)?;
     // Each takes two bytes at least.
-    let count = usize::try_from(count).ok().filter(|count| *count <= reader.remaining() / 2)?;
+    let count = count(reader, 2)?;
+    let topics: Option<Vec<String>> = (0..count).map(|_| text(reader)).collect();
+    Some((version, topics?))
+}
+
+fn topic_partitions(reader: &mut Reader) -> Option<Vec<(String, Vec<i32>)>> {
+    let topics = count(reader, 6)?;
     let topic = |reader: &mut Reader| {
-        let length = usize::try_from(reader.i16().ok()?).ok()?;
-        String::from_utf8(reader.take(length).ok()?.to_vec()).ok()
+        let name = text(reader)?;
+        let partitions = count(reader, 4)?;
+        let indexes: Option<Vec<i32>> = (0..partitions).map(|_| reader.i32().ok()).collect();
+        Some((name, indexes?))
     };
-    (0..count).map(|_| topic(&mut reader)).collect()
+    (0..topics).map(|_| topic(reader)).collect()
+}
+
+fn count(reader: &mut Reader, size_min: usize) -> Option<usize> {
+    let count = usize::try_from(reader.i32().ok()?).ok()?;
+    (count <= reader.remaining() / size_min).then_some(count)
+}
+
+fn text(reader: &mut Reader) -> Option<String> {
+    let length = usize::try_from(reader.i16().ok()?).ok()?;
+    String::from_utf8(reader.take(length).ok()?.to_vec()).ok()
+}
+
+fn skip_bytes(reader: &mut Reader) -> Option<()> {
+    let length = reader.i32().ok()?;
+    usize::try_from(length).map_or(Some(()), |length| reader.skip(length).ok())
 }
 
 #[cfg(test)]
@@ -35,6 +103,25 @@ mod tests {
             Some(vec!["a".to_owned(), "bc".to_owned()])
         );
         assert_eq!(read(b"\0\0\0\0\0\0"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_cooperative_members_have_is_read() {
+        let read = |bytes: &'static [u8]| owned(&Bytes::from_static(bytes));
+        let says = b"\0\x01\0\0\0\x01\0\x01a\xff\xff\xff\xff\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07";
+        assert_eq!(read(says), Some(vec![("a".to_owned(), vec![0, 7])]));
+        assert_eq!(read(b"\0\0\0\0\0\x01\0\x01a\0\0\0\x01x"), Some(Vec::new()), "version 0 does not say");
+        assert_eq!(read(b"\0\x01\0\0\0\0\xff\xff\xff\xff\x7f\xff\xff\xff"), None);
+    }
+
+    #[test]
+    fn an_assignment_is_what_consumers_read() {
+        let partitions = [("a", 0), ("b", 3), ("a", 7)].map(|(topic, index)| (topic, PartitionIndex::new(index)));
+        let written = assignment(partitions.into_iter());
+        let expected =
+            b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x01b\0\0\0\x01\0\0\0\x03\xff\xff\xff\xff";
+        assert_eq!(&written[..], expected);
+        assert_eq!(assigned(&written), Some(vec![("a".to_owned(), vec![0, 7]), ("b".to_owned(), vec![3])]));
     }
 
     #[test]

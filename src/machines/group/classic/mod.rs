@@ -106,6 +106,13 @@ impl Live {
         }
     }
 
+    /// The group goes on by another protocol: nothing is left of it here. Nobody waits while it stands.
+    pub(super) fn dissolve(&mut self, desk: &mut Desk<'_>) {
+        assert!(self.is_stable(), "a group is upgraded while it stands");
+        self.disarm(desk);
+        self.phase = live::Phase::Empty;
+    }
+
     /// Takes every timer back: the group is gone.
     pub(super) fn disarm(&mut self, desk: &mut Desk<'_>) {
         self.set_join_due(desk, None);

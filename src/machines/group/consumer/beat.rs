@@ -10,7 +10,7 @@ use super::super::call::{Refusal, Reply, Waiter};
 use super::super::record::ConsumerFact;
 use super::Work;
 use super::call::{Beat, Told};
-use super::facts::{Current, Subscriber};
+use super::facts::{ClassicWords, Current, Subscriber};
 use super::pattern::Pattern;
 use super::reconcile::{Goal, step};
 use crate::model::{GroupEpoch, MemberId, PartitionId};
@@ -33,22 +33,24 @@ impl Work<'_> {
     pub(in super::super) fn beat(&mut self, beat: &Beat, waiter: Waiter) {
         let outcome = match beat.epoch {
             GroupEpoch::LEAVING | GroupEpoch::AWAY => self.leave(beat),
-            _ => self.live(beat),
+            _ => self.live(beat, None),
         };
         self.answer(waiter, Reply::Beat(outcome));
     }
 
-    fn live(&mut self, beat: &Beat) -> Result<Told, Refusal> {
+    /// Takes what a member says, and takes it a step further. `classic` are the words of a member that joins as it did before
+    /// KIP-848.
+    pub(super) fn live(&mut self, beat: &Beat, classic: Option<ClassicWords>) -> Result<Told, Refusal> {
         if beat.assignor.as_deref().is_some_and(|name| Assignor::named(name).is_none()) {
             return Err(Refusal::Assignor);
         }
-        let sender = self.identify(beat)?;
+        let sender = self.identify(beat, classic.is_some())?;
         let before = match &sender {
             Sender::New => None,
             Sender::Known(_) => self.group.members().get(&beat.member).cloned(),
             Sender::Back { before } => self.group.members().get(before).cloned(),
         };
-        let says = updated(before.as_deref(), beat);
+        let says = Subscriber { classic, ..updated(before.as_deref(), beat) };
         self.admit(beat, &sender, &says)?;
         let was = match sender {
             Sender::New => Arc::new(Current::new()),
@@ -67,14 +69,16 @@ impl Work<'_> {
     }
 
     /// Who it is.
-    fn identify(&self, beat: &Beat) -> Result<Sender, Refusal> {
+    fn identify(&self, beat: &Beat, is_classic: bool) -> Result<Sender, Refusal> {
         let joins = beat.epoch == GroupEpoch::NONE;
         let holder = beat.instance.as_ref().map(|instance| self.group.holder_of(instance));
         match holder {
             Some(None) if !joins => return Err(Refusal::UnknownMember),
             Some(Some(holder)) if *holder != beat.member => {
                 let is_away = self.group.current(holder).is_some_and(|current| current.epoch == GroupEpoch::AWAY);
-                return match (joins, is_away) {
+                // The classic protocol has no word for being away: whoever comes last has the instance.
+                let was_classic = self.group.members().get(holder).is_some_and(|member| member.classic.is_some());
+                return match (joins, is_away || is_classic || was_classic) {
                     (false, _) => Err(Refusal::FencedInstance),
                     (true, false) => Err(Refusal::UnreleasedInstance),
                     (true, true) => Ok(Sender::Back { before: holder.clone() }),

@@ -17,6 +17,10 @@ pub(in super::super) fn allow_commit(group: &ConsumerGroup, commit: &Commit, ima
         return Ok(());
     }
     let current = current(group, &identity.member)?;
+    let is_classic = group.members().get(&identity.member).is_some_and(|member| member.classic.is_some());
+    if is_classic {
+        return if epoch == current.epoch { Ok(()) } else { Err(Refusal::Generation) };
+    }
     let has_had = |one: &super::super::call::CommitOf| {
         let topic = image.topic_named(one.topic.as_str());
         let id = topic.map(|topic| PartitionId { topic: topic.id, index: one.partition });

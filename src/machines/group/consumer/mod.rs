@@ -16,12 +16,14 @@ mod presence;
 mod beat;
 mod leave;
 mod target;
+mod classic;
 mod commit;
 mod view;
 
 pub use call::{Beat, ConsumerDescription, DescribedConsumer, Told};
 pub use facts::{ClassicWords, ConsumerGroup, Current, MemberState, Resolved, Subscriber};
 
+pub(super) use classic::adoptable;
 pub(super) use commit::{allow_commit, allow_fetch};
 pub(super) use presence::Presence;
 pub(super) use view::{describe, state};

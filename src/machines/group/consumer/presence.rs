@@ -66,7 +66,10 @@ impl Presence {
 impl Work<'_> {
     /// A sign of life: the session goes on. It is looked at when it may have ended, not at every sign.
     pub(super) fn renew(&mut self, id: &MemberId) {
-        let end = self.present.now.instant.plus(self.present.options.consumer_session_timeout);
+        let words = self.group.members().get(id).and_then(|member| member.classic.as_ref());
+        let asked = words.and_then(|words| u64::try_from(words.session_timeout_ms).ok()).map(Duration::from_millis);
+        let span = asked.unwrap_or(self.present.options.consumer_session_timeout);
+        let end = self.present.now.instant.plus(span);
         let Some(vital) = self.presence.members.get_mut(id) else { return };
         vital.session_end = end;
         if vital.looked_at.is_none_or(|at| at > end) {

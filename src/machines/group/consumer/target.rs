@@ -146,7 +146,7 @@ fn topics<'a>(group: &ConsumerGroup, image: &'a Image) -> BTreeMap<&'a str, &'a 
 }
 
 /// A number for the topics that members read: another one when one comes, goes, is another of its name or grows. FNV-1a.
-fn hash(group: &ConsumerGroup, image: &Image) -> i64 {
+pub(super) fn hash(group: &ConsumerGroup, image: &Image) -> i64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for topic in topics(group, image).values() {
         for byte in topic.id.get().into_iter().chain(topic.partition_count.to_be_bytes()) {

@@ -386,7 +386,7 @@ fn commits_are_taken_from_members_in_their_epoch_or_of_what_they_had_then() {
 fn a_group_is_of_one_protocol_while_it_has_members_and_of_any_when_it_has_none() {
     let mut bench = bench();
     bench.told(joining("a"));
-    let refused = bench.ask(Call::Join(join(""))).join();
+    let refused = bench.ask(Call::Join(Join { protocol_type: "connect".into(), ..join("") })).join();
     assert_eq!(refused, Err(Refusal::Protocol));
     assert_eq!(bench.heartbeat("a", 1), Err(Refusal::UnknownMember));
     assert_eq!(bench.ask(Call::Describe(group())).describe(), Err(Refusal::GroupNotFound));

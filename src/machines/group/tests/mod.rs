@@ -8,6 +8,7 @@ mod survey;
 mod random;
 mod consumers;
 mod consumers_random;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
