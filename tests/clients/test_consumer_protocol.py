@@ -169,3 +169,18 @@ def test_a_group_is_listed_and_described(members, topics):
     assert found.state == ConsumerGroupState.STABLE and found.type == ConsumerGroupType.CONSUMER
     assert len(found.members[0].assignment.topic_partitions) == 4
     assert found.partition_assignor == "uniform"
+
+
+def test_a_classic_group_is_upgraded_member_by_member(members, topics):
+    topic = topics.create(partitions=6)
+    classic = {"group.protocol": "classic", "partition.assignment.strategy": "cooperative-sticky", "heartbeat.interval.ms": 500}
+    first = members.join(topic, **classic)
+    second = members.join(topic, **classic)
+    members.await_all(parts(topic, 6))
+    members.leave(first)
+    members.await_all(parts(topic, 6))
+    members.join(topic)
+    members.await_all(parts(topic, 6))
+    members.leave(second)
+    members.join(topic)
+    assert sorted(map(len, members.await_all(parts(topic, 6)))) == [3, 3]
