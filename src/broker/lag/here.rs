@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{Asked, Measured};
 use crate::broker::Broker;
+use crate::broker::shards::Shards;
+use crate::machines::replication::Ticket;
 use crate::model::{Offset, PartitionId, Timestamp};
 use crate::partition::{
     ConsumerIsolation, Event, OffsetAnswer, OffsetQuery, ReadEvent, ReadRefusal, ReadRequest, Reader, Reply,
@@ -45,6 +48,19 @@ struct Front {
 impl Broker {
     /// How far each partition is; `None` for those that are not led here, or cannot be told of in time.
     pub(in crate::broker) async fn measure_here(&self, asked: &[Asked]) -> Vec<Option<Measured>> {
+        Here { shards: &self.inner.shards, reads: &self.inner.lag_reads }.measure(asked).await
+    }
+}
+
+/// The partitions of this broker.
+struct Here<'a> {
+    shards: &'a Shards,
+    /// Who may wait for a disk.
+    reads: &'a Arc<Semaphore>,
+}
+
+impl Here<'_> {
+    async fn measure(&self, asked: &[Asked]) -> Vec<Option<Measured>> {
         let end = Instant::now() + TIME_MAX;
         let mut told = Vec::with_capacity(asked.len());
         for part in asked.chunks(ENDS_AT_ONCE) {
@@ -69,13 +85,17 @@ impl Broker {
         told
     }
 
+    async fn ask(&self, partition: PartitionId, event: impl FnOnce(Ticket) -> Event) -> Option<Reply> {
+        self.shards.ask(self.shards.owner(partition), event).ok()?.await.ok()
+    }
+
     /// The high watermark, once this leader knows what is committed.
     async fn end_of(&self, partition: PartitionId) -> Option<Offset> {
         let event = |ticket| {
             let (reader, query) = (READER, OffsetQuery::Latest);
             Event::ListOffset { ticket, partition, leader_epoch: None, reader, query }
         };
-        let Reply::ListOffset(Ok(OffsetAnswer::Found(found))) = self.ask_owner(partition, event).await? else {
+        let Reply::ListOffset(Ok(OffsetAnswer::Found(found))) = self.ask(partition, event).await? else {
             return None;
         };
         found.map(|found| found.offset)
@@ -112,7 +132,7 @@ impl Broker {
         if slices.iter().all(Option::is_none) {
             return Vec::new();
         }
-        let Ok(permit) = Arc::clone(&self.inner.lag_reads).try_acquire_owned() else { return Vec::new() };
+        let Ok(permit) = Arc::clone(self.reads).try_acquire_owned() else { return Vec::new() };
         let read = threads::blocking(move || {
             let _permit = permit;
             slices.into_iter().map(|slice| slice.map(|slice| slice.read())).collect()
@@ -128,7 +148,7 @@ impl Broker {
         let mut from = offset;
         for _ in 0..2 {
             let event = |ticket| Event::Read(front_read(ticket, partition, from));
-            let Reply::Read { mut reads, .. } = self.ask_owner(partition, event).await? else { return None };
+            let Reply::Read { mut reads, .. } = self.ask(partition, event).await? else { return None };
             match reads.pop()?.outcome {
                 Ok(answer) => {
                     let (plan, generation) = (answer.plan?, answer.generation);
@@ -147,12 +167,12 @@ impl Broker {
     fn doubt(&self, front: &Front, cause: &str) -> Option<Timestamp> {
         let Front { partition, place, generation, .. } = *front;
         debug!(%partition, offset = %place.offset, cause, "the front of a batch cannot be read");
-        self.inner.shards.tell(partition, Event::Inspect { partition, generation, place });
+        self.shards.tell(partition, Event::Inspect { partition, generation, place });
         None
     }
 }
 
-fn front_read(ticket: crate::machines::replication::Ticket, partition: PartitionId, offset: Offset) -> ReadEvent {
+fn front_read(ticket: Ticket, partition: PartitionId, offset: Offset) -> ReadEvent {
     let request = ReadRequest {
         partition,
         offset,
@@ -187,25 +207,183 @@ fn made_at(front: &[u8], place: Place) -> Result<Option<Timestamp>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::model::LeaderEpoch;
-    use crate::records::{Builder, Codec, Draft};
+    use std::path::Path;
 
-    fn front(base: i64, times: &[i64]) -> Vec<u8> {
+    use super::*;
+    use crate::broker::inbox::Inbox;
+    use crate::env::{Files as _, OpenMode};
+    use crate::model::{EpochHistory, LeaderEpoch, PartitionIndex, TopicId};
+    use crate::partition::{FoundOffset, ListRefusal, ReadAnswer, ReadReply, Watching};
+    use crate::records::{Batch, Builder, Codec, Draft, Expected};
+    use crate::storage::ReadPlan;
+    use crate::testing::SimulatedFiles;
+
+    const LOG: &str = "/log";
+
+    fn batch(times: &[i64]) -> Batch {
         let mut builder = Builder::new(Codec::None);
         for time in times {
             let timestamp = Timestamp::new(*time);
             builder.push(Draft { timestamp, value: Some(b"v"), ..Draft::default() }).expect("it is small");
         }
-        let batch = builder.build().expect("it holds records");
-        let stamped = batch.stamp(Offset::new(base), LeaderEpoch::new(1));
-        let mut bytes: Vec<u8> = stamped.parts().concat();
+        builder.build().expect("it holds records")
+    }
+
+    fn front(base: i64, times: &[i64]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = batch(times).stamp(Offset::new(base), LeaderEpoch::new(1)).parts().concat();
         bytes.truncate(Header::SIZE);
         bytes
     }
 
     fn place(offset: i64) -> Place {
         Place { offset: Offset::new(offset), ..Place::default() }
+    }
+
+    /// A log with one batch of two records at offset 7, made at 500 ms: it starts there and ends at 9.
+    struct Leader {
+        files: SimulatedFiles,
+        refuses: bool,
+        /// How many places were asked for, and how many batches were doubted.
+        looks: usize,
+        doubts: usize,
+    }
+
+    impl Leader {
+        fn new() -> Self {
+            let files = SimulatedFiles::default();
+            let file = files.open(Path::new(LOG), OpenMode::Create).expect("the disk is well");
+            let stamped = batch(&[500, 900]).stamp(Offset::new(7), LeaderEpoch::new(1));
+            file.write_at(0, &stamped.parts()).expect("the disk is well");
+            Self { files, refuses: false, looks: 0, doubts: 0 }
+        }
+
+        #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is asked is a mistake")]
+        fn answer(&mut self, shards: &Shards, event: Event) {
+            match event {
+                Event::ListOffset { ticket, .. } if self.refuses => {
+                    shards.resolve(0, ticket, Reply::ListOffset(Err(ListRefusal::NotAvailable)));
+                }
+                Event::ListOffset { ticket, .. } => {
+                    let (offset, timestamp) = (Offset::new(9), Timestamp::NONE);
+                    let found = OffsetAnswer::Found(Some(FoundOffset { offset, timestamp, leader_epoch: None }));
+                    shards.resolve(0, ticket, Reply::ListOffset(Ok(found)));
+                }
+                Event::Read(read) => {
+                    self.looks += 1;
+                    let request = read.reads[0];
+                    let (start, end) = (Offset::new(7), Offset::new(9));
+                    let outcome = if request.offset < start {
+                        Err(ReadRefusal::OutOfRange { start, end })
+                    } else {
+                        Ok(self.found())
+                    };
+                    let reads = vec![ReadReply { partition: request.partition, outcome }];
+                    shards.resolve(0, read.ticket, Reply::Read { reads, watching: Watching::No });
+                }
+                Event::Inspect { place, generation: 3, .. } => {
+                    assert_eq!(place.offset, Offset::new(7));
+                    self.doubts += 1;
+                }
+                other => panic!("nobody asks {other:?}"),
+            }
+        }
+
+        fn found(&self) -> ReadAnswer {
+            let file = self.files.open(Path::new(LOG), OpenMode::Write).expect("it is there");
+            let len = usize::try_from(file.len().expect("the disk is well")).expect("short");
+            let expected = Expected { first: Offset::new(7), epochs: EpochHistory::default(), may_gap: false };
+            let slice = Some(Slice { file, position: 0, len });
+            ReadAnswer {
+                high_watermark: Offset::new(9),
+                last_stable: Offset::new(9),
+                log_start: Offset::new(7),
+                plan: Some(ReadPlan { slice, place: place(7), next: Offset::new(9), expected, is_recent: false }),
+                diverging: None,
+                aborted: Vec::new(),
+                generation: 3,
+            }
+        }
+
+        /// What is told of somebody who goes on at each offset.
+        async fn told(&mut self, offsets: &[i64], wants_time: bool, permits: usize) -> Vec<Option<(i64, Option<i64>)>> {
+            let (shards, inboxes) = Shards::without_threads(1);
+            let reads = Arc::new(Semaphore::new(permits));
+            let partition = PartitionId { topic: TopicId::new([1; 16]), index: PartitionIndex::new(0) };
+            let asked: Vec<Asked> =
+                offsets.iter().map(|at| Asked { partition, offset: Offset::new(*at), wants_time }).collect();
+            let here = Here { shards: &shards, reads: &reads };
+            let told = tokio::select! {
+                told = here.measure(&asked) => told,
+                () = self.serve(&shards, &inboxes[0]) => unreachable!("a shard serves for ever"),
+            };
+            self.take(&shards, &inboxes[0]);
+            let plain = |m: Measured| (m.high_watermark.get(), m.unread_since.map(Timestamp::get));
+            told.into_iter().map(|one| one.map(plain)).collect()
+        }
+
+        fn take(&mut self, shards: &Shards, inbox: &Inbox<Event>) {
+            let mut events = Vec::new();
+            inbox.take(&mut events, Duration::ZERO);
+            events.into_iter().for_each(|event| self.answer(shards, event));
+        }
+
+        async fn serve(&mut self, shards: &Shards, inbox: &Inbox<Event>) {
+            loop {
+                self.take(shards, inbox);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_behind_is_told_how_old_the_next_batch_is() {
+        let mut leader = Leader::new();
+        assert_eq!(leader.told(&[7, 8], true, 1).await, [Some((9, Some(500))), Some((9, Some(500)))]);
+    }
+
+    #[tokio::test]
+    async fn what_retention_has_passed_is_as_old_as_the_start_of_the_log() {
+        let mut leader = Leader::new();
+        assert_eq!(leader.told(&[2], true, 1).await, [Some((9, Some(500)))]);
+        assert_eq!(leader.looks, 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_looked_up_for_who_has_read_all_or_knows() {
+        let mut leader = Leader::new();
+        assert_eq!(leader.told(&[9, 12], true, 1).await, [Some((9, None)), Some((9, None))]);
+        assert_eq!(leader.told(&[7], false, 1).await, [Some((9, None))]);
+        assert_eq!(leader.looks, 0);
+    }
+
+    #[tokio::test]
+    async fn all_are_told_in_the_order_in_which_they_were_asked() {
+        let mut leader = Leader::new();
+        let offsets: Vec<i64> = (0..200).map(|number| 7 + number % 3).collect();
+        let expected: Vec<_> = offsets.iter().map(|at| Some((9, (*at < 9).then_some(500)))).collect();
+        assert_eq!(leader.told(&offsets, true, 1).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_does_not_know_what_is_committed_tells_nothing() {
+        let mut leader = Leader { refuses: true, ..Leader::new() };
+        assert_eq!(leader.told(&[7], true, 1).await, [None]);
+    }
+
+    #[tokio::test]
+    async fn a_front_that_cannot_be_read_is_shown_to_the_shard() {
+        let mut leader = Leader::new();
+        leader.files.fail_reads_at(Path::new(LOG), 30);
+        assert_eq!(leader.told(&[7], true, 1).await, [Some((9, None))]);
+        assert_eq!(leader.doubts, 1);
+    }
+
+    #[tokio::test]
+    async fn while_too_many_wait_for_a_disk_no_age_is_told() {
+        let mut leader = Leader::new();
+        leader.files.fail_reads_at(Path::new(LOG), 30);
+        assert_eq!(leader.told(&[7], true, 0).await, [Some((9, None))]);
+        assert_eq!(leader.doubts, 0);
     }
 
     #[test]
