@@ -291,7 +291,7 @@ mod tests {
         fn found(&self) -> ReadAnswer {
             let file = self.files.open(Path::new(LOG), OpenMode::Write).expect("it is there");
             let len = usize::try_from(file.len().expect("the disk is well")).expect("short");
-            let expected = Expected { first: Offset::new(7), epochs: EpochHistory::default(), may_gap: false };
+            let expected = Expected { first: Offset::new(7), epochs: EpochHistory::default(), gaps_end: Offset::ZERO };
             let slice = Some(Slice { file, position: 0, len });
             ReadAnswer {
                 high_watermark: Offset::new(9),
