@@ -20,6 +20,8 @@ use crate::protocol::messages::list_offsets::{
     ListOffsetsTopicResponse,
 };
 
+/// From this version on an offset is told with its timestamp; before, as a list of offsets.
+const TIMESTAMP_FROM: i16 = 1;
 /// From this version on clients know OFFSET_NOT_AVAILABLE.
 const NOT_AVAILABLE_FROM: i16 = 5;
 /// A replica id of somebody who wants this very broker's answer, whoever leads.
@@ -96,9 +98,22 @@ async fn partition(
     asked: ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
     let outcome = look_up(broker, reader, version, found, &asked).await;
+    answer(version, &asked, outcome)
+}
+
+fn answer(
+    version: i16,
+    asked: &ListOffsetsPartition,
+    outcome: Result<Option<FoundOffset>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     let response = ListOffsetsPartitionResponse { partition_index: asked.partition_index, ..Default::default() };
     match outcome {
         Ok(None) => response,
+        Ok(Some(found)) if version < TIMESTAMP_FROM => {
+            let wanted = usize::from(asked.max_num_offsets > 0);
+            let old_style_offsets = vec![found.offset.get()].into_iter().take(wanted).collect();
+            ListOffsetsPartitionResponse { old_style_offsets, ..response }
+        }
         Ok(Some(found)) => ListOffsetsPartitionResponse {
             timestamp: found.timestamp.get(),
             offset: found.offset.get(),
@@ -123,7 +138,12 @@ async fn look_up(
         Asked::Query(query) => query,
         Asked::Unsupported | Asked::Nothing => return found.map(|_| None),
     };
-    let outcome = broker.list_offset(found?, known_epoch(asked.current_leader_epoch), reader, query).await;
+    let (partition, epoch) = (found?, known_epoch(asked.current_leader_epoch));
+    let mut outcome = broker.list_offset(partition, epoch, reader, query).await;
+    // The oldest version asks for offsets before a time: when nothing is younger, that is the end.
+    if version < TIMESTAMP_FROM && outcome.as_ref().is_ok_and(Option::is_none) {
+        outcome = broker.list_offset(partition, epoch, reader, OffsetQuery::Latest).await;
+    }
     outcome.map_err(|refusal| {
         let code = error::of_list(&refusal);
         let is_unknown = code == ErrorCode::OffsetNotAvailable && version < NOT_AVAILABLE_FROM;
@@ -161,6 +181,20 @@ mod tests {
         }
         assert_eq!([-7, -100, i64::MIN].map(|timestamp| query(timestamp, 11)), [Asked::Unsupported; 3]);
         assert_eq!(query(i64::MAX, 1), Asked::Query(OffsetQuery::Timestamp(Timestamp::new(i64::MAX))));
+    }
+
+    #[test]
+    fn the_oldest_version_is_told_a_list_of_offsets() {
+        let found = || {
+            let (timestamp, offset) = (Timestamp::new(5), crate::model::Offset::new(42));
+            Ok(Some(FoundOffset { timestamp, offset, leader_epoch: None }))
+        };
+        let asked = |max_num_offsets| ListOffsetsPartition { max_num_offsets, ..Default::default() };
+        assert_eq!(answer(0, &asked(2), found()).old_style_offsets, [42]);
+        assert_eq!(answer(0, &asked(0), found()).old_style_offsets, [0; 0]);
+        let refused = answer(0, &asked(1), Err(ErrorCode::NotLeaderOrFollower));
+        assert_eq!((refused.error_code, refused.old_style_offsets.len()), (ErrorCode::NotLeaderOrFollower, 0));
+        assert_eq!((answer(1, &asked(1), found()).offset, answer(1, &asked(1), found()).timestamp), (42, 5));
     }
 
     #[test]

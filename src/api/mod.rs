@@ -82,7 +82,8 @@ static TABLE: &[Row] = &[
     // that close the connection.
     Row { advertised_min: 0, ..Row::new(ApiKey::Produce, 3, 13, produce::start) },
     Row::new(ApiKey::Fetch, 4, 18, fetch::start),
-    Row::new(ApiKey::ListOffsets, 1, 11, |call| call.serve(list_offsets::list_offsets)),
+    // Kafka 4 serves no version 0, but Burrow asks in it for the ends from which it computes lags.
+    Row::new(ApiKey::ListOffsets, 0, 11, |call| call.serve(list_offsets::list_offsets)),
     Row::new(ApiKey::Metadata, 0, 13, |call| call.serve(metadata::metadata)),
     Row::new(ApiKey::OffsetCommit, 2, 10, |call| call.serve(offset_commit::offset_commit)),
     Row::new(ApiKey::OffsetFetch, 1, 10, |call| call.serve(offset_fetch::offset_fetch)),

@@ -300,6 +300,7 @@ impl LeaderTask {
             partition_index: position.partition.index.get(),
             current_leader_epoch: position.leader_epoch.get(),
             timestamp,
+            ..ListOffsetsPartition::default()
         };
         let topic = ListOffsetsTopic { name, partitions: vec![partition] };
         let request = ListOffsetsRequest {

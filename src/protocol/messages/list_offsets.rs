@@ -5,7 +5,7 @@ use crate::protocol::ErrorCode;
 
 message! {
     /// The timestamps to look up.
-    ListOffsetsRequest, versions 1..=11, flexible from 6 {
+    ListOffsetsRequest, versions 0..=11, flexible from 6 {
         replica_id: i32;
         isolation_level: i8, in 2..;
         topics: Vec<ListOffsetsTopic>;
@@ -23,12 +23,13 @@ message! {
         partition_index: i32;
         current_leader_epoch: i32 = -1, in 4..;
         timestamp: i64;
+        max_num_offsets: i32 = 1, in ..=0;
     }
 }
 
 message! {
     /// The offsets found.
-    ListOffsetsResponse, versions 1..=11, flexible from 6 {
+    ListOffsetsResponse, versions 0..=11, flexible from 6 {
         throttle_time_ms: i32, in 2..;
         topics: Vec<ListOffsetsTopicResponse>;
     }
@@ -43,8 +44,10 @@ message! {
     ListOffsetsPartitionResponse {
         partition_index: i32;
         error_code: ErrorCode;
-        timestamp: i64 = -1;
-        offset: i64 = -1;
+        /// At most as many as were asked for, falling.
+        old_style_offsets: Vec<i64>, in ..=0;
+        timestamp: i64 = -1, in 1..;
+        offset: i64 = -1, in 1..;
         leader_epoch: i32 = -1, in 4..;
     }
 }

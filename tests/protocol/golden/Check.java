@@ -44,6 +44,10 @@ class Check {
                     byte[] expected = HexFormat.of().parseHex(parts[1]);
                     ApiMessage message = empty(name);
                     ByteBuffer input = ByteBuffer.wrap(expected);
+                    // ListOffsets 0 went with Kafka 4.
+                    if (version < message.lowestSupportedVersion()) {
+                        continue;
+                    }
                     message.read(new ByteBufferAccessor(input), version);
                     ByteBuffer output = MessageUtil.toByteBufferAccessor(message, version).buffer();
                     byte[] written = new byte[output.remaining()];
