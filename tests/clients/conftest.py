@@ -13,13 +13,16 @@ JARS = clusters.ROOT / "target" / "kafka-jars"
 
 
 def pytest_generate_tests(metafunc):
-    """Each test runs against every size of cluster in NODES, or once against the cluster that BOOTSTRAP names."""
+    """Each test runs against every size of cluster in NODES, one marked `once` against the last of them; or once against the
+    cluster that BOOTSTRAP names."""
     if "cluster" not in metafunc.fixturenames:
         return
     if clusters.running():
         sizes = [None]
     else:
         sizes = [int(size) for size in os.environ.get("NODES", "1,3").split(",")]
+    if metafunc.definition.get_closest_marker("once"):
+        sizes = sizes[-1:]
     names = ["running" if size is None else f"{size}-node" for size in sizes]
     metafunc.parametrize("cluster", sizes, ids=names, indirect=True, scope="session")
 

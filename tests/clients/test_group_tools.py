@@ -16,6 +16,8 @@ COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 VERIFIABLE = "org.apache.kafka.tools.VerifiableConsumer"
 SECONDS = 30
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def group_of(cluster):
