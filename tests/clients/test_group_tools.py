@@ -1,6 +1,7 @@
 """Kafka's own tools for groups, and kcat, unchanged: each shows and changes groups in every state they can be in."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,6 @@ import groups
 import java_program
 import wait
 
-COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 VERIFIABLE = "org.apache.kafka.tools.VerifiableConsumer"
 SECONDS = 30
 
@@ -34,12 +34,16 @@ def group_of(cluster):
 
 
 @pytest.fixture
-def command(jars, cluster):
-    """Runs ConsumerGroupCommand; returns all that it printed."""
+def commands(jars, cluster):
+    """Runs ConsumerGroupCommand, once for each list of arguments; returns all that each run printed."""
 
-    def run(*arguments):
-        done = java_program.run(f"{jars}/*", COMMAND, "--bootstrap-server", cluster.bootstrap, *arguments)
-        return done.stdout + done.stderr
+    def run(*lists):
+        path = f"{java_program.compiled(jars, 'Commands')}{os.pathsep}{jars}/*"
+        lines = ["\t".join(str(word) for word in ("--bootstrap-server", cluster.bootstrap, *words)) for words in lists]
+        done = java_program.run(path, "Commands", stdin="\n".join(lines))
+        printed = done.stdout.split("\f\n")
+        assert done.returncode == 0 and len(printed) == len(lists) + 1, done.stdout + done.stderr
+        return printed[:-1]
 
     return run
 
@@ -49,49 +53,63 @@ def rows(printed, group):
     return [line.split() for line in printed.splitlines() if line.split()[:1] == [group]]
 
 
-def test_a_group_with_members_is_described_and_not_changed(command, cluster, topics, group_of):
+def test_a_group_with_members_is_described_and_not_changed(commands, cluster, topics, group_of):
     topic, group = topics.create("tool", partitions=2), group_of()
     groups.fill(cluster, topic, 2, 30)
     group.join([topic], **{"client.id": "the-client"})
     group.until(lambda: group.has_read(topic, 2, 30), "everything is read and committed")
-    groups.fill(cluster, topic, 1, 5)
     # A turn would read what lags.
-    described = rows(command("--describe", "--group", group.name), group.name)
+    groups.fill(cluster, topic, 1, 5)
+    name = ["--group", group.name]
+    described, states, members, listed, reset, deleted, forgotten = commands(
+        ["--describe", *name],
+        ["--describe", *name, "--state"],
+        ["--describe", *name, "--members", "--verbose"],
+        ["--list", "--state"],
+        ["--reset-offsets", *name, "--topic", topic, "--to-earliest", "--execute"],
+        ["--delete", *name],
+        ["--delete-offsets", *name, "--topic", topic],
+    )
+    described = rows(described, group.name)
     assert sorted(row[1:6] for row in described) == [[topic, "0", "30", "35", "5"], [topic, "1", "30", "30", "0"]]
     assert all(row[8] == "the-client" and row[7].startswith("/") for row in described)
-    (state,) = rows(command("--describe", "--group", group.name, "--state"), group.name)
+    (state,) = rows(states, group.name)
     assert state[-3:] == ["range", "Stable", "1"]
-    (member,) = rows(command("--describe", "--group", group.name, "--members", "--verbose"), group.name)
-    assert member[3:5] == ["the-client", "2"] and f"{topic}:0,1" in " ".join(member).replace("(", ":").replace(")", "")
-    assert [group.name, "Classic", "Stable"] in [row[:3] for row in rows(command("--list", "--type", "--state"), group.name)] or [
-        group.name,
-        "Stable",
-    ] in [row[:2] for row in rows(command("--list", "--state"), group.name)]
-    refused = command("--reset-offsets", "--group", group.name, "--topic", topic, "--to-earliest", "--execute")
-    assert "can only be reset if the group" in refused and "is inactive" in refused
-    assert "GroupNotEmptyException" in command("--delete", "--group", group.name)
-    assert "subscribed" in command("--delete-offsets", "--group", group.name, "--topic", topic)
+    (member,) = rows(members, group.name)
+    assert member[3:5] == ["the-client", "2"] and topic in " ".join(member)
+    assert [group.name, "Stable"] in rows(listed, group.name)
+    assert "can only be reset if the group" in reset and "is inactive" in reset
+    assert "GroupNotEmptyException" in deleted
+    assert "subscribed" in forgotten
 
 
-def test_a_group_without_members_is_reset_and_deleted(command, cluster, topics, group_of):
+def test_a_group_without_members_is_reset_and_deleted(commands, cluster, topics, group_of):
     topic, group = topics.create("tool", partitions=2), group_of()
     groups.fill(cluster, topic, 2, 30)
     member = group.join([topic])
     group.until(lambda: group.has_read(topic, 2, 30), "everything is read and committed")
     group.leave(member)
-    printed = command("--describe", "--group", group.name)
-    assert f"Consumer group '{group.name}' has no active members." in printed
-    assert sorted(row[1:6] for row in rows(printed, group.name)) == [[topic, "0", "30", "30", "0"], [topic, "1", "30", "30", "0"]]
-    reset = lambda *how: sorted(row[1:4] for row in rows(command("--reset-offsets", "--group", group.name, "--topic", topic, *how, "--execute"), group.name))
-    assert reset("--to-offset", 12) == [[topic, "0", "12"], [topic, "1", "12"]]
-    assert reset("--shift-by", -5) == [[topic, "0", "7"], [topic, "1", "7"]]
-    assert reset("--to-latest") == [[topic, "0", "30"], [topic, "1", "30"]]
-    printed = command("--delete-offsets", "--group", group.name, "--topic", f"{topic}:0")
-    assert "Successful" in printed, printed
-    assert [row[1:3] for row in rows(command("--describe", "--group", group.name), group.name)] == [[topic, "1"]]
-    assert "was successful" in command("--delete", "--group", group.name)
-    assert "GroupIdNotFoundException" in command("--delete", "--group", group.name)
-    assert f"Group {group.name} not found." in command("--describe", "--group", group.name)
+    name, reset = ["--group", group.name], ["--reset-offsets", "--group", group.name, "--topic", topic, "--execute"]
+    described, *resets, forgotten, left, deleted, again, gone = commands(
+        ["--describe", *name],
+        [*reset, "--to-offset", 12],
+        [*reset, "--shift-by", -5],
+        [*reset, "--to-latest"],
+        ["--delete-offsets", *name, "--topic", f"{topic}:0"],
+        ["--describe", *name],
+        ["--delete", *name],
+        ["--delete", *name],
+        ["--describe", *name],
+    )
+    assert f"Consumer group '{group.name}' has no active members." in described
+    assert sorted(row[1:6] for row in rows(described, group.name)) == [[topic, "0", "30", "30", "0"], [topic, "1", "30", "30", "0"]]
+    found = [sorted(row[1:4] for row in rows(one, group.name)) for one in resets]
+    assert found == [[[topic, "0", offset], [topic, "1", offset]] for offset in ("12", "7", "30")]
+    assert "Successful" in forgotten, forgotten
+    assert [row[1:3] for row in rows(left, group.name)] == [[topic, "1"]]
+    assert "was successful" in deleted
+    assert "GroupIdNotFoundException" in again
+    assert f"Group {group.name} not found." in gone
 
 
 def test_verifiable_consumer_reads_and_commits_what_it_is_told_to(jars, cluster, topics):
