@@ -1,11 +1,11 @@
 //! DescribeGroups: groups as people and their tools see them.
 //!
-//! Invariant: every group of the request is answered, in its order. A group that is not there is called dead, as in Kafka.
+//! Invariant: every group of the request is answered, once, in its order. A group that is not there is called dead, as in Kafka.
 
 use super::call::Caller;
 use super::context::{Context, OPERATIONS_UNTOLD};
 use super::error;
-use super::groups::{GROUP_OPERATIONS, in_turn};
+use super::groups::{GROUP_OPERATIONS, distinct, in_turn};
 use crate::machines::group::{Call, DescribedMember, Description, Refusal};
 use crate::model::GroupId;
 use crate::protocol::ErrorCode;
@@ -22,7 +22,7 @@ pub(super) async fn describe_groups(
     caller: Caller,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
-    let described = in_turn(request.groups, |name| async {
+    let described = in_turn(distinct(request.groups, String::as_str), |name| async {
         let group = GroupId::new(&name);
         let outcome = context.broker().ask_group(&group, Call::Describe(group.clone())).outcome().await.describe();
         let mut group = answer(caller.version, name, outcome);

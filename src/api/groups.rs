@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing of a request is changed on the way but its types.
 
+use std::collections::BTreeSet;
+
 use futures_util::stream::{self, StreamExt as _};
 
 use super::call::Caller;
@@ -55,6 +57,14 @@ pub(super) async fn in_turn<T, A, F: Future<Output = A>>(groups: Vec<T>, ask: im
     stream::iter(groups).map(ask).buffered(ASKED_AT_ONCE_MAX).collect().await
 }
 
+/// Each group that a request names, once: the answer to a small request that names a large group again and again could be
+/// of any size.
+pub(super) fn distinct<T>(mut groups: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    groups.retain(|group| seen.insert(name(group).to_owned()));
+    groups
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -79,6 +89,11 @@ mod tests {
         let asked: Vec<usize> = (0..1_000).collect();
         assert_eq!(in_turn(asked.clone(), ask).await, asked);
         assert!(most.get() > 1 && most.get() <= ASKED_AT_ONCE_MAX, "{}", most.get());
+    }
+
+    #[test]
+    fn a_group_that_is_named_twice_is_answered_once() {
+        assert_eq!(distinct(vec!["b", "a", "b", "a"], |name| name), ["b", "a"]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! OffsetFetch: what groups have committed.
 //!
 //! Invariant: a partition without a committed offset is answered with -1, and no error; whoever asks for several groups
-//! is answered for each.
+//! is answered for each, once.
 
 use super::call::Caller;
 use super::context::{Context, TopicNamed};
 use super::error;
-use super::groups::{in_turn, named};
+use super::groups::{distinct, in_turn, named};
 use crate::machines::group::{Call, Committed, Fetch, Offsets, Refusal};
 use crate::machines::metadata::Image;
 use crate::model::{GroupEpoch, GroupId, LeaderEpoch, MemberId, PartitionIndex, TopicId};
@@ -28,7 +28,8 @@ const BY_ID_FROM: i16 = 10;
 pub(super) async fn offset_fetch(context: Context, caller: Caller, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let version = caller.version;
     if version >= MANY_FROM {
-        let groups = in_turn(request.groups, |asked| fetch(&context, version, asked)).await;
+        let asked = distinct(request.groups, |asked| &asked.group_id);
+        let groups = in_turn(asked, |asked| fetch(&context, version, asked)).await;
         return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
     let topics = request.topics.map(|topics| {

@@ -131,3 +131,24 @@ async fn as_much_as_a_member_can_say_takes_bounded_memory() {
     assert!(left.iter().all(|member| member.error_code == ErrorCode::UnknownMemberId));
     check(node, baseline, "SyncGroup and LeaveGroup", GROWTH_MAX).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_group_that_is_named_again_and_again_is_told_once() {
+    let (node, mut client, baseline) = coordinator().await;
+    let mut large = join(["range".to_owned()].into_iter());
+    large.protocols[0].metadata = vec![b'm'; 1 << 20].into();
+    let joined = client.call(3, &large).await.expect("an answer");
+    assert_joined(&joined);
+    let sync = SyncGroupRequest {
+        group_id: GROUP.to_owned(),
+        generation_id: 1,
+        member_id: joined.member_id,
+        ..SyncGroupRequest::default()
+    };
+    assert_eq!(client.call(3, &sync).await.expect("an answer").error_code, ErrorCode::None);
+    let groups = numbers().map(|_| GROUP.to_owned()).collect();
+    let described = client.call(4, &DescribeGroupsRequest { groups, ..DescribeGroupsRequest::default() }).await;
+    let described = described.expect("an answer").groups;
+    assert_eq!((described.len(), described[0].members[0].member_metadata.len()), (1, 1 << 20));
+    check(node, baseline, "DescribeGroups of one", GROWTH_MAX).await;
+}
