@@ -1,5 +1,5 @@
-//! What consumers say when they join, and what their leader gives them: the parts of `ConsumerProtocolSubscription` and
-//! `ConsumerProtocolAssignment` that a coordinator needs.
+//! What consumers say when they join, the parts of `ConsumerProtocolSubscription` that a coordinator needs; and what it
+//! gives them in their leader's stead, a `ConsumerProtocolAssignment`.
 //!
 //! Invariant: never relied on. What cannot be read is none of ours: members may say whatever their leader understands.
 
@@ -19,20 +19,13 @@ pub(super) fn topics(subscription: &Bytes) -> Option<Vec<String>> {
 }
 
 /// What the member has, if it says so: cooperative members do (version 1 and above).
-pub(super) fn owned(subscription: &Bytes) -> Option<Vec<(String, Vec<i32>)>> {
+pub(super) fn owned(subscription: &Bytes) -> Option<Vec<(String, Vec<PartitionIndex>)>> {
     let mut reader = Reader::new(subscription.clone());
     let (version, _) = front(&mut reader)?;
     if version < 1 {
         return Some(Vec::new());
     }
     skip_bytes(&mut reader)?;
-    topic_partitions(&mut reader)
-}
-
-/// The partitions of an assignment; `None` when it is none.
-pub(super) fn assigned(assignment: &Bytes) -> Option<Vec<(String, Vec<i32>)>> {
-    let mut reader = Reader::new(assignment.clone());
-    reader.i16().ok().filter(|version| *version >= 0)?;
     topic_partitions(&mut reader)
 }
 
@@ -65,12 +58,12 @@ fn front(reader: &mut Reader) -> Option<(i16, Vec<String>)> {
     Some((version, topics?))
 }
 
-fn topic_partitions(reader: &mut Reader) -> Option<Vec<(String, Vec<i32>)>> {
+fn topic_partitions(reader: &mut Reader) -> Option<Vec<(String, Vec<PartitionIndex>)>> {
     let topics = count(reader, 6)?;
     let topic = |reader: &mut Reader| {
         let name = text(reader)?;
         let partitions = count(reader, 4)?;
-        let indexes: Option<Vec<i32>> = (0..partitions).map(|_| reader.i32().ok()).collect();
+        let indexes: Option<_> = (0..partitions).map(|_| reader.i32().ok().map(PartitionIndex::new)).collect();
         Some((name, indexes?))
     };
     (0..topics).map(|_| topic(reader)).collect()
@@ -109,7 +102,8 @@ mod tests {
     fn what_cooperative_members_have_is_read() {
         let read = |bytes: &'static [u8]| owned(&Bytes::from_static(bytes));
         let says = b"\0\x01\0\0\0\x01\0\x01a\xff\xff\xff\xff\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07";
-        assert_eq!(read(says), Some(vec![("a".to_owned(), vec![0, 7])]));
+        let indexes = [0, 7].map(PartitionIndex::new).to_vec();
+        assert_eq!(read(says), Some(vec![("a".to_owned(), indexes)]));
         assert_eq!(read(b"\0\0\0\0\0\x01\0\x01a\0\0\0\x01x"), Some(Vec::new()), "version 0 does not say");
         assert_eq!(read(b"\0\x01\0\0\0\0\xff\xff\xff\xff\x7f\xff\xff\xff"), None);
     }
@@ -121,7 +115,6 @@ mod tests {
         let expected =
             b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x01b\0\0\0\x01\0\0\0\x03\xff\xff\xff\xff";
         assert_eq!(&written[..], expected);
-        assert_eq!(assigned(&written), Some(vec![("a".to_owned(), vec![0, 7]), ("b".to_owned(), vec![3])]));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::super::assignment::assigned;
 use super::super::call::{Identity, Join, Joined, Leave, Refusal, Reply, Sync, Synced, Waiter};
 use super::super::record::ConsumerFact;
 use super::super::state::ClassicGroup;
@@ -35,7 +36,7 @@ pub(in super::super) fn adoptable(classic: &ClassicGroup, image: &Image) -> Opti
     let adopt = |(id, member): (&MemberId, &super::super::state::StoredMember)| {
         let protocols = vec![(Arc::clone(protocol), member.subscription.clone())];
         let words = ClassicWords { session_timeout_ms: member.session_timeout_ms, protocols };
-        let has = if member.assignment.is_empty() { Vec::new() } else { subscription::assigned(&member.assignment)? };
+        let has = if member.assignment.is_empty() { Vec::new() } else { assigned(&member.assignment)? };
         let says = Subscriber {
             instance: member.instance.clone(),
             rack: None,
@@ -52,13 +53,9 @@ pub(in super::super) fn adoptable(classic: &ClassicGroup, image: &Image) -> Opti
 }
 
 /// Partitions by the ids of their topics, of those that are there.
-fn identified(topics: &[(String, Vec<i32>)], image: &Image) -> BTreeSet<PartitionId> {
+fn identified(topics: &[(String, Vec<PartitionIndex>)], image: &Image) -> BTreeSet<PartitionId> {
     let known = topics.iter().filter_map(|(name, indexes)| Some((image.topic_named(name)?.id, indexes)));
-    known
-        .flat_map(|(topic, indexes)| {
-            indexes.iter().map(move |index| PartitionId { topic, index: PartitionIndex::new(*index) })
-        })
-        .collect()
+    known.flat_map(|(topic, indexes)| indexes.iter().map(move |index| PartitionId { topic, index: *index })).collect()
 }
 
 impl Work<'_> {

@@ -21,8 +21,8 @@ fn joining(member: &str, owned: &[i32]) -> Call {
 }
 
 fn gets(bytes: &Bytes) -> Vec<i32> {
-    let topics = super::super::subscription::assigned(bytes).expect("an assignment");
-    topics.into_iter().flat_map(|(_, indexes)| indexes).collect()
+    let topics = assigned(bytes).expect("an assignment");
+    topics.into_iter().flat_map(|(_, indexes)| indexes).map(PartitionIndex::get).collect()
 }
 
 fn synced(bench: &mut Bench, member: &str, generation: i32) -> Result<Vec<i32>, Refusal> {
