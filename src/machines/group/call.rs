@@ -546,7 +546,14 @@ outcomes! {
 
 impl GroupState {
     /// All there are.
-    pub const ALL: [Self; 4] = [Self::Empty, Self::PreparingRebalance, Self::CompletingRebalance, Self::Stable];
+    pub const ALL: [Self; 6] = [
+        Self::Empty,
+        Self::PreparingRebalance,
+        Self::CompletingRebalance,
+        Self::Stable,
+        Self::Assigning,
+        Self::Reconciling,
+    ];
 
     /// As Kafka writes it.
     #[must_use]

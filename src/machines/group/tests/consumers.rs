@@ -136,6 +136,7 @@ fn a_second_member_gets_what_the_first_has_given_back() {
     assert_eq!((a.epoch.get(), kept.len()), (1, 2), "it gives back in its old epoch");
     assert_eq!(bench.told(quiet("b", 2)), (2, None), "the first may still read them");
     assert_eq!(bench.consumers().state, GroupState::Reconciling);
+    assert!(GroupState::ALL.contains(&bench.consumers().state), "it is counted by its state");
     assert_eq!(bench.told(holding("a", 1, &kept)), (2, None));
     let b = bench.beat(quiet("b", 2)).expect("it lives");
     assert_eq!(b.assignment, Some(&partitions("t", 0..4) - &kept));
@@ -320,6 +321,7 @@ fn a_large_group_is_assigned_less_often_and_settles_all_the_same() {
     bench.told(joining("a"));
     bench.told(joining("b"));
     assert_eq!(bench.consumers().state, GroupState::Assigning);
+    assert!(GroupState::ALL.contains(&bench.consumers().state), "it is counted by its state");
     bench.pass(Duration::from_millis(250));
     assert_eq!(bench.consumers().assignment_epoch, bench.consumers().epoch);
     assert_eq!(bench.consumers().members[1].target.len(), 5_000);
