@@ -465,7 +465,12 @@ impl Leader {
     /// Asks whoever is to vouch, and lets the reads go that are proven. The committed ISR must be large enough: with fewer
     /// in sync one that was could be elected (rule R11), which is asked no more.
     fn prove(&mut self, now: Instant, effects: &mut Vec<LeaderEffect>) {
-        if self.proofs.len() == 0 || !self.enough_in_sync() {
+        if self.proofs.len() == 0 {
+            return;
+        }
+        if !self.enough_in_sync() {
+            // Nobody is asked, and nothing is due for it; a round begins anew when there are enough.
+            self.proofs.restart();
             return;
         }
         let pending = self.pending.iter().flat_map(|pending| &pending.members);

@@ -260,11 +260,15 @@ fn with_too_few_in_sync_nobody_can_prove_that_it_leads() {
     let mut world = world();
     world.cut(2);
     world.cut(3);
+    // The round that asks them is under way when they leave.
+    let early = world.ask_group(1, fetch());
     world.elect(1, 1, 2, &[1]);
-    world.run();
+    world.wait_ms(150);
+    assert!(!world.is_answered(1, early));
     let fetches = world.ask_group(1, fetch());
     world.run();
     assert!(!world.is_answered(1, fetches));
+    assert!(world.is_idle(1), "nothing is overdue while it waits");
     world.wait_ms(5_001);
     assert_eq!(world.answered(1, fetches), Some(Reply::Fetch(Err(Refusal::Unavailable))));
 }

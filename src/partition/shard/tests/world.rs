@@ -97,6 +97,11 @@ impl World {
         Self { name: TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name"), ..Self::new(nodes) }
     }
 
+    /// Whether a node wants no turn before some time has passed.
+    pub(super) fn is_idle(&self, node: i32) -> bool {
+        self.nodes[&node].shard.next_deadline().is_none_or(|at| at > self.now.instant)
+    }
+
     /// Asks the coordinator on a node; it has a turn.
     pub(super) fn ask_group(&mut self, node: i32, call: Call) -> Ticket {
         let ticket = self.ticket();
