@@ -38,6 +38,8 @@ pub(crate) fn all() -> Vec<Api> {
     }
     list! {
         api_versions ApiVersionsRequest,
+        consumer_group_describe ConsumerGroupDescribeRequest,
+        consumer_group_heartbeat ConsumerGroupHeartbeatRequest,
         create_partitions CreatePartitionsRequest,
         create_topics CreateTopicsRequest,
         delete_groups DeleteGroupsRequest,

@@ -5,6 +5,7 @@
 
 use bytes::{Buf, Bytes};
 use ottla::model::{TopicId, TopicName};
+use ottla::protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use ottla::protocol::messages::create_partitions::CreatePartitionsRequest;
 use ottla::protocol::messages::create_topics::CreateTopicsRequest;
 use ottla::protocol::messages::delete_groups::DeleteGroupsRequest;
@@ -19,7 +20,7 @@ use ottla::protocol::messages::produce::ProduceRequest;
 use ottla::protocol::{ApiKey, Request, RequestHeader, decode_request, encode_request, split_request};
 
 use crate::draft::PREFIX;
-use crate::world::{COMING_AND_GOING, GROUPS, INSTANCES, STANDING, World};
+use crate::world::{COMING_AND_GOING, GROUPS, INSTANCES, MEMBERS, STANDING, World};
 
 /// The longest poll that an attacker waits out; those that it abandons are longer.
 const WAIT_MS_MAX: i32 = 50;
@@ -48,6 +49,7 @@ pub(crate) fn tame(frame: &mut Vec<u8>, world: &World) {
         ApiKey::OffsetDelete => {
             rewrite(&header, body, |request: &mut OffsetDeleteRequest| group(&mut request.group_id))
         }
+        ApiKey::ConsumerGroupHeartbeat => rewrite(&header, body, heartbeat),
         ApiKey::DeleteGroups => rewrite(&header, body, delete_groups),
         _ => None,
     };
@@ -189,6 +191,20 @@ fn group(name: &mut String) -> bool {
 
 fn delete_groups(request: &mut DeleteGroupsRequest) -> bool {
     request.groups_names.iter_mut().map(group).filter(|changed| *changed).count() > 0
+}
+
+/// Members name themselves: each that never leaves stays for a session.
+fn heartbeat(request: &mut ConsumerGroupHeartbeatRequest) -> bool {
+    let mut changed = group(&mut request.group_id);
+    if !MEMBERS.contains(&request.member_id.as_str()) {
+        request.member_id = MEMBERS[request.member_id.len() % MEMBERS.len()].to_owned();
+        changed = true;
+    }
+    if let Some(instance) = request.instance_id.as_mut().filter(|one| !INSTANCES.contains(&one.as_str())) {
+        *instance = INSTANCES[instance.len() % INSTANCES.len()].to_owned();
+        changed = true;
+    }
+    changed
 }
 
 /// Members that never speak again, of groups that wait for each of them, would keep the attackers waiting.

@@ -31,6 +31,8 @@ pub(crate) const GROUPS: [&str; 4] =
     ["hostile-group-a", "hostile-group-b", "hostile group \u{202e}", "\u{6f22}\u{5b57}"];
 /// The static members of their groups.
 pub(crate) const INSTANCES: [&str; 3] = ["", "instance-a", "instance-b"];
+/// What their members call themselves; nothing, when the coordinator is to name them.
+pub(crate) const MEMBERS: [&str; 5] = ["", "", "member", "other", "instance-a-0"];
 /// Producer ids that attackers use: each costs the log some memory, as it must.
 pub(crate) const PRODUCER_IDS: u64 = 64;
 
