@@ -208,6 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_counted_in_whatever_state_it_is() {
+        // A new state does not compile here, and belongs among all of them.
+        let number = |state| match state {
+            GroupState::Empty => 0,
+            GroupState::PreparingRebalance => 1,
+            GroupState::CompletingRebalance => 2,
+            GroupState::Stable => 3,
+            GroupState::Assigning => 4,
+            GroupState::Reconciling => 5,
+        };
+        let all = chosen(GroupState::ALL.map(|state| SurveyedGroup { state, ..group("g", &[]) }).to_vec());
+        let sample = Known::default().settle(all, &image(), &Measures::new(), now(1));
+        assert_eq!(GroupState::ALL.map(number), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(sample.states, GroupState::ALL.map(|state| (state.name(), 1)).to_vec());
+    }
+
+    #[test]
     fn a_leader_that_does_not_answer_leaves_what_was_known_and_is_counted() {
         let mut known = Known::default();
         let first = known.settle(chosen(vec![group("g", &[5, 5])]), &image(), &Measures::new(), now(1));
