@@ -132,7 +132,7 @@ impl Replica {
     }
 
     /// There is something to be flushed, and later to be put to rest.
-    fn note_written(&mut self, now: Instant) {
+    pub(super) fn note_written(&mut self, now: Instant) {
         self.dirty = true;
         self.written_at = now;
         self.at_rest = false;

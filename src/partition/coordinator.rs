@@ -2,8 +2,9 @@
 //!
 //! Part of `Replica`. It reads the log up to where its epoch begins, a part at a time, and then decides; what the machine
 //! (`machines/group`) decides is replayed at once, written as one batch at the end of the turn, and told when it is
-//! committed. A reply that writes nothing waits, moreover, for proof that nobody else leads (rule S6). Invariant: nothing is answered before all that an earlier coordinator may have acknowledged is known to be
-//! committed (rule R18), and nobody is told what could still be lost.
+//! committed. A reply that writes nothing waits, moreover, for proof that nobody else leads (rule S6).
+//! Invariant: nothing is answered before all that an earlier coordinator may have acknowledged is known to be committed
+//! (rule R18), and nobody is told what could still be lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::machines::replication::{Acks, Ticket};
 use crate::model::{Instant, Now, Offset, TopicName};
 use crate::probe::{Mutant, planted};
 use crate::records::{Batch, Builder, Codec, Draft, split};
-use crate::storage::{FirstBatch, Log, ReadPlan};
+use crate::storage::{FirstBatch, ReadPlan};
 
 use super::effect::{Effect, Reply};
 use super::event::FlushMode;
@@ -140,11 +141,11 @@ impl Coordinator {
 impl Replica {
     /// This broker begins to lead: what groups there are is read from the log.
     pub(super) fn begin_coordination(&mut self) {
-        let start = self.log.as_ref().map_or(Offset::ZERO, Log::start);
-        self.coordinator = self.name.is_consumer_offsets().then(|| {
-            let stage = Stage::Reading(start);
-            Box::new(Coordinator { stage, ..Coordinator::default() })
-        });
+        let (Some(log), Role::Leader(_)) = (&self.log, &self.role) else { return };
+        if self.name.is_consumer_offsets() {
+            let stage = Stage::Reading(log.start());
+            self.coordinator = Some(Box::new(Coordinator { stage, ..Coordinator::default() }));
+        }
     }
 
     /// It leads no more: whoever waits looks for its successor.
@@ -227,11 +228,7 @@ impl Replica {
             leader.on_flushed(end, turn.now.instant, &mut effects);
         }
         for Answer { ticket, reply, is_fact } in answers {
-            if reply.is_light() {
-                turn.effects.push(answered(ticket, reply));
-                continue;
-            }
-            if planted(Mutant::DecisionToldAtOnce) {
+            if reply.is_light() || planted(Mutant::DecisionToldAtOnce) {
                 turn.effects.push(answered(ticket, reply));
                 continue;
             }
@@ -331,7 +328,8 @@ impl Replica {
             match log.append(&batch, leader.epoch(), turn.now) {
                 Ok(_) => leader.on_append(log.end()),
                 Err(error) => {
-                    // What was decided is replayed already, and is no fact: all of it is forgotten and read again.
+                    // What was decided is replayed already, and is no fact: all of it is forgotten, and read again if this
+                    // copy still leads.
                     let refusal = self.refuse(&error, turn);
                     self.end_coordination(turn.effects);
                     self.begin_coordination();
@@ -340,9 +338,7 @@ impl Replica {
                 }
             }
         }
-        self.dirty = true;
-        self.written_at = turn.now.instant;
-        self.at_rest = false;
+        self.note_written(turn.now.instant);
         true
     }
 }

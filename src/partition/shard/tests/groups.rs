@@ -285,3 +285,19 @@ fn the_next_coordinator_reads_beyond_the_watermark_that_it_knew() {
     world.run();
     assert_eq!(committed(&mut world, 2), Ok(Some(5)));
 }
+
+#[test]
+fn a_copy_that_cannot_be_written_coordinates_nothing() {
+    let mut world = World::on_simulated_disks(1).that_keeps_groups();
+    world.tell(1, image(1, Some(TopicId::new([9; 16]))));
+    world.elect(1, 1, 1, &[1]);
+    world.run();
+    world.fill_disk(1);
+    let commits = world.ask_group(1, commit(5));
+    let joins = world.ask_group(1, join());
+    world.run();
+    assert_eq!(outcome(&mut world, 1, commits), Err(Refusal::NotCoordinator));
+    assert_eq!(world.answered(1, joins), Some(Reply::Join(Err(Refusal::NotCoordinator))));
+    assert_eq!(committed(&mut world, 1), Err(Refusal::NotCoordinator));
+    assert!(world.is_idle(1), "nothing is to be read of a copy that is given up");
+}

@@ -94,7 +94,12 @@ impl World {
 
     /// As `new`, with a partition that keeps groups.
     pub(super) fn of_groups(nodes: i32) -> Self {
-        Self { name: TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name"), ..Self::new(nodes) }
+        Self::new(nodes).that_keeps_groups()
+    }
+
+    /// The partition is one that keeps groups.
+    pub(super) fn that_keeps_groups(self) -> Self {
+        Self { name: TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name"), ..self }
     }
 
     /// Whether a node wants no turn before some time has passed.
