@@ -1,11 +1,12 @@
-//! The way from any node to the brokers, for questions about groups.
+//! The way from any node to the brokers, for questions about groups and of leaders to their followers.
 //!
-//! Called by the façade and by the round that follows groups; the other end is `Broker::answer_broker`. Invariant: a
-//! question changes nothing that its repetition would change again.
+//! Called by the façade, by the round that follows groups and by `vouching`; the other end is `Broker::answer_broker`.
+//! Invariant: a question changes nothing that its repetition would change again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tracing::debug;
 
 use super::calls;
@@ -37,13 +38,18 @@ impl Brokers {
         question: &Question,
         within: Duration,
     ) -> Option<Answer> {
+        let answer = self.call(image, node, calls::pack_group_question(question)?, within).await?;
+        calls::unpack_group_answer(&answer)
+    }
+
+    /// What another broker answers to a packed question of any kind; `None` when it does not.
+    pub(super) async fn call(&self, image: &Image, node: NodeId, question: Bytes, within: Duration) -> Option<Bytes> {
         let listener = image.broker(node)?.listener(&self.listener)?;
         let address = HostPort::new(listener.host.clone(), listener.port);
-        let packed = calls::pack_group_question(question)?;
-        match self.peers.call(node, &address, Service::BROKER, packed, within).await {
-            Ok(answer) => calls::unpack_group_answer(&answer),
+        match self.peers.call(node, &address, Service::BROKER, question, within).await {
+            Ok(answer) => Some(answer),
             Err(cause) => {
-                debug!(%node, %cause, "a broker did not answer about groups");
+                debug!(%node, %cause, "a broker did not answer");
                 None
             }
         }

@@ -83,7 +83,7 @@ use crate::records::Batch;
 use crate::storage::DataDir;
 use crate::telemetry::{BrokerMetrics, CleanerMetrics, GroupMetrics, PartitionMetrics, TransportMetrics};
 use crate::threads;
-use crate::transport::{Liveness, Peers};
+use crate::transport::Liveness;
 use progress::Progress;
 use shards::Shards;
 
@@ -132,7 +132,6 @@ pub(crate) struct Inner {
     producer_ids: producer_ids::ProducerIdBlock,
     progress: Arc<Progress>,
     liveness: Arc<Liveness>,
-    peers: Arc<Peers>,
     reach: reach::Reach,
     departed: departed::Departed,
     /// Who may wait for a disk to learn how old records are.

@@ -27,7 +27,7 @@ use crate::machines::metadata::{Image, Listener};
 use crate::model::{BrokerEpoch, NodeId};
 use crate::partition::{Event, Reply, Shard, ShardOptions};
 use crate::storage::DataDir;
-use crate::transport::{Liveness, Peers};
+use crate::transport::Liveness;
 
 /// How this broker is configured.
 #[derive(Clone, Debug)]
@@ -74,8 +74,6 @@ pub struct BrokerWorld {
     pub beats: Arc<Beats>,
     /// The liveness connections.
     pub liveness: Arc<Liveness>,
-    /// The way to other brokers.
-    pub peers: Arc<Peers>,
     /// Where it counts.
     pub metrics: MetricHandles,
 }
@@ -113,7 +111,7 @@ impl Broker {
     /// # Errors
     /// When a thread cannot be made.
     pub fn start(node: NodeId, options: BrokerOptions, world: BrokerWorld) -> Result<RunningBroker, StartError> {
-        let BrokerWorld { directory, cluster, beats, liveness, peers, metrics } = world;
+        let BrokerWorld { directory, cluster, beats, liveness, metrics } = world;
         let clock = Arc::clone(&cluster.clock);
         let progress = Arc::new(Progress::new(options.shards));
         let (flusher, flusher_thread) =
@@ -160,7 +158,6 @@ impl Broker {
             producer_ids: ProducerIdBlock::default(),
             progress,
             liveness,
-            peers,
             reach: super::reach::Reach::default(),
             departed: super::departed::Departed::default(),
             lag_reads: Arc::new(Semaphore::new(lag::READS_WAITING_MAX)),

@@ -11,13 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tracing::debug;
 
+use super::vital::spawn_vital;
 use super::{Broker, Inner, calls};
 use crate::machines::replication::Ticket;
 use crate::model::{LeaderEpoch, NodeId, PartitionId};
 use crate::partition::{Event, FollowersAsked, Reply};
-use crate::transport::{HostPort, Service};
 
 /// How long a follower may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
@@ -50,7 +49,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut asked: mpsc::UnboundedReceiver<Fo
             let way = ways.entry(node).or_insert_with(|| {
                 // Bounded by the led partitions: each has one round under way.
                 let (way, questions) = mpsc::unbounded_channel();
-                tokio::spawn(ask_node(Arc::clone(&inner), node, questions));
+                spawn_vital("vouching", ask_node(Arc::clone(&inner), node, questions));
                 way
             });
             // The task ends only with the way to it.
@@ -72,20 +71,10 @@ async fn ask_node(inner: Arc<Inner>, node: NodeId, mut questions: mpsc::Unbounde
 
 /// What the node says for each partition, in their order.
 async fn ask(inner: &Inner, node: NodeId, rounds: &Rounds) -> Option<Vec<bool>> {
-    let address = {
-        let image = inner.image();
-        let listener = image.broker(node)?.listener(&inner.options.controller_listener)?;
-        HostPort::new(listener.host.clone(), listener.port)
-    };
     let partitions = rounds.iter().map(|(partition, (leader_epoch, _))| (*partition, *leader_epoch)).collect();
     let question = calls::pack_question(&Question { leader: inner.node, partitions })?;
-    match inner.peers.call(node, &address, Service::BROKER, question, ANSWER_WAIT).await {
-        Ok(answer) => calls::unpack_vouched(&answer).filter(|vouched| vouched.len() == rounds.len()),
-        Err(cause) => {
-            debug!(%node, %cause, "a follower did not answer");
-            None
-        }
-    }
+    let answer = inner.cluster.brokers.call(&inner.image(), node, question, ANSWER_WAIT).await?;
+    calls::unpack_vouched(&answer).filter(|vouched| vouched.len() == rounds.len())
 }
 
 impl Broker {

@@ -113,7 +113,7 @@ impl Node {
         tokio::spawn(compare_min_isr(config.topics.defaults[MIN_ISR].clone(), quorum.images()));
         tokio::spawn(follow_gauges(cluster.clone(), world.metrics.broker.clone()));
         let broker = match config.roles.broker {
-            true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, peers, &world)?),
+            true => Some(start_broker(&config, directory, cluster.clone(), beats, &liveness, &world)?),
             false => None,
         };
         let facade = broker.as_ref().map(|running| running.broker.clone());
@@ -231,7 +231,6 @@ fn start_broker(
     cluster: Cluster,
     beats: Arc<Beats>,
     liveness: &Arc<Liveness>,
-    peers: Arc<Peers>,
     world: &NodeWorld,
 ) -> anyhow::Result<RunningBroker> {
     let metrics = MetricHandles {
@@ -241,7 +240,7 @@ fn start_broker(
         cleaner: world.metrics.cleaner.clone(),
         groups: world.metrics.groups.clone(),
     };
-    let broker_world = BrokerWorld { directory, cluster, beats, liveness: Arc::clone(liveness), peers, metrics };
+    let broker_world = BrokerWorld { directory, cluster, beats, liveness: Arc::clone(liveness), metrics };
     Ok(Broker::start(config.node, broker_options(config), broker_world)?)
 }
 
