@@ -21,14 +21,10 @@ impl Live {
     /// # Errors
     /// Why it is not.
     pub(in super::super) fn allow_commit(&mut self, identity: &Identity, desk: &mut Desk<'_>) -> Result<(), Refusal> {
-        let names_nobody = identity.member.as_str().is_empty() && identity.instance.is_none();
-        match self.phase {
-            Phase::Empty if identity.generation < Generation::NONE => return Ok(()),
-            Phase::Empty | Phase::Preparing { .. } | Phase::Completing | Phase::Stable => {}
+        if self.phase == Phase::Empty && identity.generation < Generation::NONE {
+            return Ok(());
         }
-        if identity.generation < Generation::NONE && names_nobody {
-            return Err(Refusal::UnknownMember);
-        }
+        // Whoever names nobody is not known either.
         self.check_generation(identity)?;
         if self.phase == Phase::Completing {
             return Err(Refusal::Rebalancing);
@@ -112,9 +108,6 @@ impl Live {
     }
 
     fn check_generation(&self, identity: &Identity) -> Result<(), Refusal> {
-        if self.phase == Phase::Empty {
-            return Err(Refusal::UnknownMember);
-        }
         self.check(&identity.member, identity.instance.as_ref())?;
         if identity.generation == self.generation { Ok(()) } else { Err(Refusal::Generation) }
     }

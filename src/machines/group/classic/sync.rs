@@ -18,8 +18,7 @@ impl Live {
         }
         let id = sync.identity.member.clone();
         match self.phase {
-            Phase::Empty => desk.answer(waiter, Reply::Sync(Err(Refusal::UnknownMember))),
-            Phase::Preparing { .. } => desk.answer(waiter, Reply::Sync(Err(Refusal::Rebalancing))),
+            Phase::Empty | Phase::Preparing { .. } => desk.answer(waiter, Reply::Sync(Err(Refusal::Rebalancing))),
             Phase::Stable => {
                 self.has_synced(&id, desk);
                 self.renew(&id, desk);
@@ -54,9 +53,6 @@ impl Live {
 
     fn check_sync(&self, sync: &Sync) -> Result<(), Refusal> {
         let Identity { member, instance, generation, .. } = &sync.identity;
-        if self.phase == Phase::Empty {
-            return Err(Refusal::UnknownMember);
-        }
         self.check(member, instance.as_ref())?;
         if *generation != self.generation {
             return Err(Refusal::Generation);
