@@ -10,7 +10,8 @@ use super::{GroupsError, led_here};
 use crate::broker::Broker;
 use crate::broker::lag::{self, ASKED_MAX, Asked};
 use crate::machines::group::{
-    Call, ConsumerDescription, DescribedConsumer, DescribedMember, Description, Fetch, Offsets, Survey, assigned,
+    CONSUMER_PROTOCOL, Call, ConsumerDescription, DescribedConsumer, DescribedMember, Description, Fetch, Offsets,
+    Survey, assigned,
 };
 use crate::model::{GroupId, PartitionIndex, Timestamp};
 
@@ -76,7 +77,7 @@ impl Broker {
     fn report_of_consumers(&self, group: ConsumerDescription) -> GroupReport {
         GroupReport {
             state: group.state.name().to_owned(),
-            protocol_type: CONSUMER.to_owned(),
+            protocol_type: CONSUMER_PROTOCOL.to_owned(),
             protocol: group.assignor.to_owned(),
             coordinator: self.node(),
             members: group.members.into_iter().map(consumer_report).collect(),
@@ -120,9 +121,6 @@ fn age(known: Measured, committed: crate::model::Offset, now: Timestamp) -> Opti
     Measured::age(Measured::lag_of(known.high_watermark, committed), known.unread_since, now)
 }
 
-/// What kind of group consumers make: anybody can read what they are given.
-const CONSUMER: &str = "consumer";
-
 fn consumer_report(one: DescribedConsumer) -> MemberReport {
     let mut assignment: BTreeMap<String, Vec<PartitionIndex>> = BTreeMap::new();
     for (partition, topic) in one.assigned {
@@ -141,8 +139,8 @@ fn member_report(protocol_type: &str, one: DescribedMember) -> MemberReport {
     // Before it is given anything there is nothing to read.
     let is_given = !one.assignment.is_empty();
     let assignment = match protocol_type {
-        CONSUMER if is_given => assigned(&one.assignment),
-        CONSUMER => Some(Vec::new()),
+        CONSUMER_PROTOCOL if is_given => assigned(&one.assignment),
+        CONSUMER_PROTOCOL => Some(Vec::new()),
         _ => None,
     };
     MemberReport {

@@ -19,12 +19,10 @@ mod decide;
 mod classic;
 mod offsets;
 mod subscription;
-mod assignment;
 mod view;
 mod assignor;
 mod consumer;
 
-pub use assignment::assigned;
 pub use assignor::{Assignor, Reader, Share};
 pub use call::{
     Call, Commit, CommitOf, DescribedMember, Description, Fetch, Forget, GroupState, Identity, Join, Joined,
@@ -38,7 +36,8 @@ pub use decide::{Decision, Present, Soft, decide, tick, topics_changed};
 pub use offsets::forget_topics;
 pub use options::Options;
 pub use record::{ConsumerFact, Encoded, Record, RecordFault};
-pub use state::{ClassicGroup, Client, Committed, Group, Groups, Offsets, StoredMember};
+pub use state::{CONSUMER_PROTOCOL, ClassicGroup, Client, Committed, Group, Groups, Offsets, StoredMember};
+pub use subscription::assigned;
 
 #[cfg(test)]
 mod tests;

@@ -9,15 +9,12 @@ use super::call::{Commit, CommitOf, Fetch, Forget, Refusal, Reply, Waiter};
 use super::consumer;
 use super::decide::{Decision, Present, Soft, exists};
 use super::record::Record;
-use super::state::{Committed, Group, Offsets};
+use super::state::{CONSUMER_PROTOCOL, Committed, Group, Offsets};
 use super::subscription;
 use crate::model::{Generation, GroupId, Instant, PartitionIndex, TopicName};
 
 /// How many offsets are looked at in one step of a sweep.
 const LOOKED_AT_MAX: usize = 10_000;
-
-/// What kind of group consumers make: the coordinator can read what they subscribe to.
-const CONSUMER: &str = "consumer";
 
 /// The search for offsets that are too old, a part of the groups at a time.
 #[derive(Clone, Debug, Default)]
@@ -220,7 +217,7 @@ impl Subscribed {
         let Some(classic) = present.groups.get(id).and_then(|group| group.classic.as_ref()) else {
             return Self::Anything;
         };
-        if &*classic.protocol_type != CONSUMER {
+        if &*classic.protocol_type != CONSUMER_PROTOCOL {
             return Self::Unreadable;
         }
         let topics = classic.members.values().map(|member| subscription::topics(&member.subscription));

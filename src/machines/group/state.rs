@@ -16,6 +16,9 @@ use crate::model::{
 use super::consumer::ConsumerGroup;
 use super::record::Record;
 
+/// The protocol type of consumers: their words can be read by anybody.
+pub const CONSUMER_PROTOCOL: &str = "consumer";
+
 /// The groups of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Groups {

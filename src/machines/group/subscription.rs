@@ -1,5 +1,5 @@
-//! What consumers say when they join, the parts of `ConsumerProtocolSubscription` that a coordinator needs; and what it
-//! gives them in their leader's stead, a `ConsumerProtocolAssignment`.
+//! What consumers say when they join, the parts of `ConsumerProtocolSubscription` that a coordinator needs; and what they
+//! are given by their leader or in its stead, a `ConsumerProtocolAssignment`.
 //!
 //! Invariant: never relied on. What cannot be read is none of ours: members may say whatever their leader understands.
 
@@ -26,6 +26,14 @@ pub(super) fn owned(subscription: &Bytes) -> Option<Vec<(String, Vec<PartitionIn
         return Some(Vec::new());
     }
     skip_bytes(&mut reader)?;
+    topic_partitions(&mut reader)
+}
+
+/// The partitions of an assignment by topic, in its order; `None` when it is none.
+#[must_use]
+pub fn assigned(assignment: &Bytes) -> Option<Vec<(String, Vec<PartitionIndex>)>> {
+    let mut reader = Reader::new(assignment.clone());
+    reader.i16().ok().filter(|version| *version >= 0)?;
     topic_partitions(&mut reader)
 }
 
@@ -123,6 +131,28 @@ mod tests {
             [&b""[..], b"\0", b"\0\x01\x7f\xff\xff\xff", b"\0\x01\0\0\0\x01\0\x05a", b"\0\x01\0\0\0\x01\0\x01\xff"]
         {
             assert_eq!(topics(&Bytes::from_static(bytes)), None, "{bytes:?}");
+        }
+    }
+
+    fn given(bytes: &'static [u8]) -> Option<Vec<(String, Vec<i32>)>> {
+        let plain =
+            |(topic, indexes): (String, Vec<PartitionIndex>)| (topic, indexes.iter().map(|i| i.get()).collect());
+        assigned(&Bytes::from_static(bytes)).map(|found| found.into_iter().map(plain).collect())
+    }
+
+    #[test]
+    fn what_members_were_given_is_read_whatever_follows() {
+        let two = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x02bc\0\0\0\0\xff\xff\xff\xff";
+        assert_eq!(given(two), Some(vec![("a".to_owned(), vec![0, 7]), ("bc".to_owned(), vec![])]));
+        assert_eq!(given(b"\0\0\0\0\0\0"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_no_assignment_is_none() {
+        let cut = b"\0\x01\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0";
+        let many = b"\0\x01\0\0\0\x01\0\x01a\x7f\xff\xff\xff\0\0\0\0";
+        for bytes in [&b""[..], b"\xff\xff\0\0\0\0", b"\0\x01\x7f\xff\xff\xff", cut, many, b"\0\0\xff\xff\xff\xff"] {
+            assert_eq!(given(bytes), None, "{bytes:?}");
         }
     }
 }

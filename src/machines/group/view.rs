@@ -10,11 +10,8 @@ use super::call::{
 use super::classic::Live;
 use super::consumer;
 use super::decide::{Present, Soft, exists};
-use super::state::ClassicGroup;
+use super::state::{CONSUMER_PROTOCOL, ClassicGroup};
 use crate::model::GroupId;
-
-/// What kind of group consumers make.
-const CONSUMER: &str = "consumer";
 
 /// One group of the classic protocol.
 pub(super) fn describe(present: Present<'_>, soft: &Soft, id: &GroupId) -> Reply {
@@ -38,7 +35,7 @@ pub(super) fn list(present: Present<'_>, soft: &Soft) -> Vec<Listed> {
         if let Some(consumers) = &group.consumer {
             return Listed {
                 group: id.clone(),
-                protocol_type: CONSUMER.into(),
+                protocol_type: CONSUMER_PROTOCOL.into(),
                 state: consumer::state(consumers),
                 protocol: Protocol::Consumer,
             };
@@ -94,7 +91,7 @@ fn survey_group(present: Present<'_>, soft: &Soft, id: &GroupId, room: usize) ->
     };
     let consumers = group.and_then(|group| group.consumer.as_ref());
     let (protocol_type, state, members) = match consumers {
-        Some(consumers) => (CONSUMER.into(), consumer::state(consumers), consumers.members().len()),
+        Some(consumers) => (CONSUMER_PROTOCOL.into(), consumer::state(consumers), consumers.members().len()),
         None => (
             live.and_then(Live::kind).or(kind).unwrap_or_else(|| "".into()),
             live.map_or(GroupState::Empty, Live::state),

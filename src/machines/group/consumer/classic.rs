@@ -8,10 +8,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::assignment::assigned;
 use super::super::call::{Identity, Join, Joined, Leave, Refusal, Reply, Sync, Synced, Waiter};
 use super::super::record::ConsumerFact;
-use super::super::state::ClassicGroup;
+use super::super::state::{CONSUMER_PROTOCOL, ClassicGroup};
 use super::super::subscription;
 use super::Work;
 use super::call::Beat;
@@ -19,9 +18,6 @@ use super::facts::{ClassicWords, Current, MemberState, Subscriber};
 use super::target::hash;
 use crate::machines::metadata::Image;
 use crate::model::{Generation, GroupEpoch, MemberId, PartitionId, PartitionIndex, Timestamp};
-
-/// What kind of group consumers make.
-const CONSUMER: &str = "consumer";
 
 /// A member of a classic group, as a group of KIP-848 has it.
 pub(in super::super) struct Adopted {
@@ -32,11 +28,11 @@ pub(in super::super) struct Adopted {
 
 /// The members of a classic group that stands; `None` when they are no consumers, or say what cannot be read.
 pub(in super::super) fn adoptable(classic: &ClassicGroup, image: &Image) -> Option<Vec<Adopted>> {
-    let protocol = classic.protocol.as_ref().filter(|_| &*classic.protocol_type == CONSUMER)?;
+    let protocol = classic.protocol.as_ref().filter(|_| &*classic.protocol_type == CONSUMER_PROTOCOL)?;
     let adopt = |(id, member): (&MemberId, &super::super::state::StoredMember)| {
         let protocols = vec![(Arc::clone(protocol), member.subscription.clone())];
         let words = ClassicWords { session_timeout_ms: member.session_timeout_ms, protocols };
-        let has = if member.assignment.is_empty() { Vec::new() } else { assigned(&member.assignment)? };
+        let has = if member.assignment.is_empty() { Vec::new() } else { subscription::assigned(&member.assignment)? };
         let says = Subscriber {
             instance: member.instance.clone(),
             rack: None,
@@ -84,7 +80,8 @@ impl Work<'_> {
     }
 
     fn join_now(&mut self, join: &Join) -> Result<Joined, Refusal> {
-        let Some((protocol, metadata)) = join.protocols.first().filter(|_| &*join.protocol_type == CONSUMER) else {
+        let Some((protocol, metadata)) = join.protocols.first().filter(|_| &*join.protocol_type == CONSUMER_PROTOCOL)
+        else {
             return Err(Refusal::Protocol);
         };
         let topics = subscription::topics(metadata).ok_or(Refusal::Protocol)?;
@@ -143,7 +140,7 @@ impl Work<'_> {
         let image = self.present.image;
         let named = current.assigned.keys().filter_map(|id| Some((image.topic(id.topic)?.name.as_str(), id.index)));
         Ok(Synced {
-            protocol_type: Some(CONSUMER.into()),
+            protocol_type: Some(CONSUMER_PROTOCOL.into()),
             protocol: Some(protocol),
             assignment: subscription::assignment(named),
         })
