@@ -53,7 +53,7 @@ fn answer(group_id: String, outcome: Result<Box<ConsumerDescription>, Refusal>) 
             ..DescribedGroup::default()
         },
         Err(refusal) => {
-            let (error_code, error_message) = (error::of_group(&refusal), Some(refusal.to_string()));
+            let (error_code, error_message) = (error::of_group(&refusal), Some(error::told(&refusal, &group_id)));
             DescribedGroup { error_code, error_message, group_id, ..DescribedGroup::default() }
         }
     }

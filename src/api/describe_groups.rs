@@ -15,6 +15,8 @@ use crate::protocol::messages::describe_groups::{
 
 /// From this version on a group that is not there is an error.
 const NOT_FOUND_FROM: i16 = 6;
+/// The state of a group that is not there.
+const DEAD: &str = "Dead";
 
 /// Serves the request.
 pub(super) async fn describe_groups(
@@ -44,20 +46,13 @@ fn answer(version: i16, group_id: String, outcome: Result<Box<Description>, Refu
             members: described.members.into_iter().map(member).collect(),
             ..DescribedGroup::default()
         },
-        Err(Refusal::GroupNotFound) => {
-            let message = format!("Group {group_id} not found.");
-            let is_error = version >= NOT_FOUND_FROM;
-            DescribedGroup {
-                error_code: if is_error { ErrorCode::GroupIdNotFound } else { ErrorCode::None },
-                error_message: is_error.then_some(message),
-                group_id,
-                group_state: "Dead".to_owned(),
-                ..DescribedGroup::default()
-            }
+        Err(Refusal::GroupNotFound) if version < NOT_FOUND_FROM => {
+            DescribedGroup { group_id, group_state: DEAD.to_owned(), ..DescribedGroup::default() }
         }
         Err(refusal) => {
-            let (error_code, error_message) = (error::of_group(&refusal), Some(refusal.to_string()));
-            DescribedGroup { error_code, error_message, group_id, ..DescribedGroup::default() }
+            let (error_code, error_message) = (error::of_group(&refusal), Some(error::told(&refusal, &group_id)));
+            let group_state = if refusal == Refusal::GroupNotFound { DEAD.to_owned() } else { String::new() };
+            DescribedGroup { error_code, error_message, group_id, group_state, ..DescribedGroup::default() }
         }
     }
 }

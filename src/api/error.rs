@@ -127,6 +127,11 @@ pub(super) fn of_deletion(refusal: DeleteRefusal) -> ErrorCode {
     }
 }
 
+/// What is told of a refusal: of a group that is not there in the words that tools show to people.
+pub(super) fn told(refusal: &group::Refusal, group: &str) -> String {
+    if *refusal == group::Refusal::GroupNotFound { format!("Group {group} not found.") } else { refusal.to_string() }
+}
+
 /// A request about a group.
 pub(super) fn of_group(refusal: &group::Refusal) -> ErrorCode {
     match refusal {
