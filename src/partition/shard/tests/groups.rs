@@ -27,14 +27,14 @@ fn image(index: u64, topic_id: Option<TopicId>) -> Event {
     Event::Image(Arc::new(image))
 }
 
+fn identity(member: &str, generation: i32) -> Identity {
+    let (member, generation) = (MemberId::new(member), Generation::new(generation));
+    Identity { group: group(), member, instance: None, generation }
+}
+
 fn commit(offset: i64) -> Call {
     Call::Commit(Commit {
-        identity: Identity {
-            group: group(),
-            member: MemberId::new(""),
-            instance: None,
-            generation: Generation::new(-1),
-        },
+        identity: identity("", -1),
         knows_group_not_found: false,
         offsets: vec![CommitOf {
             topic: topic(),
@@ -131,13 +131,17 @@ fn the_next_coordinator_knows_what_was_committed() {
 fn the_next_coordinator_answers_nothing_before_it_knows_what_is_committed() {
     let mut world = world();
     let ticket = world.ask_group(1, commit(5));
-    world.run();
+    world.run_without_news();
     assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
     world.cut(1);
     world.cut(3);
     world.elect(2, 2, 2, &[1, 2, 3]);
     world.run();
     assert_eq!(committed(&mut world, 2), Err(Refusal::Loading));
+    // Nor that there is no such member: there may have been one.
+    let beats = world.ask_group(2, Call::Heartbeat(identity("m", 1)));
+    world.run();
+    assert_eq!(world.answered(2, beats), Some(Reply::Heartbeat(Err(Refusal::Loading))));
     world.heal(3);
     world.elect(2, 2, 3, &[2, 3]);
     world.run();
@@ -281,7 +285,12 @@ fn the_next_coordinator_reads_beyond_the_watermark_that_it_knew() {
     world.run_without_news();
     assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
     world.cut(1);
+    world.cut(3);
     world.elect(2, 2, 2, &[2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Err(Refusal::Loading));
+    world.heal(3);
+    world.elect(2, 2, 3, &[2, 3]);
     world.run();
     assert_eq!(committed(&mut world, 2), Ok(Some(5)));
 }
