@@ -146,7 +146,7 @@ fn summary(topic: &Topic) -> TopicView {
 }
 
 fn detail(image: &Image, topic: &Topic) -> TopicDetailView {
-    let configs = image.configs().overrides(ConfigResource::Topic(topic.id));
+    let configs = image.configs().overrides(&ConfigResource::Topic(topic.id));
     let partitions = image.topics().partitions_of(topic.id);
     TopicDetailView {
         topic: summary(topic),

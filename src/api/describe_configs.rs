@@ -1,4 +1,4 @@
-//! DescribeConfigs: configurations of topics and of this broker, and where each comes from.
+//! DescribeConfigs: configurations of topics, of groups and of this broker, and where each comes from.
 //!
 //! Invariant: the value told is the one in force, and the first of its synonyms gives it.
 
@@ -9,7 +9,7 @@ use super::config_resource::{Brokers, Fault, ResourceType};
 use super::context::Context;
 use super::options::{BrokerConfig, BrokerConfigKind};
 use crate::machines::metadata::{ConfigResource, Image};
-use crate::model::{ConfigKind, TopicConfigDefinition, TopicId, TopicName};
+use crate::model::{ConfigDefinition, ConfigKind, GroupId, TopicId, TopicName};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::create_topics::{CreatableTopicConfig, CreatableTopicConfigs};
 use crate::protocol::messages::describe_configs::{
@@ -23,6 +23,7 @@ const FROM_BROKER: i8 = 2;
 const FROM_CLUSTER: i8 = 3;
 const FROM_FILE: i8 = 4;
 const FROM_DEFAULT: i8 = 5;
+const FROM_GROUP: i8 = 8;
 
 /// What types values have.
 const TYPE_BOOLEAN: i8 = 1;
@@ -64,7 +65,7 @@ pub(super) fn created_configs(context: &Context, overrides: &[CreatableTopicConf
     let image = context.image();
     let describer = Describer { context, image: &image, with_synonyms: false, with_documentation: false };
     let own = |name: &str| overrides.iter().rev().find(|config| config.name == name)?.value.as_deref();
-    let configs = TopicConfigDefinition::all().iter().map(|definition| {
+    let configs = ConfigDefinition::of_topics().iter().map(|definition| {
         let entry = describer.topic_entry(definition, own(definition.name));
         CreatableTopicConfigs {
             name: entry.name,
@@ -100,8 +101,9 @@ impl Describer<'_> {
         let outcome = ResourceType::of(resource_type).and_then(|kind| match kind {
             ResourceType::Topic => self.topic(&resource_name),
             ResourceType::Broker => self.broker(&resource_name),
+            ResourceType::Group => self.group(&resource_name),
             // Nothing of these can be configured.
-            ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => Ok(Vec::new()),
+            ResourceType::BrokerLogger | ResourceType::ClientMetrics => Ok(Vec::new()),
         });
         let result = DescribeConfigsResult { resource_type, resource_name, ..DescribeConfigsResult::default() };
         match outcome {
@@ -121,16 +123,16 @@ impl Describer<'_> {
             Ok(_) => Fault { code: ErrorCode::UnknownTopicOrPartition, message: format!("no topic '{name}'") },
             Err(cause) => Fault { code: ErrorCode::InvalidTopicException, message: cause.to_string() },
         })?;
-        let own = |definition: &TopicConfigDefinition| self.override_of(topic.id, definition.name);
-        Ok(TopicConfigDefinition::all().iter().map(|d| self.topic_entry(d, own(d))).collect())
+        let own = |definition: &ConfigDefinition| self.override_of(topic.id, definition.name);
+        Ok(ConfigDefinition::of_topics().iter().map(|d| self.topic_entry(d, own(d))).collect())
     }
 
     fn override_of(&self, topic: TopicId, name: &str) -> Option<&str> {
-        self.image.configs().get(ConfigResource::Topic(topic), name)
+        self.image.configs().get(&ConfigResource::Topic(topic), name)
     }
 
     /// A topic's configuration with this value of its own.
-    fn topic_entry(&self, definition: &TopicConfigDefinition, own: Option<&str>) -> Entry {
+    fn topic_entry(&self, definition: &ConfigDefinition, own: Option<&str>) -> Entry {
         let mut synonyms: Vec<_> = own.map(|value| synonym(definition.name, value, FROM_TOPIC)).into_iter().collect();
         synonyms.extend(self.broker_synonyms(definition));
         let kind = config_type(definition.kind);
@@ -138,19 +140,40 @@ impl Describer<'_> {
     }
 
     /// Where this broker's value of a topic configuration comes from, the strongest first.
-    fn broker_synonyms(&self, definition: &TopicConfigDefinition) -> Vec<DescribeConfigsSynonym> {
+    fn broker_synonyms(&self, definition: &ConfigDefinition) -> Vec<DescribeConfigsSynonym> {
         let name = if definition.synonym.is_empty() { definition.name } else { definition.synonym };
-        let dynamic = |resource| self.image.configs().get(resource, definition.synonym);
+        let dynamic = |resource: &ConfigResource| self.image.configs().get(resource, definition.synonym);
         // The node hands over every default; what the file repeats of the built-in ones is none of its doing.
         let in_file = self.context.cluster().defaults.topic.get(definition.name);
         let values = [
-            (dynamic(ConfigResource::Broker(self.context.broker().node())), FROM_BROKER),
-            (dynamic(ConfigResource::Cluster), FROM_CLUSTER),
+            (dynamic(&ConfigResource::Broker(self.context.broker().node())), FROM_BROKER),
+            (dynamic(&ConfigResource::Cluster), FROM_CLUSTER),
             (in_file.filter(|value| *value != definition.default), FROM_FILE),
             (Some(definition.default), FROM_DEFAULT),
         ];
         let synonyms = values.into_iter().filter_map(|(value, source)| Some(synonym(name, value?, source)));
         synonyms.collect()
+    }
+
+    /// A group's, whether it exists or not: they may be set before its first member comes.
+    fn group(&self, name: &str) -> Result<Vec<Entry>, Fault> {
+        if name.is_empty() {
+            return Err(Fault::invalid("a group has a name"));
+        }
+        let resource = ConfigResource::Group(GroupId::new(name));
+        let entry = |definition: &ConfigDefinition| {
+            let own = self.image.configs().get(&resource, definition.name);
+            let in_file = self.context.options().broker_configs.iter().find(|c| c.name == definition.synonym);
+            let values = [
+                (definition.name, own, FROM_GROUP),
+                (definition.synonym, in_file.and_then(|config| config.value.as_deref()), FROM_FILE),
+                (definition.synonym, Some(definition.default), FROM_DEFAULT),
+            ];
+            let synonyms = values.into_iter().filter_map(|(name, value, from)| Some(synonym(name, value?, from)));
+            let facts = Facts { kind: config_type(definition.kind), is_read_only: false, doc: definition.doc };
+            self.entry(definition.name, synonyms.collect(), facts)
+        };
+        Ok(ConfigDefinition::of_groups().iter().map(entry).collect())
     }
 
     fn broker(&self, name: &str) -> Result<Vec<Entry>, Fault> {
@@ -162,9 +185,9 @@ impl Describer<'_> {
 
     fn own_configs(&self) -> Vec<Entry> {
         let own_configs = self.context.options().broker_configs.iter();
-        let own_configs = own_configs.filter(|config| TopicConfigDefinition::with_synonym(&config.name).is_none());
+        let own_configs = own_configs.filter(|config| ConfigDefinition::with_synonym(&config.name).is_none());
         let mut entries: Vec<_> = own_configs.map(|config| self.broker_entry(config)).collect();
-        let defaults = TopicConfigDefinition::all().iter().filter(|definition| !definition.synonym.is_empty());
+        let defaults = ConfigDefinition::of_topics().iter().filter(|definition| !definition.synonym.is_empty());
         entries.extend(defaults.map(|definition| {
             let facts = Facts { kind: config_type(definition.kind), is_read_only: false, doc: definition.doc };
             self.entry(definition.synonym, self.broker_synonyms(definition), facts)
@@ -175,9 +198,9 @@ impl Describer<'_> {
 
     /// What holds for all brokers unless one says otherwise.
     fn cluster_defaults(&self) -> Vec<Entry> {
-        let overrides = self.image.configs().overrides(ConfigResource::Cluster);
+        let overrides = self.image.configs().overrides(&ConfigResource::Cluster);
         let entry = |(name, value): (&str, &str)| {
-            let definition = TopicConfigDefinition::with_synonym(name);
+            let definition = ConfigDefinition::with_synonym(name);
             let kind = definition.map_or(TYPE_TEXT, |definition| config_type(definition.kind));
             let doc = definition.map_or("", |definition| definition.doc);
             self.entry(name, vec![synonym(name, value, FROM_CLUSTER)], Facts { kind, is_read_only: false, doc })

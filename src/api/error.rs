@@ -108,7 +108,7 @@ pub(super) fn of_growth(refusal: &GrowRefusal) -> ErrorCode {
 pub(super) fn of_alteration(target: &ConfigTarget, refusal: &ConfigRefusal) -> ErrorCode {
     match (refusal, target) {
         (ConfigRefusal::UnknownTopic, _) => ErrorCode::UnknownTopicOrPartition,
-        (ConfigRefusal::Config(_), ConfigTarget::Topic(_)) => ErrorCode::InvalidConfig,
+        (ConfigRefusal::Config(_), ConfigTarget::Topic(_) | ConfigTarget::Group(_)) => ErrorCode::InvalidConfig,
         (ConfigRefusal::Config(_), ConfigTarget::Cluster | ConfigTarget::Broker(_))
         | (ConfigRefusal::Twice | ConfigRefusal::NotDynamic { .. } | ConfigRefusal::NotPerBroker { .. }, _) => {
             ErrorCode::InvalidRequest
@@ -178,7 +178,7 @@ pub(super) fn of_no_controller(_: NoController) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LeaderEpoch, TopicConfigError};
+    use crate::model::{InvalidConfig, LeaderEpoch};
 
     #[test]
     fn what_time_mends_is_retriable_and_what_it_does_not_is_not() {
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_called_by_what_it_is_of() {
-        let missing = ConfigRefusal::Config(TopicConfigError::Missing { name: "retention.ms".to_owned() });
+        let missing = ConfigRefusal::Config(InvalidConfig::Missing { name: "retention.ms".to_owned() });
         let of = |target| of_alteration(&target, &missing);
         assert_eq!(of(ConfigTarget::Topic("t".to_owned())), ErrorCode::InvalidConfig);
         assert_eq!(of(ConfigTarget::Cluster), ErrorCode::InvalidRequest);

@@ -1,4 +1,4 @@
-//! IncrementalAlterConfigs: settings of topics and the defaults of all brokers; the controller decides, this file
+//! IncrementalAlterConfigs: settings of topics and groups, and the defaults of all brokers; the controller decides, this file
 //! translates.
 //!
 //! Invariant: every resource of the request is answered, in its order; one that is named more than once is altered by
@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error;
 use crate::broker::{AlteredConfigs, NoController};
 use crate::machines::controller::{AlterConfigs, AlterationScope, ConfigAlteration, ConfigChange, ConfigTarget};
-use crate::model::{NodeId, TopicName};
+use crate::model::{GroupId, NodeId, TopicName};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -97,8 +97,13 @@ fn target(resource: &AlterConfigsResource, own: NodeId) -> Result<ConfigTarget, 
         }),
         ResourceType::BrokerLogger => Err(Fault::invalid("log levels cannot be changed while the broker runs")),
         ResourceType::ClientMetrics => Err(Fault::invalid("this broker takes no metrics of clients")),
-        ResourceType::Group => Err(Fault::invalid("groups have no configurations of their own on this broker")),
+        ResourceType::Group if name.is_empty() => Err(group_without_name()),
+        ResourceType::Group => Ok(ConfigTarget::Group(GroupId::new(name))),
     }
+}
+
+fn group_without_name() -> Fault {
+    Fault::invalid("groups have no defaults of their own; those of the brokers (group.consumer.*) are theirs")
 }
 
 fn change(config: &AlterableConfig) -> Result<ConfigChange, Fault> {
@@ -179,7 +184,8 @@ mod tests {
             (BROKER, "2", invalid()),
             (8, "1", invalid()),
             (16, "m", invalid()),
-            (32, "g", invalid()),
+            (32, "g", Ok(ConfigTarget::Group(GroupId::new("g")))),
+            (32, "", invalid()),
             (99, "t", invalid()),
         ];
         for (resource_type, name, expected) in cases {

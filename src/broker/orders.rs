@@ -69,7 +69,7 @@ impl Orders<'_> {
             }
         }
         for resource in &delta.configs {
-            concerned.extend(self.concerned_by(image, *resource));
+            concerned.extend(self.concerned_by(image, resource));
         }
         // Whether a follower may join the ISR, and under which registration, stands in the leader's order.
         let brokers: BTreeSet<NodeId> = delta.brokers.iter().map(|(node, _)| *node).collect();
@@ -80,13 +80,14 @@ impl Orders<'_> {
         Plan { stops, orders: self.orders_of(image, concerned) }
     }
 
-    fn concerned_by(&self, image: &Image, resource: ConfigResource) -> Vec<PartitionId> {
+    fn concerned_by(&self, image: &Image, resource: &ConfigResource) -> Vec<PartitionId> {
         let mine = image.topics().replicas_of(self.node).map(|(id, _)| id);
         match resource {
-            ConfigResource::Topic(topic) => mine.filter(|id| id.topic == topic).collect(),
+            ConfigResource::Topic(topic) => mine.filter(|id| id.topic == *topic).collect(),
             ConfigResource::Cluster => mine.collect(),
-            ConfigResource::Broker(node) if node == self.node => mine.collect(),
-            ConfigResource::Broker(_) => Vec::new(),
+            ConfigResource::Broker(node) if *node == self.node => mine.collect(),
+            // What is set of groups their coordinators read in the image.
+            ConfigResource::Broker(_) | ConfigResource::Group(_) => Vec::new(),
         }
     }
 

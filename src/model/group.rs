@@ -11,7 +11,8 @@ use super::number;
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(from = "String", into = "String")]
         pub struct $name(Arc<str>);
         impl $name {
             /// Takes a text.
@@ -33,6 +34,16 @@ macro_rules! text {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                (*name.0).to_owned()
             }
         }
         impl std::borrow::Borrow<str> for $name {

@@ -10,21 +10,25 @@ mod id;
 mod name;
 mod offset;
 mod time;
+mod config;
+mod group_config;
 mod topic_config;
 mod topic_config_table;
 mod topic_config_values;
 
+pub use config::{ConfigDefinition, ConfigKind, InvalidConfig};
 pub use epoch::{
     BootNumber, BrokerEpoch, CoordinatorEpoch, EpochHistory, EpochStart, LeaderEpoch, LogIndex, PartitionEpoch, Term,
 };
 pub use group::{Generation, GroupEpoch, GroupId, InstanceId, MemberId};
+pub use group_config::GroupConfigs;
 pub use id::{
     ClusterId, DirectoryId, IdError, NodeId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicId,
 };
 pub use name::{TopicName, TopicNameError};
 pub use offset::Offset;
 pub use time::{Instant, Now, Timestamp};
-pub use topic_config::{ConfigKind, TopicConfigDefinition, TopicConfigError, TopicConfigs, TopicSettings};
+pub use topic_config::{TopicConfigs, TopicSettings};
 pub use topic_config_values::{CleanupPolicy, CompressionType, FlushMode, TimestampType};
 
 /// Declares a newtype over an integer with `new`, `get`, ordering, serde and plain printing.

@@ -1,226 +1,13 @@
-//! The configurations of a topic: their names, types, defaults and bounds, and their resolved values.
+//! The configurations of a topic: values that somebody set, and what is in force.
 //!
-//! One table ([`DEFINITIONS`]) says all there is to say about a configuration; validation, description and
-//! resolution read it. Invariant: every default in the table is valid, and [`TopicConfigs`] holds valid values only.
+//! Invariant: [`TopicConfigs`] holds valid values only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::topic_config_table::DEFINITIONS;
+use super::config::{ConfigDefinition, InvalidConfig};
 use super::topic_config_values::{CleanupPolicy, CompressionType, FlushMode, TimestampType};
-
-/// The longest value in bytes: more does not fit into an answer.
-const CONFIG_VALUE_BYTES_MAX: usize = 0x7fff;
-
-/// One configuration that a topic can have.
-#[derive(Clone, Copy, Debug)]
-pub struct TopicConfigDefinition {
-    /// Its name.
-    pub name: &'static str,
-    /// What its values are.
-    pub kind: ConfigKind,
-    /// The value when nobody set one.
-    pub default: &'static str,
-    /// The broker configuration that sets the default for all topics; empty when there is none.
-    pub synonym: &'static str,
-    /// One line for people.
-    pub doc: &'static str,
-}
-
-/// What values a configuration takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ConfigKind {
-    /// true or false.
-    Boolean,
-    /// A 32-bit integer within bounds.
-    Int {
-        /// The least.
-        min: i32,
-        /// The greatest.
-        max: i32,
-    },
-    /// A 64-bit integer within bounds.
-    Long {
-        /// The least.
-        min: i64,
-        /// The greatest.
-        max: i64,
-    },
-    /// -1 for the codec's own default, or a level.
-    GzipLevel,
-    /// A fraction from 0 to 1.
-    Ratio,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// Any of these words, separated by commas.
-    Words(&'static [&'static str]),
-    /// `partition:broker` pairs separated by commas, or `*`.
-    ThrottledReplicas,
-}
-
-/// Why a configuration is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum TopicConfigError {
-    /// There is none of that name.
-    #[error("unknown topic configuration '{name}'")]
-    Unknown {
-        /// The name that was given.
-        name: String,
-    },
-    /// No value was given.
-    #[error("topic configuration '{name}' needs a value")]
-    Missing {
-        /// The configuration.
-        name: String,
-    },
-    /// The value is out of bounds or of another type.
-    #[error("invalid value '{value}' for topic configuration '{name}': it must be {expected}")]
-    Value {
-        /// The configuration.
-        name: String,
-        /// The value that was given.
-        value: String,
-        /// What it takes.
-        expected: String,
-    },
-    /// It asks for what this broker does not have.
-    #[error("topic configuration '{name}' cannot be '{value}': {reason}")]
-    Unsupported {
-        /// The configuration.
-        name: String,
-        /// The value that was given.
-        value: String,
-        /// What is missing.
-        reason: String,
-    },
-    /// Two values contradict each other.
-    #[error("topic configuration '{name}' ({value}) must not exceed '{bound_name}' ({bound})")]
-    Conflict {
-        /// The smaller one.
-        name: String,
-        /// Its value.
-        value: i64,
-        /// What bounds it.
-        bound_name: String,
-        /// The bound.
-        bound: i64,
-    },
-    /// The value is longer than any may be.
-    #[error("the value of topic configuration '{name}' has {bytes} bytes, more than {CONFIG_VALUE_BYTES_MAX}")]
-    TooLong {
-        /// The configuration.
-        name: String,
-        /// How long it is.
-        bytes: usize,
-    },
-}
-
-impl TopicConfigDefinition {
-    /// The definition of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<&'static Self> {
-        DEFINITIONS.iter().find(|definition| definition.name == name)
-    }
-
-    /// The definition whose default that broker configuration sets.
-    #[must_use]
-    pub fn with_synonym(synonym: &str) -> Option<&'static Self> {
-        DEFINITIONS.iter().find(|definition| !definition.synonym.is_empty() && definition.synonym == synonym)
-    }
-
-    /// All of them, by name.
-    #[must_use]
-    pub fn all() -> &'static [Self] {
-        DEFINITIONS
-    }
-
-    /// Whether the values are a list, to which one may append (IncrementalAlterConfigs).
-    #[must_use]
-    pub fn is_list(&self) -> bool {
-        matches!(self.kind, ConfigKind::Words(_) | ConfigKind::ThrottledReplicas)
-    }
-
-    /// Checks a value. Returns it in the one form that is kept; Kafka reads others, too, such as ` 1000 ` and `TRUE`.
-    ///
-    /// # Errors
-    /// What it must be instead.
-    pub fn check(&self, value: &str) -> Result<String, TopicConfigError> {
-        let kept = self.kind.kept(value);
-        if kept.len() > CONFIG_VALUE_BYTES_MAX {
-            return Err(TopicConfigError::TooLong { name: self.name.to_owned(), bytes: kept.len() });
-        }
-        if !self.kind.allows(&kept) {
-            let expected = self.kind.expected();
-            return Err(TopicConfigError::Value { name: self.name.to_owned(), value: value.to_owned(), expected });
-        }
-        let reason = match (self.name, kept.as_str()) {
-            ("remote.storage.enable", "true") => "this broker has no remote storage",
-            // Accepting it and then not doing it would be the worse answer (rule R17).
-            ("unclean.leader.election.enable", "true") => "only replicas that hold all acknowledged records may lead",
-            _ => return Ok(kept),
-        };
-        let (name, value, reason) = (self.name.to_owned(), value.to_owned(), reason.to_owned());
-        Err(TopicConfigError::Unsupported { name, value, reason })
-    }
-}
-
-impl ConfigKind {
-    /// The form that is kept of a value, if it is one of this kind's: no spaces around, numbers as they are printed,
-    /// true and false in small letters, nothing twice in a list.
-    fn kept(self, value: &str) -> String {
-        let value = value.trim();
-        let kept = match self {
-            Self::Boolean => Some(value.to_ascii_lowercase()),
-            Self::Int { .. } | Self::Long { .. } | Self::GzipLevel => {
-                value.parse().ok().map(|number: i64| number.to_string())
-            }
-            Self::Ratio => value.parse().ok().map(|ratio: f64| format!("{ratio:?}")),
-            Self::Word(_) => None,
-            Self::Words(_) | Self::ThrottledReplicas => {
-                let mut seen = BTreeSet::new();
-                let words: Vec<&str> = value.split(',').map(str::trim).filter(|word| seen.insert(*word)).collect();
-                Some(words.join(","))
-            }
-        };
-        kept.unwrap_or_else(|| value.to_owned())
-    }
-
-    /// Whether that is a value in the form that is kept.
-    fn allows(self, value: &str) -> bool {
-        match self {
-            Self::Boolean => matches!(value, "true" | "false"),
-            Self::Int { min, max } => value.parse().is_ok_and(|number: i32| (min..=max).contains(&number)),
-            Self::Long { min, max } => value.parse().is_ok_and(|number: i64| (min..=max).contains(&number)),
-            Self::GzipLevel => value.parse().is_ok_and(|level: i32| level == -1 || (1..=9).contains(&level)),
-            Self::Ratio => value.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio)),
-            Self::Word(words) => words.contains(&value),
-            Self::Words(words) => value.is_empty() || value.split(',').all(|word| words.contains(&word)),
-            Self::ThrottledReplicas => value.is_empty() || value == "*" || value.split(',').all(is_pair),
-        }
-    }
-
-    fn expected(self) -> String {
-        match self {
-            Self::Boolean => "true or false".to_owned(),
-            Self::Int { min, max: i32::MAX } => format!("an integer of at least {min}"),
-            Self::Int { min, max } => format!("an integer from {min} to {max}"),
-            Self::Long { min: i64::MIN, .. } => "an integer".to_owned(),
-            Self::Long { min, max: i64::MAX } => format!("an integer of at least {min}"),
-            Self::Long { min, max } => format!("an integer from {min} to {max}"),
-            Self::GzipLevel => "-1 or an integer from 1 to 9".to_owned(),
-            Self::Ratio => "a fraction from 0 to 1".to_owned(),
-            Self::Word(words) => format!("one of {}", words.join(", ")),
-            Self::Words(words) => format!("a list of {}", words.join(", ")),
-            Self::ThrottledReplicas => "'*' or a list of partition:broker".to_owned(),
-        }
-    }
-}
-
-fn is_pair(text: &str) -> bool {
-    let parts = text.split_once(':');
-    parts.is_some_and(|(partition, broker)| partition.parse::<i32>().is_ok() && broker.parse::<i32>().is_ok())
-}
 
 /// Values that somebody set, by name: of one topic, or of all topics by the broker's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -246,9 +33,9 @@ impl TopicConfigs {
     ///
     /// # Errors
     /// What is wrong with it; nothing is changed then.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), TopicConfigError> {
-        let definition = TopicConfigDefinition::named(name);
-        let definition = definition.ok_or_else(|| TopicConfigError::Unknown { name: name.to_owned() })?;
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidConfig> {
+        let definition = ConfigDefinition::of_topic(name);
+        let definition = definition.ok_or_else(|| InvalidConfig::Unknown { name: name.to_owned() })?;
         self.values.insert(name.to_owned(), definition.check(value)?);
         Ok(())
     }
@@ -273,7 +60,7 @@ impl TopicConfigs {
     ///
     /// # Errors
     /// The two that contradict each other.
-    pub fn check_together(&self, defaults: &Self) -> Result<(), TopicConfigError> {
+    pub fn check_together(&self, defaults: &Self) -> Result<(), InvalidConfig> {
         // Those of remote storage bind only a topic that has some (KIP-405), which none can have here.
         let (name, bound_name) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
         let (value, bound) = (self.number(defaults, name), self.number(defaults, bound_name));
@@ -281,7 +68,7 @@ impl TopicConfigs {
             return Ok(());
         }
         let (name, bound_name) = (name.to_owned(), bound_name.to_owned());
-        Err(TopicConfigError::Conflict { name, value, bound_name, bound })
+        Err(InvalidConfig::Conflict { name, value, bound_name, bound })
     }
 
     /// The values in force: what this topic sets, else what `defaults` set, else the built-in default.
@@ -335,8 +122,8 @@ impl TopicConfigs {
     }
 }
 
-fn definition(name: &'static str) -> &'static TopicConfigDefinition {
-    TopicConfigDefinition::named(name).expect("the table has every name that is resolved")
+fn definition(name: &'static str) -> &'static ConfigDefinition {
+    ConfigDefinition::of_topic(name).expect("the table has every name that is resolved")
 }
 
 /// A topic's configurations, resolved and typed. Those of remote storage and those that have no effect are not among
@@ -401,10 +188,10 @@ mod tests {
 
     #[test]
     fn every_default_is_valid_and_names_rise() {
-        for definition in DEFINITIONS {
+        for definition in ConfigDefinition::of_topics() {
             assert_eq!(definition.check(definition.default), Ok(definition.default.to_owned()), "{}", definition.name);
         }
-        assert!(DEFINITIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(ConfigDefinition::of_topics().windows(2).all(|pair| pair[0].name < pair[1].name));
     }
 
     #[test]
@@ -448,11 +235,11 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_is_allowed() {
-        assert_eq!(refused("message.format.version", "3"), "unknown topic configuration 'message.format.version'");
+        assert_eq!(refused("message.format.version", "3"), "unknown configuration 'message.format.version'");
         let text = refused("segment.bytes", "1000");
         assert_eq!(
             text,
-            "invalid value '1000' for topic configuration 'segment.bytes': it must be an integer of at least 1048576"
+            "invalid value '1000' for configuration 'segment.bytes': it must be an integer of at least 1048576"
         );
         assert!(refused("cleanup.policy", "delete,shrink").ends_with("it must be a list of delete, compact"));
         assert!(refused("compression.gzip.level", "0").ends_with("-1 or an integer from 1 to 9"));
@@ -502,7 +289,7 @@ mod tests {
         let name = "leader.replication.throttled.replicas";
         let pairs = |count: usize| (10_000..).take(count).map(|n| format!("{n}:1")).collect::<Vec<_>>().join(",");
         assert_eq!(TopicConfigs::new().set(name, &pairs(4_096)), Ok(()));
-        let error = TopicConfigError::TooLong { name: name.to_owned(), bytes: 32_775 };
+        let error = InvalidConfig::TooLong { name: name.to_owned(), bytes: 32_775 };
         assert_eq!(TopicConfigs::new().set(name, &pairs(4_097)), Err(error));
     }
 
@@ -525,7 +312,7 @@ mod tests {
         let error = topic.check_together(&TopicConfigs::new()).expect_err("10 is above 9");
         assert_eq!(
             error.to_string(),
-            "topic configuration 'min.compaction.lag.ms' (10) must not exceed 'max.compaction.lag.ms' (9)"
+            "configuration 'min.compaction.lag.ms' (10) must not exceed 'max.compaction.lag.ms' (9)"
         );
     }
 

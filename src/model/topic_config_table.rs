@@ -2,242 +2,242 @@
 //!
 //! Invariant: sorted by name. Kafka's defaults, but for `min.insync.replicas`.
 
-use super::topic_config::{ConfigKind, TopicConfigDefinition};
+use super::config::{ConfigDefinition, ConfigKind};
 
 /// Every configuration a topic can have, by name.
-pub(super) const DEFINITIONS: &[TopicConfigDefinition] = &[
-    TopicConfigDefinition {
+pub(super) const DEFINITIONS: &[ConfigDefinition] = &[
+    ConfigDefinition {
         name: "cleanup.policy",
         kind: ConfigKind::Words(&["delete", "compact"]),
         default: "delete",
         synonym: "log.cleanup.policy",
         doc: "Whether old segments are deleted, old values of a key compacted away, both, or neither (empty).",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "compression.gzip.level",
         kind: ConfigKind::GzipLevel,
         default: "-1",
         synonym: "compression.gzip.level",
         doc: "The gzip level, when compression.type is gzip.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "compression.lz4.level",
         kind: ConfigKind::Int { min: 1, max: 17 },
         default: "9",
         synonym: "compression.lz4.level",
         doc: "Accepted for Kafka's sake; batches are compressed alike at every level.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "compression.type",
         kind: ConfigKind::Word(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         default: "producer",
         synonym: "compression.type",
         doc: "How batches are compressed in the log; producer keeps what the producer chose.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "compression.zstd.level",
         kind: ConfigKind::Int { min: -131_072, max: 22 },
         default: "3",
         synonym: "compression.zstd.level",
         doc: "The zstd level, when compression.type is zstd.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "delete.retention.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "86400000",
         synonym: "log.cleaner.delete.retention.ms",
         doc: "How long a compacted topic keeps the marks of deleted keys.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "file.delete.delay.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "60000",
         synonym: "log.segment.delete.delay.ms",
         doc: "How long a removed file waits before it is deleted.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "flush.messages",
         kind: ConfigKind::Long { min: 1, max: i64::MAX },
         default: "9223372036854775807",
         synonym: "log.flush.interval.messages",
         doc: "Accepted for Kafka's sake; flush.mode says when records are flushed.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "flush.mode",
         kind: ConfigKind::Word(&["durable", "kafka"]),
         default: "durable",
         synonym: "log.flush.mode",
         doc: "durable acknowledges what is flushed to disk on every in-sync replica; kafka what is in their page caches.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "flush.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "9223372036854775807",
         synonym: "log.flush.interval.ms",
         doc: "Accepted for Kafka's sake; flush.mode says when records are flushed.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "follower.replication.throttled.replicas",
         kind: ConfigKind::ThrottledReplicas,
         default: "",
         synonym: "",
         doc: "Accepted for Kafka's sake; no replica's catching up is throttled.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "index.interval.bytes",
         kind: ConfigKind::Int { min: 0, max: i32::MAX },
         default: "4096",
         synonym: "log.index.interval.bytes",
         doc: "How many bytes of records lie between two entries of the offset index.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "leader.replication.throttled.replicas",
         kind: ConfigKind::ThrottledReplicas,
         default: "",
         synonym: "",
         doc: "Accepted for Kafka's sake; no replica's catching up is throttled.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "local.retention.bytes",
         kind: ConfigKind::Long { min: -2, max: i64::MAX },
         default: "-2",
         synonym: "log.local.retention.bytes",
         doc: "How many bytes stay on local disk with remote storage; -2 follows retention.bytes.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "local.retention.ms",
         kind: ConfigKind::Long { min: -2, max: i64::MAX },
         default: "-2",
         synonym: "log.local.retention.ms",
         doc: "How long records stay on local disk with remote storage; -2 follows retention.ms.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "max.compaction.lag.ms",
         kind: ConfigKind::Long { min: 1, max: i64::MAX },
         default: "9223372036854775807",
         synonym: "log.cleaner.max.compaction.lag.ms",
         doc: "How long a record may stay uncompacted.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "max.message.bytes",
         kind: ConfigKind::Int { min: 0, max: i32::MAX },
         default: "1048588",
         synonym: "message.max.bytes",
         doc: "The largest record batch that is accepted.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "message.timestamp.after.max.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "3600000",
         synonym: "log.message.timestamp.after.max.ms",
         doc: "How far a record's timestamp may lie ahead of the leader's clock.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "message.timestamp.before.max.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "9223372036854775807",
         synonym: "log.message.timestamp.before.max.ms",
         doc: "How far a record's timestamp may lie behind the leader's clock.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "message.timestamp.type",
         kind: ConfigKind::Word(&["CreateTime", "LogAppendTime"]),
         default: "CreateTime",
         synonym: "log.message.timestamp.type",
         doc: "Whose clock stamps the records.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "min.cleanable.dirty.ratio",
         kind: ConfigKind::Ratio,
         default: "0.5",
         synonym: "log.cleaner.min.cleanable.ratio",
         doc: "How much of a compacted log must be uncompacted before it is compacted again.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "min.compaction.lag.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "0",
         synonym: "log.cleaner.min.compaction.lag.ms",
         doc: "How long a record stays uncompacted at least.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "min.insync.replicas",
         kind: ConfigKind::Int { min: 1, max: i32::MAX },
         default: "2",
         synonym: "min.insync.replicas",
         doc: "How many in-sync replicas an acks=all write needs; never more than there are replicas.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "preallocate",
         kind: ConfigKind::Boolean,
         default: "false",
         synonym: "log.preallocate",
         doc: "Accepted for Kafka's sake; a segment's file grows as it is written.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "remote.log.copy.disable",
         kind: ConfigKind::Boolean,
         default: "false",
         synonym: "",
         doc: "Whether copying to remote storage is stopped.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "remote.log.delete.on.disable",
         kind: ConfigKind::Boolean,
         default: "false",
         synonym: "",
         doc: "Whether remote data goes when remote storage is turned off.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "remote.storage.enable",
         kind: ConfigKind::Boolean,
         default: "false",
         synonym: "",
         doc: "Whether old segments move to remote storage; this broker has none.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "retention.bytes",
         kind: ConfigKind::Long { min: i64::MIN, max: i64::MAX },
         default: "-1",
         synonym: "log.retention.bytes",
         doc: "How large a partition grows before old segments are deleted; -1 sets no bound.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "retention.ms",
         kind: ConfigKind::Long { min: -1, max: i64::MAX },
         default: "604800000",
         synonym: "log.retention.ms",
         doc: "How long records are kept; -1 keeps them for ever.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "segment.bytes",
         kind: ConfigKind::Int { min: 1_048_576, max: i32::MAX },
         default: "1073741824",
         synonym: "log.segment.bytes",
         doc: "The largest size of a segment's file.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "segment.index.bytes",
         kind: ConfigKind::Int { min: 4, max: i32::MAX },
         default: "10485760",
         synonym: "log.index.size.max.bytes",
         doc: "The largest size of a segment's index.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "segment.jitter.ms",
         kind: ConfigKind::Long { min: 0, max: i64::MAX },
         default: "0",
         synonym: "log.roll.jitter.ms",
         doc: "By how much at random a new segment begins before segment.ms.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "segment.ms",
         kind: ConfigKind::Long { min: 1, max: i64::MAX },
         default: "604800000",
         synonym: "log.roll.ms",
         doc: "When a new segment begins though the old one is not full.",
     },
-    TopicConfigDefinition {
+    ConfigDefinition {
         name: "unclean.leader.election.enable",
         kind: ConfigKind::Boolean,
         default: "false",

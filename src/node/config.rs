@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{NodeId, TopicConfigDefinition, TopicConfigError};
+use crate::model::{ConfigDefinition, InvalidConfig, NodeId};
 use crate::telemetry::{LogFormat, LogOptions};
 use crate::transport::{HostPort, HostPortError};
 
@@ -199,7 +199,7 @@ pub enum ConfigError {
         /// The option.
         option: &'static str,
         /// Why. Not the error's source: the message has it, and a chain of causes would say it twice.
-        reason: TopicConfigError,
+        reason: InvalidConfig,
     },
     /// Records that are kept for no time. A topic may ask for that; as a default it is a mistake, as in Kafka.
     #[error("\"{option}\" cannot be 0: records are kept for ever (-1), or for 1 at least")]
@@ -433,7 +433,7 @@ impl Values<'_> {
             if topic == "retention.ms" && value == "0" {
                 return Err(ConfigError::NoRetention { option });
             }
-            let definition = TopicConfigDefinition::named(topic).expect("the options name configurations of topics");
+            let definition = ConfigDefinition::of_topic(topic).expect("the options name configurations of topics");
             let kept = definition.check(&value).map_err(|reason| ConfigError::TopicDefault { option, reason })?;
             defaults.insert(topic, kept);
         }

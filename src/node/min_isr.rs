@@ -26,7 +26,7 @@ pub(super) async fn compare_min_isr(configured: String, images: watch::Receiver<
 
 /// The cluster's value, if it is another. `None` also when the quorum ends before there is one.
 async fn overruling(configured: &str, mut images: watch::Receiver<Arc<Image>>) -> Option<String> {
-    let in_force = |image: &Image| image.configs().get(ConfigResource::Cluster, MIN_ISR).map(str::to_owned);
+    let in_force = |image: &Image| image.configs().get(&ConfigResource::Cluster, MIN_ISR).map(str::to_owned);
     let image = images.wait_for(|image| in_force(image).is_some()).await.ok()?;
     in_force(&image).filter(|in_force| in_force != configured)
 }

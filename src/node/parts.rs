@@ -8,16 +8,20 @@ use crate::api::{ApiOptions, BrokerConfig, BrokerConfigKind};
 use crate::broker::{BrokerOptions, CleanerOptions, FetchOptions};
 use crate::machines::controller::{Defaults, Options as ControllerOptions};
 use crate::machines::metadata::Listener;
-use crate::model::TopicConfigs;
+use crate::model::{GroupConfigs, TopicConfigs};
 use crate::quorum::{QuorumOptions, Voter};
 use crate::storage::DataDir;
 use crate::transport::{HostPort, LivenessOptions, ServerOptions};
 
-pub(super) fn topic_defaults(config: &Config) -> Defaults {
+pub(super) fn defaults(config: &Config) -> Defaults {
     Defaults {
         replication_factor: config.topics.replication_factor,
         partitions: config.topics.partitions,
         topic: TopicConfigs::from_checked(config.topics.defaults.iter().map(|(name, value)| (*name, value.as_str()))),
+        group: GroupConfigs {
+            heartbeat_interval: Some(config.groups.coordinator.heartbeat_interval_min),
+            session_timeout: Some(config.groups.coordinator.consumer_session_timeout),
+        },
     }
 }
 
@@ -49,7 +53,7 @@ pub(super) fn controller_options(config: &Config) -> ControllerOptions {
         session_timeout: config.liveness.session_timeout,
         heartbeat_interval: config.liveness.heartbeat_interval,
         reconnect_grace: config.liveness.reconnect_grace,
-        defaults: topic_defaults(config),
+        defaults: defaults(config),
         ..ControllerOptions::default()
     }
 }

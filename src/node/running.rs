@@ -16,7 +16,7 @@ use tracing::info;
 use super::config::Config;
 use super::min_isr::{MIN_ISR, compare_min_isr};
 use super::parts::{
-    api_options, broker_options, controller_options, liveness_options, quorum_options, server_options, topic_defaults,
+    api_options, broker_options, controller_options, defaults, liveness_options, quorum_options, server_options,
 };
 use crate::admin;
 use crate::api::Dispatch;
@@ -108,7 +108,7 @@ impl Node {
             brokers: Arc::new(Brokers::new(config.listeners.controller.name.clone(), Arc::clone(&peers))),
             clock: Arc::clone(&world.clock),
             seed: Arc::clone(&world.seed),
-            defaults: Arc::new(topic_defaults(&config)),
+            defaults: Arc::new(defaults(&config)),
         };
         tokio::spawn(compare_min_isr(config.topics.defaults[MIN_ISR].clone(), quorum.images()));
         tokio::spawn(follow_gauges(cluster.clone(), world.metrics.broker.clone()));

@@ -42,7 +42,7 @@ pub(super) fn changes(before: &Image, after: &Image) -> Vec<KeyChange> {
         changes.push((partition_key(id), records));
     }
     for resource in delta.configs {
-        config_changes(before, after, resource, &mut changes);
+        config_changes(before, after, &resource, &mut changes);
     }
     if delta.producers_changed {
         changes.push((vec![PRODUCERS], Some(vec![Record::ProducerIdsAllocated { next: after.producers().next() }])));
@@ -91,14 +91,18 @@ fn few_changes(
     changes.extend(new.map(|(key, records)| (key.clone(), Some(records.clone()))));
 }
 
-fn config_changes(before: &Image, after: &Image, resource: ConfigResource, changes: &mut Vec<KeyChange>) {
+fn config_changes(before: &Image, after: &Image, resource: &ConfigResource, changes: &mut Vec<KeyChange>) {
     let old: BTreeMap<&str, &str> = before.configs().stored(resource).collect();
     let new: BTreeMap<&str, &str> = after.configs().stored(resource).collect();
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         changes.push((config_key(resource, name), None));
     }
     for (name, value) in new.iter().filter(|&(name, value)| old.get(name) != Some(value)) {
-        let record = Record::ConfigSet { resource, name: (*name).to_owned(), value: Some((*value).to_owned()) };
+        let record = Record::ConfigSet {
+            resource: resource.clone(),
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+        };
         changes.push((config_key(resource, name), Some(vec![record])));
     }
 }
@@ -117,7 +121,7 @@ fn partition_key(id: PartitionId) -> Vec<u8> {
     key
 }
 
-fn config_key(resource: ConfigResource, name: &str) -> Vec<u8> {
+fn config_key(resource: &ConfigResource, name: &str) -> Vec<u8> {
     let mut key = match resource {
         ConfigResource::Topic(topic) => {
             let mut key = vec![CONFIG, 0];
@@ -129,6 +133,12 @@ fn config_key(resource: ConfigResource, name: &str) -> Vec<u8> {
             let mut key = vec![CONFIG, 2];
             key.extend(node.get().to_be_bytes());
             key
+        }
+        ConfigResource::Group(group) => {
+            // Its length first: no group's name and configuration may read as another's.
+            let name = group.as_str().as_bytes();
+            let length = u32::try_from(name.len()).expect("a name is shorter than a request");
+            [&[CONFIG, 3], length.to_be_bytes().as_slice(), name].concat()
         }
     };
     key.extend(name.as_bytes());

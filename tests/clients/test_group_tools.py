@@ -129,6 +129,24 @@ def test_verifiable_consumer_reads_and_commits_what_it_is_told_to(jars, cluster,
     assert named("shutdown_complete")
 
 
+def test_a_group_has_configurations_of_its_own(jars, cluster):
+    group = f"group-{uuid.uuid4().hex[:12]}"
+    heartbeat, session = "consumer.heartbeat.interval.ms", "consumer.session.timeout.ms"
+
+    def configure(*words):
+        named = ["--bootstrap-server", cluster.bootstrap, "--entity-type", "groups", "--entity-name", group]
+        done = java_program.run(f"{jars}/*", "kafka.admin.ConfigCommand", *named, *words)
+        return done.stdout + done.stderr
+
+    assert "Completed updating config" in configure("--alter", "--add-config", f"{heartbeat}=6000,{session}=50000")
+    described = configure("--describe")
+    assert f"{heartbeat}=6000" in described and f"{session}=50000" in described, described
+    assert "InvalidConfigurationException" in configure("--alter", "--add-config", f"{heartbeat}=70000")
+    assert "Completed updating config" in configure("--alter", "--delete-config", f"{heartbeat},{session}")
+    described = configure("--describe")
+    assert f"{heartbeat}=6000" not in described and f"{session}=50000" not in described, described
+
+
 class Balanced:
     """`kcat -G`, until it is stopped: what it reads and what it says of its assignments go to files."""
 

@@ -1,4 +1,4 @@
-//! Configurations of topics, and the cluster's defaults of them, are to change.
+//! Configurations of topics, the cluster's defaults of them, or configurations of groups are to change.
 //!
 //! Invariant: all changes of one resource are made or none; and a change of the minimum ISR re-evaluates every ELR it
 //! concerns in the same proposal at the latest, for with a smaller minimum the high watermark moves on without the
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{ConfigResource, Image, Partition, Record};
-use crate::model::{NodeId, PartitionId, TopicConfigDefinition, TopicConfigError, TopicConfigs};
+use crate::model::{ConfigDefinition, GroupConfigs, GroupId, InvalidConfig, NodeId, PartitionId, TopicConfigs};
 
 use super::batch::Batch;
 use super::elect::{nobody, with_isr};
@@ -47,6 +47,8 @@ pub enum ConfigTarget {
     Cluster,
     /// One broker.
     Broker(NodeId),
+    /// A group, whether it exists or not.
+    Group(GroupId),
 }
 
 /// A change of one configuration.
@@ -82,7 +84,7 @@ pub enum ConfigRefusal {
     Twice,
     /// A value is not valid.
     #[error("{0}")]
-    Config(#[from] TopicConfigError),
+    Config(#[from] InvalidConfig),
     /// No such dynamic configuration.
     #[error("'{name}' is no configuration that can be changed while the broker runs")]
     NotDynamic {
@@ -183,7 +185,7 @@ fn shrunk_elrs(after: &Image, defaults: &Defaults, records: &[Record]) -> BTreeM
         ConfigResource::Topic(topic) => {
             after.topics().partitions_of(*topic).filter(|(_, partition)| !partition.elr.is_empty()).collect()
         }
-        ConfigResource::Cluster | ConfigResource::Broker(_) => {
+        ConfigResource::Cluster | ConfigResource::Broker(_) | ConfigResource::Group(_) => {
             after.brokers().iter().flat_map(|broker| after.topics().in_elr_of(broker.node)).collect()
         }
     };
@@ -203,13 +205,13 @@ fn plan(image: &Image, defaults: &Defaults, alteration: &ConfigAlteration) -> Re
         return Err(ConfigRefusal::Twice);
     }
     let before: BTreeMap<String, String> =
-        image.configs().overrides(resource).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        image.configs().overrides(&resource).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut after = match alteration.scope {
         AlterationScope::Incremental => before.clone(),
         AlterationScope::Replace => BTreeMap::new(),
     };
     for (name, change) in &alteration.changes {
-        let value = changed(image, defaults, resource, name, change)?;
+        let value = changed(image, defaults, &resource, name, change)?;
         match value {
             Some(value) => after.insert(name.clone(), value),
             None => after.remove(name),
@@ -223,9 +225,16 @@ fn plan(image: &Image, defaults: &Defaults, alteration: &ConfigAlteration) -> Re
         let configs = TopicConfigs::from_checked(after.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         configs.check_together(&image.configs().topic_defaults(&defaults.topic))?;
     }
+    if matches!(resource, ConfigResource::Group(_)) {
+        let configs = GroupConfigs::from_checked(after.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        configs.check_together(&defaults.group)?;
+    }
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    let record = |name: &String| Record::ConfigSet { resource, name: name.clone(), value: after.get(name).cloned() };
+    let record = |name: &String| {
+        let (resource, name, value) = (resource.clone(), name.clone(), after.get(name).cloned());
+        Record::ConfigSet { resource, name, value }
+    };
     Ok(changed.map(record).collect())
 }
 
@@ -237,6 +246,7 @@ fn resource(image: &Image, target: &ConfigTarget) -> Result<ConfigResource, Conf
         }
         ConfigTarget::Cluster => Ok(ConfigResource::Cluster),
         ConfigTarget::Broker(node) => Ok(ConfigResource::Broker(*node)),
+        ConfigTarget::Group(group) => Ok(ConfigResource::Group(group.clone())),
     }
 }
 
@@ -244,13 +254,13 @@ fn resource(image: &Image, target: &ConfigTarget) -> Result<ConfigResource, Conf
 fn changed(
     image: &Image,
     defaults: &Defaults,
-    resource: ConfigResource,
+    resource: &ConfigResource,
     name: &str,
     change: &ConfigChange,
 ) -> Result<Option<String>, ConfigRefusal> {
     let present = || words_of(image, defaults, resource, name);
     let value = match change {
-        ConfigChange::Delete if resource == ConfigResource::Cluster && name == MIN_ISR => {
+        ConfigChange::Delete if *resource == ConfigResource::Cluster && name == MIN_ISR => {
             return Err(ConfigRefusal::MinIsrStays);
         }
         // What is not set, even what does not exist, is gone already, as in Kafka.
@@ -270,7 +280,7 @@ fn changed(
 fn words_of(
     image: &Image,
     defaults: &Defaults,
-    resource: ConfigResource,
+    resource: &ConfigResource,
     name: &str,
 ) -> Result<Vec<String>, ConfigRefusal> {
     let definition = definition(resource, name)?;
@@ -278,8 +288,8 @@ fn words_of(
         return Err(ConfigRefusal::NotAList { name: name.to_owned() });
     }
     let text = match resource {
-        ConfigResource::Topic(topic) => image.configs().topic_value(topic, definition, &defaults.topic),
-        ConfigResource::Cluster | ConfigResource::Broker(_) => {
+        ConfigResource::Topic(topic) => image.configs().topic_value(*topic, definition, &defaults.topic),
+        ConfigResource::Cluster | ConfigResource::Broker(_) | ConfigResource::Group(_) => {
             let own = image.configs().get(resource, name);
             own.or_else(|| defaults.topic.get(definition.name)).unwrap_or(definition.default)
         }
@@ -291,17 +301,16 @@ fn words(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Topics take the configurations of topics; the cluster takes the broker's synonyms of them.
-fn definition(resource: ConfigResource, name: &str) -> Result<&'static TopicConfigDefinition, ConfigRefusal> {
+/// Topics take the configurations of topics, groups those of groups; the cluster takes the broker's synonyms of the former.
+fn definition(resource: &ConfigResource, name: &str) -> Result<&'static ConfigDefinition, ConfigRefusal> {
+    let unknown = || ConfigRefusal::Config(InvalidConfig::Unknown { name: name.to_owned() });
     match resource {
-        ConfigResource::Topic(_) => {
-            let unknown = || ConfigRefusal::Config(TopicConfigError::Unknown { name: name.to_owned() });
-            TopicConfigDefinition::named(name).ok_or_else(unknown)
-        }
+        ConfigResource::Topic(_) => ConfigDefinition::of_topic(name).ok_or_else(unknown),
+        ConfigResource::Group(_) => ConfigDefinition::of_group(name).ok_or_else(unknown),
         ConfigResource::Cluster => {
-            TopicConfigDefinition::with_synonym(name).ok_or_else(|| ConfigRefusal::NotDynamic { name: name.to_owned() })
+            ConfigDefinition::with_synonym(name).ok_or_else(|| ConfigRefusal::NotDynamic { name: name.to_owned() })
         }
-        ConfigResource::Broker(_) => Err(match TopicConfigDefinition::with_synonym(name) {
+        ConfigResource::Broker(_) => Err(match ConfigDefinition::with_synonym(name) {
             Some(_) => ConfigRefusal::NotPerBroker { name: name.to_owned() },
             None => ConfigRefusal::NotDynamic { name: name.to_owned() },
         }),

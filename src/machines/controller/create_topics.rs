@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Broker, ConfigResource, Image, Partition, Record, Topic};
 use crate::model::{
-    NodeId, PartitionId, PartitionIndex, TopicConfigError, TopicConfigs, TopicId, TopicName, TopicNameError,
+    InvalidConfig, NodeId, PartitionId, PartitionIndex, TopicConfigs, TopicId, TopicName, TopicNameError,
 };
 use crate::probe::{Mark, Mutant, mark, planted};
 
@@ -105,7 +105,7 @@ pub enum TopicRefusal {
     },
     /// A configuration is not valid.
     #[error("{0}")]
-    Config(#[from] TopicConfigError),
+    Config(#[from] InvalidConfig),
     /// Fewer than one partition.
     #[error("the number of partitions is {partitions}; it must be at least 1")]
     Partitions {
@@ -286,7 +286,7 @@ fn plan(
     };
     let resource = ConfigResource::Topic(id);
     let config = |(name, value): (&str, &str)| Record::ConfigSet {
-        resource,
+        resource: resource.clone(),
         name: name.to_owned(),
         value: Some(value.to_owned()),
     };
@@ -340,7 +340,7 @@ pub(super) fn first_states(
 fn check_configs(image: &Image, options: &Options, topic: &NewTopic) -> Result<TopicConfigs, TopicRefusal> {
     let mut configs = TopicConfigs::new();
     for (name, value) in &topic.configs {
-        let value = value.as_deref().ok_or_else(|| TopicConfigError::Missing { name: name.clone() })?;
+        let value = value.as_deref().ok_or_else(|| InvalidConfig::Missing { name: name.clone() })?;
         configs.set(name, value)?;
     }
     configs.check_together(&image.configs().topic_defaults(&options.defaults.topic))?;

@@ -5,7 +5,7 @@
 
 use crate::machines::metadata::ConfigResource;
 use crate::machines::metadata::{Image, Record};
-use crate::model::{TopicConfigDefinition, TopicConfigs, TopicId};
+use crate::model::{ConfigDefinition, TopicConfigs, TopicId};
 
 use super::Defaults;
 
@@ -15,7 +15,7 @@ pub(super) const MIN_ISR: &str = "min.insync.replicas";
 /// The configured minimum of a topic, or its replication factor when that is smaller.
 #[must_use]
 pub fn effective_min_isr(image: &Image, defaults: &Defaults, topic: TopicId) -> usize {
-    let definition = TopicConfigDefinition::named(MIN_ISR).expect("the table holds min.insync.replicas");
+    let definition = ConfigDefinition::of_topic(MIN_ISR).expect("the table holds min.insync.replicas");
     let configured = image.configs().topic_value(topic, definition, &defaults.topic);
     let configured = configured.parse::<usize>().unwrap_or(1);
     bounded(configured, image.topic(topic).map_or(usize::MAX, |topic| topic.replication_factor))
@@ -40,8 +40,8 @@ fn bounded(configured: usize, replication_factor: usize) -> usize {
 /// node's configuration, a restart with another value would turn replicas of the ELR into liars (rule R13, Kafka
 /// since 4.0).
 pub(super) fn owed_default(image: &Image, defaults: &Defaults) -> Option<Record> {
-    let is_due = image.cluster().is_some() && image.configs().get(ConfigResource::Cluster, MIN_ISR).is_none();
-    let definition = TopicConfigDefinition::named(MIN_ISR).expect("the table holds min.insync.replicas");
+    let is_due = image.cluster().is_some() && image.configs().get(&ConfigResource::Cluster, MIN_ISR).is_none();
+    let definition = ConfigDefinition::of_topic(MIN_ISR).expect("the table holds min.insync.replicas");
     let value = defaults.topic.get(MIN_ISR).unwrap_or(definition.default).to_owned();
     let record = Record::ConfigSet { resource: ConfigResource::Cluster, name: MIN_ISR.to_owned(), value: Some(value) };
     is_due.then_some(record)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::TopicConfigs;
+use crate::model::{GroupConfigs, TopicConfigs};
 
 /// The controller's options; each has the name and meaning of the configuration in its comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Defaults {
     pub partitions: i32,
     /// The node's defaults of topic configurations, by the topic's names of them.
     pub topic: TopicConfigs,
+    /// What groups of KIP-848 get that set nothing.
+    pub group: GroupConfigs,
 }
 
 impl Default for Options {
@@ -63,6 +65,6 @@ impl Default for Options {
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { replication_factor: 3, partitions: 1, topic: TopicConfigs::new() }
+        Self { replication_factor: 3, partitions: 1, topic: TopicConfigs::new(), group: GroupConfigs::default() }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machines::metadata::{Broker, BrokerRegistered, Image, Listener, Record};
 use crate::model::{
-    BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, Now, PartitionId, TopicConfigDefinition,
+    BootNumber, BrokerEpoch, ClusterId, ConfigDefinition, DirectoryId, LogIndex, NodeId, Now, PartitionId,
 };
 use crate::probe::{Mark, Mutant, mark, planted};
 
@@ -203,7 +203,7 @@ fn lost(image: &Image, defaults: &Defaults, registration: &Registration) -> Vec<
         mark(Mark::ClaimUnproven);
         return claimed.collect();
     }
-    let mode = TopicConfigDefinition::named("flush.mode").expect("the table holds flush.mode");
+    let mode = ConfigDefinition::of_topic("flush.mode").expect("the table holds flush.mode");
     let is_volatile = |topic| image.configs().topic_value(topic, mode, &defaults.topic) != mode.default;
     let named = registration.suspects.iter().filter(|_| !planted(Mutant::SuspectsKept));
     let suspects: BTreeSet<PartitionId> = named.copied().collect();

@@ -64,13 +64,13 @@ impl Delta {
     }
 }
 
-fn changes<K: Ord + Copy, V: Clone + PartialEq>(before: &OrdMap<K, V>, after: &OrdMap<K, V>) -> Vec<(K, Change<V>)> {
+fn changes<K: Ord + Clone, V: Clone + PartialEq>(before: &OrdMap<K, V>, after: &OrdMap<K, V>) -> Vec<(K, Change<V>)> {
     let items = before.diff(after).map(|item| match item {
-        DiffItem::Add(key, value) => (*key, Change { before: None, after: Some(value.clone()) }),
+        DiffItem::Add(key, value) => (key.clone(), Change { before: None, after: Some(value.clone()) }),
         DiffItem::Update { old: (key, old), new: (_, new) } => {
-            (*key, Change { before: Some(old.clone()), after: Some(new.clone()) })
+            (key.clone(), Change { before: Some(old.clone()), after: Some(new.clone()) })
         }
-        DiffItem::Remove(key, value) => (*key, Change { before: Some(value.clone()), after: None }),
+        DiffItem::Remove(key, value) => (key.clone(), Change { before: Some(value.clone()), after: None }),
     });
     items.collect()
 }

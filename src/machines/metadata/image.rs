@@ -121,9 +121,9 @@ impl Image {
             Record::TopicCreated { topic, name } => self.topics.create_topic(*topic, name),
             Record::TopicDeleted { topic } => {
                 self.topics.delete_topic(*topic);
-                self.configs.forget(ConfigResource::Topic(*topic));
+                self.configs.forget(&ConfigResource::Topic(*topic));
             }
-            Record::ConfigSet { resource, name, value } => self.configs.set(*resource, name, value.as_deref()),
+            Record::ConfigSet { resource, name, value } => self.configs.set(resource, name, value.as_deref()),
             Record::PartitionsCreated { topic, first, replica_count, replicas, absent } => {
                 self.topics.create_partitions(*topic, *first, *replica_count, replicas, absent);
             }

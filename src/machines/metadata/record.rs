@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BootNumber, BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionId, PartitionIndex, ProducerId, TopicId,
+    BootNumber, BrokerEpoch, ClusterId, DirectoryId, GroupId, NodeId, PartitionId, PartitionIndex, ProducerId, TopicId,
     TopicName,
 };
 
@@ -144,7 +144,7 @@ pub struct Listener {
 }
 
 /// What a dynamic configuration belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConfigResource {
     /// One topic.
     Topic(TopicId),
@@ -152,6 +152,8 @@ pub enum ConfigResource {
     Cluster,
     /// One broker.
     Broker(NodeId),
+    /// One group, which need not exist.
+    Group(GroupId),
 }
 
 impl Record {

@@ -31,7 +31,7 @@ pub fn snapshot(image: &Image) -> (SnapshotHeader, impl Iterator<Item = Record> 
     let partitions = partitions.map(|(partition, state)| Record::PartitionCreated { partition, state: state.clone() });
     let resources = image.configs().by_resource().iter();
     let configs =
-        resources.flat_map(|(resource, entries)| entries.iter().map(|(name, value)| config(*resource, name, value)));
+        resources.flat_map(|(resource, entries)| entries.iter().map(|(name, value)| config(resource, name, value)));
     let next = image.producers().next();
     let producers = (next > ProducerId::new(0)).then_some(Record::ProducerIdsAllocated { next });
     let records = cluster.into_iter().chain(features).chain(brokers).chain(topics).chain(partitions);
@@ -54,8 +54,8 @@ impl Image {
     }
 }
 
-fn config(resource: ConfigResource, name: &str, value: &str) -> Record {
-    Record::ConfigSet { resource, name: name.to_owned(), value: Some(value.to_owned()) }
+fn config(resource: &ConfigResource, name: &str, value: &str) -> Record {
+    Record::ConfigSet { resource: resource.clone(), name: name.to_owned(), value: Some(value.to_owned()) }
 }
 
 /// The lives of a broker that its state tells of: the last one that was unfenced, then the present one.

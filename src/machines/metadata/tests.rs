@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, PartitionId, PartitionIndex, ProducerId, Term,
-    TopicId, TopicName,
+    BootNumber, BrokerEpoch, ClusterId, DirectoryId, GroupId, LogIndex, NodeId, PartitionId, PartitionIndex,
+    ProducerId, Term, TopicId, TopicName,
 };
 
 fn topic(number: u8) -> TopicId {
@@ -44,6 +44,7 @@ fn one_of_each() -> Vec<Record> {
         Record::TopicCreated { topic: topic(4), name: TopicName::new("t").unwrap() },
         Record::TopicDeleted { topic: topic(4) },
         Record::ConfigSet { resource: ConfigResource::Topic(topic(4)), name: "n".to_owned(), value: None },
+        Record::ConfigSet { resource: ConfigResource::Group(GroupId::new("g")), name: "n".to_owned(), value: None },
         Record::PartitionsCreated {
             topic: topic(4),
             first: PartitionIndex::new(0),
@@ -70,6 +71,7 @@ const GOLDEN: &[&str] = &[
     "0700000004040404040404040404040404040404010000000000000074",
     "0800000004040404040404040404040404040404",
     "09000000000000000404040404040404040404040404040401000000000000006e00",
+    "090000000300000001000000000000006701000000000000006e00",
     "0a00000004040404040404040404040404040404000000000200040000000000000001000000020000000200000001000000\
      010000000000000002000000",
     "0b00000004040404040404040404040404040404000000000300000000000000010000000200000003000000020000000000\
@@ -213,7 +215,11 @@ fn that_a_topic_was_compacted_is_remembered_and_told_to_nobody() {
         let (header, records) = snapshot(&image);
         let records: Vec<Record> = records.collect();
         assert_eq!(Image::from_snapshot(header, records), image);
-        assert_eq!(image.configs().overrides(ConfigResource::Topic(topic(1))).count().min(1), 0, "no name but its own");
+        assert_eq!(
+            image.configs().overrides(&ConfigResource::Topic(topic(1))).count().min(1),
+            0,
+            "no name but its own"
+        );
         [1, 2].map(|number| image.configs().was_compacted(topic(number)))
     };
     let (compact, both) = (Some("compact"), Some("delete,compact"));

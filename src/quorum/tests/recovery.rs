@@ -11,7 +11,7 @@ use super::world::eventually;
 use crate::env::{Files, SystemClock, SystemFiles};
 use crate::machines::metadata::{BrokerRegistered, ConfigResource, Image, Proposal, Record};
 use crate::model::{
-    BootNumber, BrokerEpoch, ClusterId, DirectoryId, LogIndex, NodeId, ProducerId, Term, TopicId, TopicName,
+    BootNumber, BrokerEpoch, ClusterId, DirectoryId, GroupId, LogIndex, NodeId, ProducerId, Term, TopicId, TopicName,
 };
 use crate::probe::{self, Mutant};
 use crate::quorum::disk_log::DiskLog;
@@ -35,6 +35,11 @@ fn log_id(index: u64) -> LogId {
 fn config(name: &str, value: Option<&str>) -> Record {
     let value = value.map(str::to_owned);
     Record::ConfigSet { resource: ConfigResource::Cluster, name: name.to_owned(), value }
+}
+
+fn of_group(group: &str, name: &str, value: Option<&str>) -> Record {
+    let (resource, value) = (ConfigResource::Group(GroupId::new(group)), value.map(str::to_owned));
+    Record::ConfigSet { resource, name: name.to_owned(), value }
 }
 
 /// A history that makes, changes and takes away something of every kind.
@@ -63,10 +68,16 @@ fn history() -> Vec<Vec<Record>> {
         vec![Record::ClusterFormed { cluster: ClusterId::new([7; 16]) }],
         vec![registered],
         vec![Record::BrokerUnfenced { node, broker_epoch }, created(1, "one"), partitions(1), config("a", Some("1"))],
-        vec![created(2, "two"), partitions(2), config("b", Some("2")), config("a", Some("3"))],
-        vec![Record::TopicDeleted { topic: topic(1) }, config("b", None)],
+        vec![
+            created(2, "two"),
+            partitions(2),
+            config("b", Some("2")),
+            config("a", Some("3")),
+            of_group("g", "ab", Some("1")),
+        ],
+        vec![Record::TopicDeleted { topic: topic(1) }, config("b", None), of_group("g", "ab", None)],
         vec![Record::BrokerFenced { node, broker_epoch }, Record::ProducerIdsAllocated { next: ProducerId::new(1000) }],
-        vec![Record::FeatureLevelSet { feature: "f".to_owned(), level: 2 }],
+        vec![Record::FeatureLevelSet { feature: "f".to_owned(), level: 2 }, of_group("ga", "b", Some("2"))],
         vec![Record::BrokerUnregistered { node, broker_epoch }],
     ]
 }

@@ -21,7 +21,7 @@ fn set(value: &str) -> ConfigChange {
 
 fn value(world: &World, name: &str) -> Option<String> {
     let topic = world.image.topic_named("t").unwrap().id;
-    world.image.configs().get(ConfigResource::Topic(topic), name).map(str::to_owned)
+    world.image.configs().get(&ConfigResource::Topic(topic), name).map(str::to_owned)
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn the_clusters_minimum_never_returns_to_the_nodes() {
     let (target, scope) = (ConfigTarget::Cluster, AlterationScope::Replace);
     let changes = vec![("log.retention.ms".to_owned(), set("5"))];
     assert_eq!(alter_all(&mut world, vec![ConfigAlteration { target, changes, scope }])[0].1, Ok(()));
-    assert_eq!(world.image.configs().get(ConfigResource::Cluster, minimum), Some("2"));
+    assert_eq!(world.image.configs().get(&ConfigResource::Cluster, minimum), Some("2"));
 }
 
 #[test]
@@ -252,4 +252,23 @@ fn a_broker_is_forgotten_only_when_stopped_and_empty() {
     assert_eq!(forget(&mut world, 1), Err(keeps));
     assert_eq!(forget(&mut world, 4), Ok(()));
     assert!(world.image.broker(NodeId::new(4)).is_none());
+}
+
+#[test]
+fn a_group_sets_what_groups_have_whether_it_exists_or_not() {
+    let mut world = World::with_topic();
+    let (heartbeat, session) = ("consumer.heartbeat.interval.ms", "consumer.session.timeout.ms");
+    let (group, target) = (GroupId::new("g"), || ConfigTarget::Group(GroupId::new("g")));
+    alter(&mut world, target(), &[(heartbeat, set("1000")), (session, set("9000"))]).unwrap();
+    let of_group = |world: &World| world.image.configs().group_configs(&group);
+    assert_eq!(of_group(&world).heartbeat_interval, Some(Duration::from_secs(1)));
+    assert_eq!(of_group(&world).session_timeout, Some(Duration::from_secs(9)));
+    for refused in [(heartbeat, "9000"), (session, "1000"), (heartbeat, "1"), (session, "x"), ("retention.ms", "1")] {
+        let refusal = alter(&mut world, target(), &[(refused.0, set(refused.1))]);
+        assert!(matches!(refusal, Err(ConfigRefusal::Config(_))), "{refused:?}");
+    }
+    let refusal = alter(&mut world, t(), &[(heartbeat, set("1000"))]);
+    assert!(matches!(refusal, Err(ConfigRefusal::Config(InvalidConfig::Unknown { .. }))), "topics have others");
+    alter(&mut world, target(), &[(heartbeat, ConfigChange::Delete), (session, ConfigChange::Delete)]).unwrap();
+    assert_eq!(of_group(&world), GroupConfigs::default());
 }

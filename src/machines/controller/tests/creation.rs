@@ -1,7 +1,7 @@
 //! Topics made and deleted.
 
 use super::*;
-use crate::model::TopicConfigError;
+use crate::model::InvalidConfig;
 
 fn make(world: &mut World, topic: NewTopic) -> Result<CreatedTopic, TopicRefusal> {
     let reply = world.event(Event::CreateTopics(request(vec![topic])));
@@ -53,9 +53,9 @@ fn a_topic_is_refused_with_the_reason() {
     let many = refused(|t| t.replication_factor = ReplicationFactor::Asked(4));
     assert_eq!(many, TopicRefusal::TooFewBrokers { replication_factor: 4, registered: 3 });
     let unknown = refused(|t| t.configs.push(("x".to_owned(), Some("y".to_owned()))));
-    assert_eq!(unknown, TopicRefusal::Config(TopicConfigError::Unknown { name: "x".to_owned() }));
+    assert_eq!(unknown, TopicRefusal::Config(InvalidConfig::Unknown { name: "x".to_owned() }));
     let missing = refused(|t| t.configs.push(("retention.ms".to_owned(), None)));
-    assert!(matches!(missing, TopicRefusal::Config(TopicConfigError::Missing { .. })));
+    assert!(matches!(missing, TopicRefusal::Config(InvalidConfig::Missing { .. })));
     assert_eq!(refused(|t| t.partitions = Some(10_001)), TopicRefusal::TooManyPartitions { partitions_max: 10_000 });
 }
 
@@ -230,7 +230,7 @@ fn topics_are_deleted_by_name_or_id_with_all_that_is_theirs() {
     assert_eq!(refusals, [None, Some(DeleteRefusal::UnknownId), Some(DeleteRefusal::UnknownName), None]);
     assert_eq!(world.image.topics().topic_count(), 0);
     assert_eq!(world.image.topics().in_isr_of(NodeId::new(1)).count(), 0);
-    assert_eq!(world.image.configs().overrides(ConfigResource::Topic(id)).count(), 0);
+    assert_eq!(world.image.configs().overrides(&ConfigResource::Topic(id)).count(), 0);
     assert_eq!(before.topics().topic_count(), 1, "an image that somebody kept is as it was");
 }
 

@@ -13,8 +13,8 @@ use crate::machines::metadata::{
     Applied, ConfigResource, Image, Listener, Partition, Proposal, Record, Recovery, snapshot,
 };
 use crate::model::{
-    BootNumber, BrokerEpoch, ClusterId, DirectoryId, Instant, LogIndex, NodeId, Now, PartitionId, PartitionIndex, Term,
-    Timestamp, TopicId,
+    BootNumber, BrokerEpoch, ClusterId, DirectoryId, GroupConfigs, GroupId, Instant, InvalidConfig, LogIndex, NodeId,
+    Now, PartitionId, PartitionIndex, Term, Timestamp, TopicId,
 };
 
 use super::*;

@@ -10,7 +10,7 @@ use super::super::timers::Timer;
 use super::Work;
 use super::facts::MemberState;
 use super::pattern::Pattern;
-use crate::model::{Instant, MemberId};
+use crate::model::{GroupConfigs, Instant, MemberId};
 
 /// Of one group.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,8 @@ impl Work<'_> {
     pub(super) fn renew(&mut self, id: &MemberId) {
         let words = self.group.members().get(id).and_then(|member| member.classic.as_ref());
         let asked = words.and_then(|words| u64::try_from(words.session_timeout_ms).ok()).map(Duration::from_millis);
-        let span = asked.unwrap_or(self.present.options.consumer_session_timeout);
+        let span = asked.or(self.own_configs().session_timeout);
+        let span = span.unwrap_or(self.present.options.consumer_session_timeout);
         let end = self.present.now.instant.plus(span);
         let Some(vital) = self.presence.members.get_mut(id) else { return };
         vital.session_end = end;
@@ -130,15 +131,21 @@ impl Work<'_> {
         self.timers.set(self.id, Timer::Refresh, &mut self.presence.refresh_at, at);
     }
 
+    /// What operators set of this group.
+    fn own_configs(&self) -> GroupConfigs {
+        self.present.image.configs().group_configs(self.id)
+    }
+
     /// After how long a member is to be heard again: all members together stay within the budget. One that waits for
     /// what others give back is heard sooner.
     pub(super) fn interval(&self, state: MemberState) -> Duration {
         let options = self.present.options;
         let crowd = u32::try_from(self.others + self.presence.size()).unwrap_or(u32::MAX);
         let fair = Duration::from_secs(1) * crowd / options.heartbeats_per_second.max(1);
+        let wanted = self.own_configs().heartbeat_interval.unwrap_or(options.heartbeat_interval_min);
         let least = match state {
-            MemberState::Stable | MemberState::Unrevoked => options.heartbeat_interval_min,
-            MemberState::Unreleased => options.heartbeat_interval_min / WAITING_SOONER,
+            MemberState::Stable | MemberState::Unrevoked => wanted,
+            MemberState::Unreleased => wanted / WAITING_SOONER,
         };
         fair.clamp(least, options.heartbeat_interval_max.max(least))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::machines::metadata;
+use crate::machines::metadata::{self, ConfigResource};
 use crate::model::{LogIndex, NodeId, PartitionId, TopicId};
 
 const NODE: NodeId = NodeId::new(1);
@@ -312,6 +312,25 @@ fn many_members_are_heard_less_often() {
     assert_eq!(interval(&mut bench, "m100"), Duration::from_millis(10_100));
     let other = Beat { group: GroupId::new("other"), ..joining("z") };
     assert_eq!(bench.beat(other).expect("it joins").interval, Duration::from_millis(10_200));
+}
+
+#[test]
+fn a_group_is_heard_as_often_as_its_operators_say() {
+    let mut bench = bench();
+    let resource = ConfigResource::Group(GroupId::new("g"));
+    let set = |name: &str, value: &str| {
+        let (name, value) = (name.to_owned(), Some(value.to_owned()));
+        metadata::Record::ConfigSet { resource: resource.clone(), name, value }
+    };
+    bench.told(joining("a"));
+    bench.learn(&[set("consumer.heartbeat.interval.ms", "2000"), set("consumer.session.timeout.ms", "5000")], "t");
+    assert_eq!(bench.beat(quiet("a", 1)).expect("it is present").interval, Duration::from_secs(2));
+    bench.pass(Duration::from_millis(4_900));
+    assert_eq!(bench.consumers().members.len(), 1);
+    bench.pass(Duration::from_millis(200));
+    assert!(bench.consumers().members.is_empty(), "its session was shorter than others'");
+    let other = Beat { group: GroupId::new("other"), ..joining("z") };
+    assert_eq!(bench.beat(other).expect("it joins").interval, Duration::from_millis(500));
 }
 
 #[test]
