@@ -3,61 +3,16 @@
 The least of the protocol, in versions without tagged fields: CreateTopics 4, Metadata 4, Produce 7.
 """
 
-import socket
 import struct
 import time
 
 from kafka.record import MemoryRecordsBuilder
+from wire import NotYet, ask, text
 
 PAUSE_SECONDS = 0.002
-SOCKET_SECONDS = 5
 FIRST_WRITE_SECONDS_MAX = 120
 TOPIC_EXISTS = 36
 PRODUCE, METADATA, CREATE_TOPICS = 0, 3, 19
-
-
-class NotYet(Exception):
-    """An answer that a client meets with another try."""
-
-
-class Reader:
-    """Takes values off the front of a response."""
-
-    def __init__(self, content):
-        self.content, self.at = content, 0
-
-    def take(self, layout):
-        value, = struct.unpack_from(f">{layout}", self.content, self.at)
-        self.at += struct.calcsize(f">{layout}")
-        return value
-
-    def text(self):
-        length = self.take("h")
-        self.at += max(length, 0)
-        return self.content[self.at - length : self.at].decode() if length >= 0 else None
-
-    def array(self, one):
-        return [one() for _ in range(self.take("i"))]
-
-
-def text(value):
-    return struct.pack(">h", len(value)) + value.encode()
-
-
-def ask(address, key, version, body):
-    """One request on a connection of its own."""
-    header = struct.pack(">hhi", key, version, 1) + text("first-write")
-    try:
-        with socket.create_connection(address, SOCKET_SECONDS) as stream:
-            # Whoever dials a free port often enough is given it as its own.
-            if stream.getsockname() == stream.getpeername():
-                raise NotYet("connected to itself")
-            stream.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
-            with stream.makefile("rb") as answers:
-                length, _ = struct.unpack(">ii", answers.read(8))
-                return Reader(answers.read(length - 4))
-    except (OSError, struct.error) as error:
-        raise NotYet(str(error)) from error
 
 
 def create(address, topic):

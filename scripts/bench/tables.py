@@ -1,6 +1,7 @@
 """From the samples of `compare` to rows: the median of the rounds, ottla's ratio to Kafka round by round, what is wanted, and whether it is so."""
 
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 # Of the machine's time in one core: more than this spent elsewhere makes a sample doubtful.
@@ -92,15 +93,18 @@ def show(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def figure_of(samples, title, part, name, figure, unit, wanted=None):
+    """The row of one figure."""
+
+    def of(system):
+        return {s["round"]: s[figure] for s in samples if (s["part"], s["name"], s["system"]) == (part, name, system)}
+
+    return Row(title, unit, of("kafka"), of("ottla"), wanted)
+
+
 def rows(samples):
     """The table."""
-
-    def row(title, part, name, figure, unit, wanted=None):
-        def of(system):
-            return {s["round"]: s[figure] for s in samples if (s["part"], s["name"], s["system"]) == (part, name, system)}
-
-        return Row(title, unit, of("kafka"), of("ottla"), wanted)
-
+    row = partial(figure_of, samples)
     made = []
     for name in SATURATING:
         made.append(row(f"{name}: throughput", "load", name, "mb_per_s", "MB/s", Least(1)))
