@@ -87,6 +87,11 @@ impl Replica {
         }
     }
 
+    /// Whether there is something to compact once the log is put to rest.
+    pub(super) fn waits_for_rest(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.waits_for_rest(self.high_watermark()))
+    }
+
     /// What a round has to do.
     pub(super) fn order_compaction(&mut self, dirt: Dirt, turn: &mut Turn<'_>) -> Option<CompactionJob> {
         let high_watermark = self.high_watermark();

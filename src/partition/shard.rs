@@ -479,6 +479,10 @@ impl Shard {
         let mut dirtiest: Option<(PartitionId, Dirt)> = None;
         for partition in all {
             let due = self.with(partition, now, out, Replica::compaction_due).flatten();
+            let waits = due.is_none() && self.replicas.get(&partition).is_some_and(Replica::waits_for_rest);
+            if waits && !self.resting.contains(&partition) {
+                self.rest(partition);
+            }
             let is_dirtier =
                 |due: &Dirt| dirtiest.is_none_or(|(_, dirt)| due.ratio_millionths() > dirt.ratio_millionths());
             dirtiest = due.filter(is_dirtier).map(|due| (partition, due)).or(dirtiest);

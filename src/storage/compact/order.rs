@@ -119,10 +119,8 @@ impl Log {
     fn compactable(&mut self, now: Now, high_watermark: Offset) -> Result<Vec<Source>, ReadError> {
         // Where the flush log may bring a start back to, there must be a segment.
         let Some(attested) = self.home.flush_log.attested(self.id) else { return Ok(Vec::new()) };
-        let decided = self.producers.first_unstable().unwrap_or(self.end);
         let settled = attested.end.segment.min(attested.derived.place.segment);
-        let committed = if planted(Mutant::CompactsUncommitted) { self.end } else { high_watermark };
-        let end = settled.min(committed).min(self.flushed).min(decided);
+        let end = settled.min(self.decided_end(high_watermark));
         let (start, from) = (self.start, self.clean_end());
         let mut sources = Vec::new();
         for index in 0..self.segments.len().saturating_sub(1) {
@@ -137,6 +135,23 @@ impl Log {
             }
         }
         Ok(sources)
+    }
+
+    /// Up to where nothing that stands in the log will be taken back.
+    fn decided_end(&self, high_watermark: Offset) -> Offset {
+        let decided = self.producers.first_unstable().unwrap_or(self.end);
+        let committed = if planted(Mutant::CompactsUncommitted) { self.end } else { high_watermark };
+        committed.min(self.flushed).min(decided)
+    }
+
+    /// Whether a closed segment could be compacted if the log were put to rest: a start would still look at it again.
+    #[must_use]
+    pub fn waits_for_rest(&self, high_watermark: Offset) -> bool {
+        let Some(attested) = self.home.flush_log.attested(self.id) else { return false };
+        let settled = attested.end.segment.min(attested.derived.place.segment);
+        let mut closed = (0..self.segments.len().saturating_sub(1)).map(|index| self.segment_end(index));
+        let (from, decided) = (self.clean_end().max(settled), self.decided_end(high_watermark));
+        self.options.cleanup.compact && closed.any(|end| from < end && end <= decided)
     }
 
     /// Whether a segment holds a record that must stay as it is for a while.

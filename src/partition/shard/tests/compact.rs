@@ -49,6 +49,28 @@ fn a_compacted_topic_keeps_the_last_value_of_each_key_and_its_offset_across_fail
 }
 
 #[test]
+fn what_waits_only_until_its_log_rests_is_compacted_before_the_log_is_idle() {
+    let mut world = World::new(3);
+    world.set_compacted(true, false);
+    world.set_derived_at_rest();
+    world.elect(1, 1, 1, &[1, 2, 3]);
+    put_all(&mut world, 1, &["a", "b", "c"], 20);
+    let before = world.records(1).unwrap().len();
+    world.restart(3);
+    world.run();
+    world.let_flush(3);
+    world.elect(1, 2, 2, &[1, 2]);
+    for _ in 0..3 {
+        world.attest();
+        world.wait_ms(15_000);
+    }
+    for node in 1..=3 {
+        let found = world.records(node).unwrap();
+        assert!(found.len() < before / 2, "node {node} has {} of {before} records", found.len());
+    }
+}
+
+#[test]
 fn a_follower_that_was_away_takes_what_compaction_has_left_and_may_lead() {
     let mut world = compacted();
     put_all(&mut world, 1, &["a", "b"], 3);

@@ -31,6 +31,11 @@ impl World {
         };
     }
 
+    /// From the next election on nothing is derived of the log before it rests.
+    pub(in super::super) fn set_derived_at_rest(&mut self) {
+        self.log_options.derived_interval_bytes = 1 << 30;
+    }
+
     /// A record with a key; a tombstone if it has no value.
     pub(in super::super) fn put(&mut self, node: i32, key: &str, value: Option<&str>) -> Ticket {
         let mut builder = Builder::new(Codec::None);
