@@ -70,8 +70,8 @@ def _free_run(length):
 class Dev:
     """An `ottla dev` that this process started; its output goes to a file in its folder."""
 
-    def __init__(self, nodes):
-        self.nodes = nodes
+    def __init__(self, nodes, **settings):
+        self.nodes, self.settings = nodes, {"log.segment.delete.delay.ms": DELETE_DELAY_MS, **settings}
         self.folder = tempfile.TemporaryDirectory(prefix="ottla-clients-", ignore_cleanup_errors=True)
         self.output = Path(self.folder.name) / "output"
         self.process = None
@@ -91,7 +91,7 @@ class Dev:
         port, admin_port = _free_run(self.nodes), _free_run(self.nodes)
         self.admin = tuple(f"http://127.0.0.1:{admin_port + node}" for node in range(self.nodes))
         command = [binary(), "dev", "--nodes", self.nodes, "--port", port, "--admin-port", admin_port, "--data", data]
-        command += ["--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}"]
+        command += [word for name, value in self.settings.items() for word in ("--set", f"{name}={value}")]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
