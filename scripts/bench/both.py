@@ -146,7 +146,8 @@ def measure(options, script, run, about):
 def judge(options, result, rows):
     """Prints the table and what was missed; returns the exit code."""
     table = rows(result["samples"])
-    print(tables.markdown(result["about"], table) if options.markdown else tables.plain(result["about"], table))
+    shown = [row for row in table if row.kafka or row.ottla]
+    print(tables.markdown(result["about"], shown) if options.markdown else tables.plain(result["about"], shown))
     for disturbance in tables.disturbances(result["samples"]):
         note(disturbance)
     missed = [row for row in table if row.wanted and not row.is_met()]
