@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use super::call::{Call, Join, Refusal, Reply, Waiter};
 use super::classic::{Desk, Live};
-use super::consumer::{Beat, ConsumerGroup, Presence, Work, adoptable};
+use super::consumer::{Adopted, Beat, ConsumerGroup, Presence, Work, adoptable};
 use super::offsets;
 use super::options::Options;
 use super::record::Record;
@@ -16,7 +16,7 @@ use super::state::Groups;
 use super::timers::{Timer, Timers};
 use super::view;
 use crate::machines::metadata::Image;
-use crate::model::{GroupEpoch, GroupId, Instant, Now, TopicName};
+use crate::model::{Generation, GroupEpoch, GroupId, Instant, Now, TopicName};
 
 /// What a decision is made on.
 #[derive(Clone, Copy, Debug)]
@@ -175,8 +175,11 @@ pub fn decide(present: Present<'_>, soft: &mut Soft, waiter: Waiter, call: Call)
                 soft.work(present, &group, out, |work| work.join(&join, waiter));
                 return decision;
             }
-            become_classic(present, &group, out);
             soft.with(present, &group, out, |live, desk| live.join(join, waiter, desk));
+            let is_refused = out.replies.iter().any(|(_, reply)| matches!(reply, Reply::Join(Err(_))));
+            if !is_refused {
+                become_classic(present, &group, out);
+            }
         }
         Call::Sync(sync) if has_consumers(present, &sync.identity.group) => {
             soft.work(present, &sync.identity.group, out, |work| work.sync(&sync, waiter));
@@ -227,19 +230,40 @@ fn hear(present: Present<'_>, soft: &mut Soft, waiter: Waiter, beat: &Beat, out:
             out.replies.push((waiter, Reply::Beat(Err(refusal))));
             return;
         }
+        let (generation, members) = adopted.expect("it is there, or the heartbeat is refused");
+        if let Some(refusal) = refuses_upgrade(present, soft, beat, (generation, members.clone())) {
+            out.replies.push((waiter, Reply::Beat(Err(refusal))));
+            return;
+        }
         soft.with(present, group, out, Live::dissolve);
         out.records.push(Record::Classic { group: group.clone(), state: None });
-        let (generation, members) = adopted.expect("it is there, or the heartbeat is refused");
         soft.work(present, group, out, |work| {
             work.adopt(generation, members);
             work.beat(beat, waiter);
         });
         return;
     }
-    if classic.is_some() && beat.epoch == GroupEpoch::NONE {
-        out.records.push(Record::Classic { group: group.clone(), state: None });
-    }
     soft.work(present, group, out, |work| work.beat(beat, waiter));
+    // One that is refused decides nothing.
+    if classic.is_some() && !out.records.is_empty() {
+        out.records.insert(0, Record::Classic { group: group.clone(), state: None });
+    }
+}
+
+/// Whether the group would refuse the heartbeat once it is one of KIP-848: then it stays what it is.
+fn refuses_upgrade(
+    present: Present<'_>,
+    soft: &Soft,
+    beat: &Beat,
+    (generation, members): (Generation, Vec<Adopted>),
+) -> Option<Refusal> {
+    let (mut presence, mut timers, mut out) = (Presence::default(), Timers::default(), Decision::default());
+    let (group, others) = (ConsumerGroup::default(), soft.consuming);
+    let mut work =
+        Work { id: &beat.group, group, presence: &mut presence, present, timers: &mut timers, out: &mut out, others };
+    work.adopt(generation, members);
+    work.beat(beat, Waiter(0));
+    out.replies.into_iter().find_map(|(_, reply)| reply.beat().err())
 }
 
 /// Whether a group of KIP-848 has members, be they of the classic protocol.
@@ -247,10 +271,11 @@ fn has_consumers(present: Present<'_>, group: &GroupId) -> bool {
     present.consumers(group).is_some_and(|group| !group.members().is_empty())
 }
 
-/// As `hear`, for a member of the classic protocol.
+/// As `hear`, for a member of the classic protocol that was let in.
 fn become_classic(present: Present<'_>, group: &GroupId, out: &mut Decision) {
     let facts = present.consumers(group).into_iter().flat_map(ConsumerGroup::tombstones);
-    out.records.extend(facts.map(|fact| Record::Consumer { group: group.clone(), fact }));
+    let records: Vec<Record> = facts.map(|fact| Record::Consumer { group: group.clone(), fact }).collect();
+    out.records.splice(0..0, records);
 }
 
 /// Topics of these names came, went, or have other partitions: whoever reads them is assigned anew, by the next ticks.

@@ -20,6 +20,7 @@ use crate::machines::metadata::Image;
 use crate::model::{Generation, GroupEpoch, MemberId, PartitionId, PartitionIndex, Timestamp};
 
 /// A member of a classic group, as a group of KIP-848 has it.
+#[derive(Clone, Debug)]
 pub(in super::super) struct Adopted {
     id: MemberId,
     says: Subscriber,

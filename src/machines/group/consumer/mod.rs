@@ -23,7 +23,7 @@ mod view;
 pub use call::{Beat, ConsumerDescription, DescribedConsumer, Told};
 pub use facts::{ClassicWords, ConsumerGroup, Current, MemberState, Resolved, Subscriber};
 
-pub(super) use classic::adoptable;
+pub(super) use classic::{Adopted, adoptable};
 pub(super) use commit::{allow_commit, allow_fetch};
 pub(super) use presence::Presence;
 pub(super) use view::{describe, state};

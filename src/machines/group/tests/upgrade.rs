@@ -103,3 +103,28 @@ fn a_group_whose_members_cannot_be_read_keeps_its_protocol() {
     assert_eq!(refused, Err(Refusal::GroupNotFound), "its assignments are of its leader's own making");
     assert_eq!(bench.heartbeat("a", 1), Ok(()));
 }
+
+#[test]
+fn who_is_refused_turns_no_group_into_another() {
+    let wrong = |group: &str| Beat {
+        group: GroupId::new(group),
+        assignor: Some("none".into()),
+        ..full("b", 0, &["t"], &BTreeSet::new())
+    };
+    let (mut bench, generation) = classic();
+    let before = bench.groups.clone();
+    assert_eq!(bench.beat(wrong("g")), Err(Refusal::Assignor));
+    let bad = Beat { regex: Some("(".into()), ..full("b", 0, &[], &BTreeSet::new()) };
+    assert_eq!(bench.beat(bad), Err(Refusal::Regex));
+    assert_eq!(bench.groups, before);
+    assert_eq!(bench.heartbeat("a", generation), Ok(()), "nobody was disturbed");
+    bench.pass(Duration::from_secs(46));
+    let before = bench.groups.clone();
+    assert_eq!(bench.beat(wrong("g")), Err(Refusal::Assignor));
+    assert_eq!(bench.groups, before, "nor is one without members");
+    bench.beat(full("b", 0, &["t"], &BTreeSet::new())).expect("it joins");
+    bench.pass(Duration::from_secs(46));
+    let before = bench.groups.clone();
+    assert_eq!(bench.ask(joining("x", &[])).join(), Err(Refusal::UnknownMember));
+    assert_eq!(bench.groups, before, "nor the other way round");
+}
