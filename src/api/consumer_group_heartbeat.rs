@@ -60,8 +60,8 @@ fn check(version: i16, request: &ConsumerGroupHeartbeatRequest) -> Result<(), &'
     if epoch != GroupEpoch::NONE {
         return Ok(());
     }
-    let names_topics = request.subscribed_topic_names.as_ref().is_some_and(|topics| !topics.is_empty());
-    if !names_topics && !says(&request.subscribed_topic_regex) {
+    // The names may be none: those of a pattern that the client matches, and nothing does yet.
+    if request.subscribed_topic_names.is_none() && !says(&request.subscribed_topic_regex) {
         return Err("who joins subscribes to topics");
     }
     if request.rebalance_timeout_ms < 0 {
@@ -150,6 +150,9 @@ mod tests {
             ..join()
         };
         assert_eq!(check(1, &by_regex), Ok(()));
+        let by_pattern_of_its_own =
+            ConsumerGroupHeartbeatRequest { subscribed_topic_names: Some(Vec::new()), ..join() };
+        assert_eq!(check(1, &by_pattern_of_its_own), Ok(()), "nothing matches yet");
         let of_old = ConsumerGroupHeartbeatRequest { member_id: String::new(), ..join() };
         assert_eq!(check(0, &of_old), Ok(()));
         for lacking in [
@@ -158,7 +161,7 @@ mod tests {
             ConsumerGroupHeartbeatRequest { rebalance_timeout_ms: -1, ..join() },
             ConsumerGroupHeartbeatRequest { topic_partitions: None, ..join() },
             ConsumerGroupHeartbeatRequest { topic_partitions: Some(vec![TopicPartitions::default()]), ..join() },
-            ConsumerGroupHeartbeatRequest { subscribed_topic_names: Some(Vec::new()), ..join() },
+            ConsumerGroupHeartbeatRequest { subscribed_topic_names: None, ..join() },
             ConsumerGroupHeartbeatRequest { instance_id: Some(String::new()), ..join() },
             ConsumerGroupHeartbeatRequest { member_epoch: -2, ..join() },
             ConsumerGroupHeartbeatRequest { member_epoch: -3, ..join() },
