@@ -111,7 +111,7 @@ impl Work<'_> {
             return Ok(());
         }
         if self.group.matchers().count() >= PATTERNS_MAX {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::GroupFull);
         }
         let pattern = Pattern::new(regex).ok_or(Refusal::Regex)?;
         self.presence.patterns.insert(Arc::clone(regex), pattern);

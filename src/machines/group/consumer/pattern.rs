@@ -22,8 +22,9 @@ impl Pattern {
         if text.len() > LENGTH_MAX {
             return None;
         }
+        let text = unquoted(text);
         // By itself first: what follows could close what it leaves open.
-        compile(text)?;
+        compile(&text)?;
         compile(&format!(r"\A(?:{text})\z")).map(Self)
     }
 
@@ -31,6 +32,28 @@ impl Pattern {
     pub(super) fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
+}
+
+/// The same with `\Q…\E`, in which nothing has a meaning, in our engine's words: RE2 and Java's `Pattern.quote` have it.
+fn unquoted(text: &str) -> String {
+    let mut found = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        found.push(character);
+        if character != '\\' {
+            continue;
+        }
+        match characters.as_str().strip_prefix('Q') {
+            Some(rest) => {
+                found.pop();
+                let (quoted, behind) = rest.split_once(r"\E").unwrap_or((rest, ""));
+                found.push_str(&regex::escape(quoted));
+                characters = behind.chars();
+            }
+            None => found.extend(characters.next()),
+        }
+    }
+    found
 }
 
 fn compile(text: &str) -> Option<Regex> {
@@ -50,6 +73,14 @@ mod tests {
         assert!(matches("a|b", "b") && !matches("a|b", "ab"), "alternatives stay within the whole");
         assert!(matches("^t[0-9]+$", "t12") && !matches("t", "tt"));
         assert!(matches("(?i)ORDERS", "orders"));
+    }
+
+    #[test]
+    fn what_is_quoted_has_no_meaning() {
+        let matches = |regex: &str, name: &str| Pattern::new(regex).expect("it compiles").matches(name);
+        assert!(matches(r"\Qa.b\E", "a.b") && !matches(r"\Qa.b\E", "axb"));
+        assert!(matches(r"\Qa.\E.*\Q|\E", "a.xyz|") && matches(r"\Q(", "("), "parts of it, or up to the end");
+        assert!(!matches(r"\\Qx", "x") && matches(r"\.Q\+", ".Q+"), "what is escaped begins no quotation");
     }
 
     #[test]
