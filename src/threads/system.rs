@@ -100,8 +100,11 @@ where
 }
 
 impl Apart {
-    /// Waits until it has ended.
+    /// Waits until it has ended. On the thread itself, which may be the last that held it, there is nothing to wait for.
     pub fn join(self) {
+        if self.thread.thread().id() == std::thread::current().id() {
+            return;
+        }
         // A panic of the thread has been printed by the panic hook; there is nothing left to do for it.
         let _ = self.thread.join();
     }
