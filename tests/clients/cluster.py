@@ -1,5 +1,6 @@
 """The cluster under test: one that runs already (BOOTSTRAP=host:port,…) or an `ottla dev` of our own."""
 
+import fnmatch
 import os
 import random
 import signal
@@ -33,6 +34,10 @@ class Cluster:
     def copies(self):
         """The replication factor that tests ask for."""
         return min(3, self.nodes)
+
+    def folders(self, pattern):
+        """The folders below `data` with such a name. What goes while we look is left out: `Path.glob` would fail on it."""
+        return [Path(parent) / name for parent, names, _ in os.walk(self.data) for name in fnmatch.filter(names, pattern)]
 
 
 def binary():

@@ -322,11 +322,10 @@ def test_the_files_of_a_deleted_topic_go_after_the_delay(cluster, topics):
         pytest.skip("the files are not on this machine (DATA_DIR)")
     topic = topics.create("files")
     produce(cluster, topic, [(None, b"value")])
-    files = lambda: list(cluster.data.glob(f"**/{topic}-*"))
-    assert len(files()) == cluster.copies
+    assert len(cluster.folders(f"{topic}-*")) == cluster.copies
     topics.delete(topic)
     delay = int(broker_configs(topics)["log.segment.delete.delay.ms"].value) / 1000
-    wait.until(lambda: not files(), "its files have gone", 2 * delay + SECONDS)
+    wait.until(lambda: not cluster.folders(f"{topic}-*"), "its files have gone", 2 * delay + SECONDS)
 
 
 def test_deleting_what_is_not_there_is_refused(cluster, topics):

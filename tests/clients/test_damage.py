@@ -34,7 +34,7 @@ def leader(cluster, topic):
 
 def flip(cluster, topic, number):
     """Changes one byte of that record in the files of the partition's leader."""
-    (segment,) = cluster.data.glob(f"node-{leader(cluster, topic)}/**/{topic}-0/00000000000000000000.log")
+    (segment,) = (cluster.data / f"node-{leader(cluster, topic)}").glob(f"*/{topic}-0/00000000000000000000.log")
     with segment.open("r+b") as file:
         place = file.read().index(value(number))
         file.seek(place + 500)

@@ -136,7 +136,7 @@ def test_dump_log_segments_reads_segments_indexes_and_producer_snapshots(jars, c
     topic = topics.create("dump", configs={"segment.bytes": "1048576", "index.interval.bytes": "1024"})
     for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
         fill(cluster, topic, [text.noise(1500).hex().encode() for _ in range(300)], codec)
-    folders = wait.until(lambda: len(found := list(cluster.data.glob(f"**/{topic}-0"))) == cluster.copies and found, "every replica")
+    folders = wait.until(lambda: len(found := cluster.folders(f"{topic}-0")) == cluster.copies and found, "every replica")
     for folder in folders[:2]:
         files = {kind: sorted(str(path) for path in folder.glob(f"*.{kind}")) for kind in ("log", "index", "timeindex", "snapshot")}
         assert len(files["log"]) > 1, "no segment was rolled"
