@@ -157,6 +157,7 @@ pub(super) fn of_group(refusal: &group::Refusal) -> ErrorCode {
         group::Refusal::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
         group::Refusal::Assignor => ErrorCode::UnsupportedAssignor,
         group::Refusal::Regex => ErrorCode::InvalidRegularExpression,
+        group::Refusal::TopicGone => ErrorCode::UnknownTopicOrPartition,
         group::Refusal::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn offset_commit(
     let knows_group_not_found = caller.version >= GROUP_NOT_FOUND_FROM;
     let commit = Commit { identity, knows_group_not_found, offsets };
     let outcome = context.broker().ask_group(&group, Call::Commit(commit)).outcome().await.commit();
-    fill(response, outcome)
+    fill(caller.version, response, outcome)
 }
 
 /// The answers for what does not exist, and what is asked of the coordinator, in the order of the answers without error.
@@ -58,6 +58,7 @@ fn translate(
             if let Ok(topic) = known {
                 offsets.push(CommitOf {
                     topic: topic.name.clone(),
+                    topic_id: topic.id,
                     partition: PartitionIndex::new(index),
                     offset: Offset::new(asked.committed_offset),
                     leader_epoch: known_epoch(asked.committed_leader_epoch),
@@ -79,6 +80,7 @@ fn translate(
 
 /// Puts what the coordinator said where there is no error yet.
 fn fill(
+    version: i16,
     mut response: OffsetCommitResponse,
     outcome: Result<Vec<Result<(), Refusal>>, Refusal>,
 ) -> OffsetCommitResponse {
@@ -88,6 +90,7 @@ fn fill(
         partition.error_code = match &mut outcomes {
             Ok(outcomes) => match outcomes.next() {
                 Some(Ok(())) => ErrorCode::None,
+                Some(Err(Refusal::TopicGone)) if version >= BY_ID_FROM => ErrorCode::UnknownTopicId,
                 Some(Err(refusal)) => error::of_group(&refusal),
                 None => ErrorCode::UnknownServerError,
             },
@@ -118,12 +121,14 @@ mod tests {
     #[test]
     fn outcomes_stand_where_the_partition_exists() {
         let open = response(&[ErrorCode::None, ErrorCode::UnknownTopicOrPartition, ErrorCode::None]);
-        let filled = fill(open.clone(), Ok(vec![Ok(()), Err(Refusal::MetadataTooLarge)]));
+        let filled = fill(9, open.clone(), Ok(vec![Ok(()), Err(Refusal::MetadataTooLarge)]));
         let (none, unknown, large) =
             (ErrorCode::None, ErrorCode::UnknownTopicOrPartition, ErrorCode::OffsetMetadataTooLarge);
         assert_eq!(codes(&filled), [none, unknown, large]);
-        let refused = fill(open, Err(Refusal::Generation));
+        let refused = fill(9, open.clone(), Err(Refusal::Generation));
         assert_eq!(codes(&refused), [ErrorCode::IllegalGeneration, unknown, ErrorCode::IllegalGeneration]);
+        let gone = |version| codes(&fill(version, response(&[none]), Ok(vec![Err(Refusal::TopicGone)])));
+        assert_eq!((gone(9), gone(10)), (vec![unknown], vec![ErrorCode::UnknownTopicId]));
     }
 
     #[test]

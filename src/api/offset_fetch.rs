@@ -171,6 +171,7 @@ mod tests {
 
     fn offsets() -> Offsets {
         let committed = Committed {
+            topic_id: None,
             offset: crate::model::Offset::new(7),
             leader_epoch: Some(LeaderEpoch::new(2)),
             metadata: "m".into(),

@@ -214,6 +214,7 @@ impl From<Refusal> for GroupsError {
             | Refusal::UnreleasedInstance
             | Refusal::Assignor
             | Refusal::Regex
+            | Refusal::TopicGone
             | Refusal::MetadataTooLarge => Self::Unavailable,
         }
     }

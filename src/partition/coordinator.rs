@@ -9,11 +9,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::machines::group::{self, Call, Decision, Groups, Present, Record, Refusal, Soft, Waiter};
+use bytes::Bytes;
+
+use crate::machines::group::{
+    self, Call, Decision, Groups, Present, Record, RecordFault, Refusal, Soft, TOPIC_ID_HEADER, Waiter,
+};
 use crate::machines::replication::{Acks, Ticket};
 use crate::model::{Instant, Now, Offset, TopicName};
 use crate::probe::{Mutant, planted};
-use crate::records::{Batch, Builder, Codec, Draft, split};
+use crate::records::{self, Batch, Builder, Codec, Draft, RecordHeader, split};
 use crate::storage::{FirstBatch, ReadPlan};
 
 use super::effect::{Effect, Reply};
@@ -46,8 +50,6 @@ pub(super) struct Coordinator {
     answers: Vec<Answer>,
     /// Not before this is anything tried that failed.
     rest_until: Instant,
-    /// Topics that went while it read: nothing in the log is of another topic of that name.
-    gone: BTreeSet<TopicName>,
     /// Records of the log that say nothing that is understood, and why the first of them does not.
     misread: Option<Misread>,
 }
@@ -120,7 +122,7 @@ impl Coordinator {
         };
         for record in records {
             let read = match &record {
-                Ok(record) => Record::decode(record.key.as_ref(), record.value.as_ref()).map_err(|e| e.to_string()),
+                Ok(record) => decode(record).map_err(|e| e.to_string()),
                 Err(cause) => Err(cause.to_string()),
             };
             match read {
@@ -186,25 +188,14 @@ impl Replica {
         }
     }
 
-    /// Forgets what is committed for topics that are gone.
-    pub(super) fn forget_topics(&mut self, gone: &BTreeSet<TopicName>, turn: &mut Turn<'_>) {
-        let Some(coordinator) = &mut self.coordinator else { return };
-        let Some((groups, _)) = coordinator.serving() else {
-            coordinator.gone.extend(gone.iter().cloned());
-            return;
-        };
-        let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
-        let decision = group::forget_topics(present, |topic| gone.contains(topic));
-        coordinator.take(decision);
-    }
-
-    /// Topics came, went, or have other partitions.
+    /// Topics came, went, or have other partitions. What is committed for those that are gone is forgotten.
     pub(super) fn note_topics(&mut self, changed: &BTreeSet<TopicName>, turn: &Turn<'_>) {
-        let Some((groups, soft)) = self.coordinator.as_mut().and_then(|coordinator| coordinator.serving()) else {
-            return;
-        };
+        let Some(coordinator) = &mut self.coordinator else { return };
+        let Some((groups, soft)) = coordinator.serving() else { return };
         let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
         group::topics_changed(present, soft, changed);
+        let decision = group::forget_gone(present, |topic| changed.contains(topic));
+        coordinator.take(decision);
     }
 
     /// When `tick_coordinator` has something to do.
@@ -310,10 +301,8 @@ impl Replica {
         let present =
             Present { groups: &coordinator.groups, now: turn.now, options: &turn.options.groups, image: turn.image };
         let soft = Soft::restored(present);
-        // Topics that went before it led: whoever committed for them knew no later image than made it the leader.
-        let gone = std::mem::take(&mut coordinator.gone);
-        let is_gone = |topic: &TopicName| gone.contains(topic) || turn.image.topic_named(topic.as_str()).is_none();
-        let decision = group::forget_topics(present, is_gone);
+        // Topics that went before it led, or while it read.
+        let decision = group::forget_gone(present, |_| true);
         coordinator.stage = Stage::Serving(Box::new(soft));
         coordinator.take(decision);
         if let Some(Misread { count, first }) = coordinator.misread.take() {
@@ -361,17 +350,25 @@ fn read_batches(plan: &ReadPlan) -> Result<Vec<Batch>, String> {
     }
 }
 
+/// The fact that a record of the log says.
+fn decode(record: &records::Record) -> Result<Option<Record>, RecordFault> {
+    let header = record.headers.iter().find(|header| header.key == TOPIC_ID_HEADER);
+    Record::decode(record.key.as_ref(), record.value.as_ref(), header.and_then(|header| header.value.as_ref()))
+}
+
 /// Facts as they are written.
 fn batches(records: &[Record], now: Now) -> Vec<Batch> {
     let mut made = Vec::new();
     let mut builder = Builder::new(Codec::None);
     for record in records {
         let encoded = record.encode();
+        let key = Bytes::from_static(TOPIC_ID_HEADER);
+        let header = encoded.topic_id.map(|id| RecordHeader { key, value: Some(id) });
         let draft = Draft {
             timestamp: now.timestamp,
             key: Some(&encoded.key),
             value: encoded.value.as_deref(),
-            ..Draft::default()
+            headers: header.as_slice(),
         };
         builder.push(draft).expect("the machine bounds what one record holds");
         if builder.size() >= WRITE_BYTES {

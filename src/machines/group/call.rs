@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Generation, GroupEpoch, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, TopicName,
+    Generation, GroupEpoch, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, TopicId, TopicName,
 };
 
 use super::assignor::Assignor;
@@ -127,6 +127,8 @@ pub struct Commit {
 pub struct CommitOf {
     /// The topic.
     pub topic: TopicName,
+    /// Which topic of that name.
+    pub topic_id: TopicId,
     /// The partition.
     pub partition: PartitionIndex,
     /// Where to go on.
@@ -414,6 +416,9 @@ pub enum Refusal {
     /// It cannot be compiled, or is too large.
     #[error("the regular expression is not valid, or too large")]
     Regex,
+    /// The topic is gone, and another has its name.
+    #[error("the topic has been deleted, and made again under its name")]
+    TopicGone,
     /// What stands beside an offset is too long.
     #[error("the metadata beside the offset is too long")]
     MetadataTooLarge,
@@ -573,6 +578,12 @@ impl CommitOf {
     /// The fact that it becomes.
     #[must_use]
     pub(super) fn committed(&self, at: crate::model::Timestamp) -> Committed {
-        Committed { offset: self.offset, leader_epoch: self.leader_epoch, metadata: Arc::clone(&self.metadata), at }
+        Committed {
+            topic_id: Some(self.topic_id),
+            offset: self.offset,
+            leader_epoch: self.leader_epoch,
+            metadata: Arc::clone(&self.metadata),
+            at,
+        }
     }
 }

@@ -33,9 +33,9 @@ pub use consumer::{
     Subscriber, Told,
 };
 pub use decide::{Decision, Present, Soft, decide, tick, topics_changed};
-pub use offsets::forget_topics;
+pub use offsets::forget_gone;
 pub use options::Options;
-pub use record::{ConsumerFact, Encoded, Record, RecordFault};
+pub use record::{ConsumerFact, Encoded, Record, RecordFault, TOPIC_ID_HEADER};
 pub use state::{CONSUMER_PROTOCOL, ClassicGroup, Client, Committed, Group, Groups, Offsets, StoredMember};
 pub use subscription::assigned;
 

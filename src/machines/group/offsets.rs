@@ -69,6 +69,9 @@ pub(super) fn commit(present: Present<'_>, soft: &mut Soft, waiter: Waiter, comm
 }
 
 fn check(present: Present<'_>, offset: &CommitOf) -> Result<(), Refusal> {
+    if present.image.topic_named(offset.topic.as_str()).is_some_and(|topic| topic.id != offset.topic_id) {
+        return Err(Refusal::TopicGone);
+    }
     // A code unit takes at least one byte.
     let is_short = offset.metadata.len() <= present.options.metadata_max;
     if is_short || offset.metadata.encode_utf16().count() <= present.options.metadata_max {
@@ -131,13 +134,17 @@ fn end(id: &GroupId, group: &Group) -> impl Iterator<Item = Record> {
     classic.into_iter().chain(facts.map(|fact| Record::Consumer { group: id.clone(), fact }))
 }
 
-/// Forgets the offsets of topics that are gone.
+/// Forgets the offsets of topics that are gone, though there may be others of their names; `among` says of which names
+/// there may be some. Whoever committed them knew no later image than the present one: what that lacks is gone.
 #[must_use]
-pub fn forget_topics(present: Present<'_>, is_gone: impl Fn(&TopicName) -> bool) -> Decision {
+pub fn forget_gone(present: Present<'_>, among: impl Fn(&TopicName) -> bool) -> Decision {
     let mut decision = Decision::default();
     for (id, group) in present.groups.iter() {
-        for (topic, known) in group.offsets.iter().filter(|(topic, _)| is_gone(topic)) {
-            decision.records.extend(known.keys().map(|index| tombstone(id, topic, *index)));
+        for (topic, known) in group.offsets.iter().filter(|(topic, _)| among(topic)) {
+            let there = present.image.topic_named(topic.as_str()).map(|topic| topic.id);
+            let is_gone = |committed: &Committed| there.is_none_or(|id| committed.topic_id.is_some_and(|of| of != id));
+            let gone = known.iter().filter(|(_, committed)| is_gone(committed));
+            decision.records.extend(gone.map(|(index, _)| tombstone(id, topic, *index)));
         }
     }
     decision

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, Timestamp, TopicName,
+    Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, Timestamp, TopicId, TopicName,
 };
 
 use super::consumer::ConsumerGroup;
@@ -42,6 +42,8 @@ pub type Offsets = BTreeMap<TopicName, BTreeMap<PartitionIndex, Committed>>;
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
+    /// Of which topic of that name it is; `None` when who wrote it did not say.
+    pub topic_id: Option<TopicId>,
     /// Where to go on.
     pub offset: Offset,
     /// The leader epoch of the last record that was consumed (KIP-320).
@@ -173,6 +175,7 @@ mod tests {
 
     fn offset(topic: &str, partition: i32, committed: Option<i64>) -> Record {
         let committed = committed.map(|offset| Committed {
+            topic_id: None,
             offset: Offset::new(offset),
             leader_epoch: None,
             metadata: "".into(),

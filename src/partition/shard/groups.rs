@@ -30,28 +30,19 @@ impl Shard {
         self.with(partition, now, out, |replica, turn| replica.on_group(ticket, call, turn));
     }
 
-    /// Groups follow their topics. What is committed for topics that are gone goes too, before anything is for another topic
-    /// of the same name.
+    /// Groups follow their topics, and what is committed for topics that are gone goes too.
     pub(super) fn take_image(&mut self, image: Arc<Image>, now: Now, out: &mut Vec<Effect>) {
         let before = std::mem::replace(&mut self.image, image);
         let topics = self.image.since(&before).topics;
         if topics.is_empty() {
             return;
         }
-        let (mut gone, mut changed) = (BTreeSet::new(), BTreeSet::new());
-        for (_, change) in topics {
-            gone.extend(change.before.as_ref().filter(|_| change.after.is_none()).map(|topic| topic.name.clone()));
-            changed.extend([change.before, change.after].into_iter().flatten().map(|topic| topic.name));
-        }
+        let both = topics.into_iter().flat_map(|(_, change)| [change.before, change.after]);
+        let changed: BTreeSet<_> = both.flatten().map(|topic| topic.name).collect();
         let coordinators = self.replicas.values().filter(|replica| replica.coordinator.is_some());
         let coordinators: Vec<PartitionId> = coordinators.map(|replica| replica.id).collect();
         for partition in coordinators {
-            self.with(partition, now, out, |replica, turn| {
-                if !gone.is_empty() {
-                    replica.forget_topics(&gone, turn);
-                }
-                replica.note_topics(&changed, turn);
-            });
+            self.with(partition, now, out, |replica, turn| replica.note_topics(&changed, turn));
         }
     }
 }

@@ -12,7 +12,9 @@ use super::{Happening, Knobs, World};
 use crate::broker::partition_of_group;
 use crate::machines::group::{Call, Commit, CommitOf, Fetch, Identity, Refusal, Reply};
 use crate::machines::metadata::{Image, Partition};
-use crate::model::{Generation, GroupId, Instant, MemberId, NodeId, Offset, PartitionId, PartitionIndex, TopicName};
+use crate::model::{
+    Generation, GroupId, Instant, MemberId, NodeId, Offset, PartitionId, PartitionIndex, TopicId, TopicName,
+};
 use crate::testing::Chance;
 use crate::verify::history::{Class, ClientId, CommitSent, CommittedRead, RegisterId};
 
@@ -80,11 +82,12 @@ fn topic() -> TopicName {
     TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name")
 }
 
-fn commit(register: RegisterId, value: u64) -> Call {
+fn commit(offsets: TopicId, register: RegisterId, value: u64) -> Call {
     let identity =
         Identity { group: group(register), member: MemberId::new(""), instance: None, generation: Generation::new(-1) };
     let offset = CommitOf {
         topic: topic(),
+        topic_id: offsets,
         partition: PartitionIndex::new(0),
         offset: Offset::new(i64::try_from(value).expect("a few commits")),
         leader_epoch: None,
@@ -120,7 +123,7 @@ impl World {
             let commits = &mut self.record.history.commits;
             let value = u64::try_from(commits.len()).expect("a few commits") + 1;
             commits.push(CommitSent { register, value, invoked: now, returned: None, class: Class::Info });
-            (commit(register, value), Pending::Commit(commits.len() - 1))
+            (commit(partition.topic, register, value), Pending::Commit(commits.len() - 1))
         };
         let body = Request::Group { partition, call: Box::new(call) };
         self.ask_coordinator(client, leader, body, pending);

@@ -54,24 +54,24 @@ pub(super) fn encode(group: &GroupId, fact: &ConsumerFact) -> Encoded {
     match fact {
         ConsumerFact::Epoch(value) => {
             let value = value.map(|(epoch, hash)| ConsumerGroupValue { epoch: epoch.get(), metadata_hash: hash });
-            Encoded { key: whole(GROUP_KEY), value: written(value.as_ref()) }
+            Encoded::of(whole(GROUP_KEY), written(value.as_ref()))
         }
         ConsumerFact::Member(id, value) => {
-            Encoded { key: member(MEMBER_KEY, id), value: written(value.as_deref().map(member_value).as_ref()) }
+            Encoded::of(member(MEMBER_KEY, id), written(value.as_deref().map(member_value).as_ref()))
         }
         ConsumerFact::TargetEpoch(value) => {
             let value = value.map(|(epoch, at)| ConsumerTargetEpochValue {
                 assignment_epoch: epoch.get(),
                 assignment_timestamp: at.get(),
             });
-            Encoded { key: whole(TARGET_EPOCH_KEY), value: written(value.as_ref()) }
+            Encoded::of(whole(TARGET_EPOCH_KEY), written(value.as_ref()))
         }
         ConsumerFact::Target(id, value) => {
             let value = value.as_deref().map(|share| ConsumerTargetValue { topic_partitions: by_topic(share) });
-            Encoded { key: member(TARGET_KEY, id), value: written(value.as_ref()) }
+            Encoded::of(member(TARGET_KEY, id), written(value.as_ref()))
         }
         ConsumerFact::Current(id, value) => {
-            Encoded { key: member(CURRENT_KEY, id), value: written(value.as_deref().map(current_value).as_ref()) }
+            Encoded::of(member(CURRENT_KEY, id), written(value.as_deref().map(current_value).as_ref()))
         }
         ConsumerFact::Regex(regex, value) => {
             let key = ConsumerRegexKey { group: group.as_str().to_owned(), regex: regex.to_string() };
@@ -80,7 +80,7 @@ pub(super) fn encode(group: &GroupId, fact: &ConsumerFact) -> Encoded {
                 version: resolved.version,
                 timestamp: resolved.at.get(),
             });
-            Encoded { key: put(REGEX_KEY, &key), value: written(value.as_ref()) }
+            Encoded::of(put(REGEX_KEY, &key), written(value.as_ref()))
         }
     }
 }

@@ -2,7 +2,8 @@
 //! them.
 //!
 //! Invariant: what is encoded decodes to the same fact. A key of an unknown kind is no error: a newer broker wrote it.
-//! Values are written in the newest version that readers of all ages know (3, which is not flexible).
+//! Values are written in the newest version that readers of all ages know (3, which is not flexible); the id of an offset's
+//! topic, for which that has no place, stands in a header of the record, where nobody else looks.
 
 #[expect(unreachable_pub, reason = "what a table declares is public, and stays in here")]
 mod layout;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 
 use crate::codec::{DecodeError, Message, Reader, Writer};
 use crate::model::{
-    Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, Timestamp, TopicName,
+    Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset, PartitionIndex, Timestamp, TopicId, TopicName,
 };
 
 use super::state::{ClassicGroup, Committed, StoredMember};
@@ -25,6 +26,9 @@ const OFFSET_KEY: i16 = 1;
 const OFFSET_VALUE: i16 = 3;
 const GROUP_KEY: i16 = 2;
 const GROUP_VALUE: i16 = 3;
+
+/// The header of a record that has the 16 bytes of a topic's id.
+pub const TOPIC_ID_HEADER: &[u8] = b"topic-id";
 
 /// A fact about a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,15 @@ pub struct Encoded {
     pub key: Bytes,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
+    /// What its header [`TOPIC_ID_HEADER`] has; `None` without one.
+    pub topic_id: Option<Bytes>,
+}
+
+impl Encoded {
+    /// Without a header.
+    fn of(key: Bytes, value: Option<Bytes>) -> Self {
+        Self { key, value, topic_id: None }
+    }
 }
 
 /// Why a record of the log cannot be read.
@@ -79,7 +92,7 @@ pub enum RecordFault {
         /// What is wrong.
         cause: DecodeError,
     },
-    /// It names a topic that cannot exist.
+    /// It names a topic that cannot exist, or the id of none.
     #[error("the record names no valid topic")]
     Topic,
 }
@@ -100,20 +113,28 @@ impl Record {
             Self::Offset { group, topic, partition, committed } => Encoded {
                 key: put(OFFSET_KEY, &offset_key(group, topic, *partition)),
                 value: committed.as_ref().map(|committed| put(OFFSET_VALUE, &offset_value(committed))),
+                topic_id: committed
+                    .as_ref()
+                    .and_then(|committed| committed.topic_id)
+                    .map(|id| Bytes::copy_from_slice(&id.get())),
             },
-            Self::Classic { group, state } => Encoded {
-                key: put(GROUP_KEY, &GroupKey { group: group.as_str().to_owned() }),
-                value: state.as_ref().map(|state| put(GROUP_VALUE, &group_value(state))),
-            },
+            Self::Classic { group, state } => Encoded::of(
+                put(GROUP_KEY, &GroupKey { group: group.as_str().to_owned() }),
+                state.as_ref().map(|state| put(GROUP_VALUE, &group_value(state))),
+            ),
             Self::Consumer { group, fact } => consumer::encode(group, fact),
         }
     }
 
-    /// Reads a record; `None` for a kind that is not known here.
+    /// Reads a record, whose header [`TOPIC_ID_HEADER`] has this; `None` for a kind that is not known here.
     ///
     /// # Errors
     /// The bytes are not what any broker writes.
-    pub fn decode(key: Option<&Bytes>, value: Option<&Bytes>) -> Result<Option<Self>, RecordFault> {
+    pub fn decode(
+        key: Option<&Bytes>,
+        value: Option<&Bytes>,
+        topic_id: Option<&Bytes>,
+    ) -> Result<Option<Self>, RecordFault> {
         let mut reader = Reader::new(key.ok_or(RecordFault::Keyless)?.clone());
         let kind = reader.i16().map_err(|_| RecordFault::Keyless)?;
         let fault = |cause| RecordFault::Malformed { kind, cause };
@@ -122,7 +143,7 @@ impl Record {
             0 | 1 => {
                 let key = OffsetKey::decode_body(kind, body).map_err(fault)?;
                 let value = value.map(get::<OffsetValue>).transpose().map_err(fault)?;
-                read_offset(&key, value).map(Some)
+                read_offset(&key, value, topic_id).map(Some)
             }
             2 => {
                 let key = GroupKey::decode_body(kind, body).map_err(fault)?;
@@ -165,8 +186,11 @@ fn offset_value(committed: &Committed) -> OffsetValue {
     }
 }
 
-fn read_offset(key: &OffsetKey, value: Option<OffsetValue>) -> Result<Record, RecordFault> {
+fn read_offset(key: &OffsetKey, value: Option<OffsetValue>, header: Option<&Bytes>) -> Result<Record, RecordFault> {
+    let header = header.map(|bytes| bytes[..].try_into().map(TopicId::new)).transpose();
+    let header = header.map_err(|_| RecordFault::Topic)?;
     let committed = |value: OffsetValue| Committed {
+        topic_id: header.or(Some(value.topic_id).filter(|id| *id != TopicId::ZERO)),
         offset: Offset::new(value.offset),
         leader_epoch: (value.leader_epoch >= 0).then_some(LeaderEpoch::new(value.leader_epoch)),
         metadata: value.metadata.into(),

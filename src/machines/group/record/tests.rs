@@ -13,8 +13,13 @@ fn offset(committed: Option<Committed>) -> Record {
     Record::Offset { group: group(), topic, partition: PartitionIndex::new(7), committed }
 }
 
+fn topic_id() -> TopicId {
+    TopicId::new(*b"0123456789abcdef")
+}
+
 fn committed() -> Committed {
     Committed {
+        topic_id: Some(topic_id()),
         offset: Offset::new(42),
         leader_epoch: Some(LeaderEpoch::new(3)),
         metadata: "m".into(),
@@ -42,13 +47,13 @@ fn classic() -> ClassicGroup {
 }
 
 fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, RecordFault> {
-    Record::decode(Some(&Bytes::copy_from_slice(key)), value.map(Bytes::copy_from_slice).as_ref())
+    Record::decode(Some(&Bytes::copy_from_slice(key)), value.map(Bytes::copy_from_slice).as_ref(), None)
 }
 
 #[test]
 fn every_fact_comes_back() {
     let empty = ClassicGroup { protocol: None, leader: None, members: [].into(), ..classic() };
-    let bare = Committed { leader_epoch: None, metadata: "".into(), ..committed() };
+    let bare = Committed { topic_id: None, leader_epoch: None, metadata: "".into(), ..committed() };
     for record in [
         offset(Some(committed())),
         offset(Some(bare)),
@@ -57,22 +62,23 @@ fn every_fact_comes_back() {
         Record::Classic { group: group(), state: Some(empty) },
         Record::Classic { group: group(), state: None },
     ] {
-        let Encoded { key, value } = record.encode();
-        assert_eq!(Record::decode(Some(&key), value.as_ref()), Ok(Some(record)));
+        let Encoded { key, value, topic_id } = record.encode();
+        assert_eq!(Record::decode(Some(&key), value.as_ref(), topic_id.as_ref()), Ok(Some(record)));
     }
 }
 
 #[test]
 fn an_offset_has_the_bytes_that_every_reader_knows() {
-    let Encoded { key, value } = offset(Some(committed())).encode();
+    let Encoded { key, value, topic_id: header } = offset(Some(committed())).encode();
     assert_eq!(&key[..], b"\0\x01\0\x01g\0\x06orders\0\0\0\x07");
     let value = value.expect("it was committed");
     assert_eq!(&value[..], b"\0\x03\0\0\0\0\0\0\0\x2a\0\0\0\x03\0\x01m\0\0\0\0\0\0\x03\xe8");
+    assert_eq!(header.as_deref(), Some(&b"0123456789abcdef"[..]));
 }
 
 #[test]
 fn a_group_has_the_bytes_that_every_reader_knows() {
-    let Encoded { key, value } = Record::Classic { group: group(), state: Some(classic()) }.encode();
+    let Encoded { key, value, .. } = Record::Classic { group: group(), state: Some(classic()) }.encode();
     assert_eq!(&key[..], b"\0\x02\0\x01g");
     let value = value.expect("the group exists");
     let front = b"\0\x03\0\x08consumer\0\0\0\x05\0\x05range\0\x02m1\0\0\0\0\0\0\x07\xd0\0\0\0\x01";
@@ -83,7 +89,7 @@ fn a_group_has_the_bytes_that_every_reader_knows() {
 #[test]
 fn values_of_other_versions_are_read() {
     let key = b"\0\x00\0\x01g\0\x06orders\0\0\0\x07";
-    let old = Committed { leader_epoch: None, ..committed() };
+    let old = Committed { topic_id: None, leader_epoch: None, ..committed() };
     let v1 = b"\0\x01\0\0\0\0\0\0\0\x2a\0\x01m\0\0\0\0\0\0\x03\xe8\0\0\0\0\0\0\0\x09";
     assert_eq!(decode(key, Some(v1)), Ok(Some(offset(Some(old)))));
     let v4 = b"\0\x04\0\0\0\0\0\0\0\x2a\0\0\0\x03\x02m\0\0\0\0\0\0\x03\xe8\x01\x00\x100123456789abcdef";
@@ -99,20 +105,23 @@ fn values_of_other_versions_are_read() {
 
 #[test]
 fn what_nobody_writes_is_refused_and_what_a_newer_broker_writes_passed_over() {
-    assert_eq!(Record::decode(None, None), Err(RecordFault::Keyless));
+    assert_eq!(Record::decode(None, None, None), Err(RecordFault::Keyless));
     assert_eq!(decode(b"\0", None), Err(RecordFault::Keyless));
     assert_eq!(decode(b"\0\x63anything", None), Ok(None));
     assert!(matches!(decode(b"\0\x02\0\x09g", None), Err(RecordFault::Malformed { kind: 2, .. })));
     assert!(matches!(decode(b"\0\x02\0\x01g", Some(b"\0\x09")), Err(RecordFault::Malformed { kind: 2, .. })));
     assert_eq!(decode(b"\0\x01\0\x01g\0\x01/\0\0\0\0", None), Err(RecordFault::Topic));
+    let Encoded { key, value, .. } = offset(Some(committed())).encode();
+    let short = Bytes::from_static(b"0123");
+    assert_eq!(Record::decode(Some(&key), value.as_ref(), Some(&short)), Err(RecordFault::Topic));
 }
 
 #[test]
 fn what_is_read_does_not_hold_the_bytes_that_it_was_read_with() {
-    let Encoded { key, value } = Record::Classic { group: group(), state: Some(classic()) }.encode();
+    let Encoded { key, value, .. } = Record::Classic { group: group(), state: Some(classic()) }.encode();
     let value = value.expect("the group exists");
     let range = value.as_ptr_range();
-    let Ok(Some(Record::Classic { state: Some(state), .. })) = Record::decode(Some(&key), Some(&value)) else {
+    let Ok(Some(Record::Classic { state: Some(state), .. })) = Record::decode(Some(&key), Some(&value), None) else {
         panic!("it is a group")
     };
     for member in state.members.values() {
@@ -171,17 +180,17 @@ fn every_fact_of_a_consumer_group_comes_back() {
         ConsumerFact::Regex("a|b".into(), Some(resolved.into())),
         ConsumerFact::Regex("a|b".into(), None),
     ] {
-        let Encoded { key, value: bytes } = fact(value.clone()).encode();
-        assert_eq!(Record::decode(Some(&key), bytes.as_ref()), Ok(Some(fact(value))));
+        let Encoded { key, value: bytes, topic_id } = fact(value.clone()).encode();
+        assert_eq!(Record::decode(Some(&key), bytes.as_ref(), topic_id.as_ref()), Ok(Some(fact(value))));
     }
 }
 
 #[test]
 fn a_consumer_group_has_the_bytes_that_every_reader_knows() {
-    let Encoded { key, value } = fact(ConsumerFact::Epoch(Some((GroupEpoch::new(7), 1)))).encode();
+    let Encoded { key, value, .. } = fact(ConsumerFact::Epoch(Some((GroupEpoch::new(7), 1)))).encode();
     assert_eq!(&key[..], b"\0\x03\0\x01g");
     assert_eq!(&value.expect("a value")[..], b"\0\0\0\0\0\x07\x01\x00\x08\0\0\0\0\0\0\0\x01");
-    let Encoded { key, value } = fact(ConsumerFact::Member(MemberId::new("m"), Some(subscriber().into()))).encode();
+    let Encoded { key, value, .. } = fact(ConsumerFact::Member(MemberId::new("m"), Some(subscriber().into()))).encode();
     assert_eq!(&key[..], b"\0\x05\0\x01g\0\x01m");
     let expected = b"\0\0\x02i\0\x02c\x03/h\x03\x02a\x02b\x04r.*\0\x04\x93\xe0\x08uniform\0";
     assert_eq!(&value.expect("a value")[..], expected);

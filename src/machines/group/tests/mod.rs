@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use consumers::topic_id;
+
 use super::*;
 use crate::machines::metadata::Image;
 use crate::model::{
@@ -82,6 +84,7 @@ pub(super) fn sync(member: &str, generation: i32, given: &[(&str, &'static [u8])
 pub(super) fn commit_of(topic_name: &str, offset: i64) -> CommitOf {
     CommitOf {
         topic: topic(topic_name),
+        topic_id: topic_id(topic_name),
         partition: PartitionIndex::new(0),
         offset: Offset::new(offset),
         leader_epoch: None,
@@ -117,8 +120,8 @@ impl Bench {
 
     fn take(&mut self, decision: Decision) {
         for record in decision.records {
-            let Encoded { key, value } = record.encode();
-            assert_eq!(Record::decode(Some(&key), value.as_ref()), Ok(Some(record.clone())));
+            let Encoded { key, value, topic_id } = record.encode();
+            assert_eq!(Record::decode(Some(&key), value.as_ref(), topic_id.as_ref()), Ok(Some(record.clone())));
             self.groups.replay(&record);
             self.records.push(record);
         }

@@ -32,12 +32,22 @@ fn identity(member: &str, generation: i32) -> Identity {
     Identity { group: group(), member, instance: None, generation }
 }
 
+/// The topic as it is at first.
+const FIRST: TopicId = TopicId::new([9; 16]);
+/// Another of its name.
+const SECOND: TopicId = TopicId::new([8; 16]);
+
 fn commit(offset: i64) -> Call {
+    commit_for(FIRST, offset)
+}
+
+fn commit_for(topic_id: TopicId, offset: i64) -> Call {
     Call::Commit(Commit {
         identity: identity("", -1),
         knows_group_not_found: false,
         offsets: vec![CommitOf {
             topic: topic(),
+            topic_id,
             partition: PartitionIndex::new(0),
             offset: Offset::new(offset),
             leader_epoch: None,
@@ -83,7 +93,7 @@ fn outcome(world: &mut World, node: i32, ticket: Ticket) -> Result<(), Refusal> 
 fn world() -> World {
     let mut world = World::of_groups(3);
     for node in 1..=3 {
-        world.tell(node, image(1, Some(TopicId::new([9; 16]))));
+        world.tell(node, image(1, Some(FIRST)));
     }
     world.elect(1, 1, 1, &[1, 2, 3]);
     world.run();
@@ -190,7 +200,7 @@ fn offsets_of_a_topic_go_with_it() {
     world.run();
     // Made again under its name: what was committed for the former is no place in this one.
     for node in 1..=3 {
-        world.tell(node, image(2, Some(TopicId::new([8; 16]))));
+        world.tell(node, image(2, Some(SECOND)));
     }
     world.run();
     assert_eq!(committed(&mut world, 1), Ok(None));
@@ -211,6 +221,39 @@ fn offsets_of_a_topic_that_went_while_nobody_led_go_too() {
     world.elect(2, 3, 3, &[1, 2, 3]);
     world.run();
     assert_eq!(committed(&mut world, 2), Ok(None));
+}
+
+#[test]
+fn offsets_of_a_topic_that_was_made_again_while_nobody_led_go_too() {
+    let mut world = world();
+    world.ask_group(1, commit(5));
+    world.run();
+    for node in 1..=3 {
+        world.tell_follow_nobody(node, 2, 2);
+        world.tell(node, image(3, Some(SECOND)));
+    }
+    world.elect(2, 3, 3, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 2), Ok(None));
+    let commits = world.ask_group(2, commit_for(SECOND, 7));
+    world.run();
+    assert_eq!(outcome(&mut world, 2, commits), Ok(()));
+    world.elect(3, 4, 4, &[1, 2, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 3), Ok(Some(7)));
+}
+
+#[test]
+fn nothing_is_committed_for_a_topic_that_another_has_followed() {
+    let mut world = world();
+    for node in 1..=3 {
+        world.tell(node, image(2, Some(SECOND)));
+    }
+    let (late, right) = (world.ask_group(1, commit(5)), world.ask_group(1, commit_for(SECOND, 6)));
+    world.run();
+    assert_eq!(outcome(&mut world, 1, late), Err(Refusal::TopicGone));
+    assert_eq!(outcome(&mut world, 1, right), Ok(()));
+    assert_eq!(committed(&mut world, 1), Ok(Some(6)));
 }
 
 #[test]
@@ -298,7 +341,7 @@ fn the_next_coordinator_reads_beyond_the_watermark_that_it_knew() {
 #[test]
 fn a_copy_that_cannot_be_written_coordinates_nothing() {
     let mut world = World::on_simulated_disks(1).that_keeps_groups();
-    world.tell(1, image(1, Some(TopicId::new([9; 16]))));
+    world.tell(1, image(1, Some(FIRST)));
     world.elect(1, 1, 1, &[1]);
     world.run();
     world.fill_disk(1);
