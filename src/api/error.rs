@@ -158,6 +158,7 @@ pub(super) fn of_group(refusal: &group::Refusal) -> ErrorCode {
         group::Refusal::Assignor => ErrorCode::UnsupportedAssignor,
         group::Refusal::Regex => ErrorCode::InvalidRegularExpression,
         group::Refusal::TopicGone => ErrorCode::UnknownTopicOrPartition,
+        group::Refusal::Version => ErrorCode::UnsupportedVersion,
         group::Refusal::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
     }
 }

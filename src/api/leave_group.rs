@@ -36,6 +36,8 @@ fn answer(
     let code = |one: Result<(), Refusal>| one.err().map_or(ErrorCode::None, |refusal| error::of_group(&refusal));
     let codes = match outcome {
         Ok(outcomes) => outcomes.into_iter().map(code).collect::<Vec<_>>(),
+        // Of a group that is not there nobody is known.
+        Err(Refusal::UnknownMember) if version >= MANY_FROM => vec![ErrorCode::UnknownMemberId; named.len()],
         Err(refusal) => {
             return LeaveGroupResponse { error_code: error::of_group(&refusal), ..LeaveGroupResponse::default() };
         }
@@ -65,5 +67,7 @@ mod tests {
         assert_eq!((old.error_code, old.members.len()), (ErrorCode::UnknownMemberId, 0));
         let new = answer(3, named(), unknown());
         assert_eq!((new.error_code, new.members[0].error_code), (ErrorCode::None, ErrorCode::UnknownMemberId));
+        assert_eq!(answer(3, named(), Err(Refusal::UnknownMember)), new, "of a group that is not there");
+        assert_eq!(answer(2, named(), Err(Refusal::UnknownMember)), old);
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: every partition of the request is answered, in its order; what does not exist never reaches the coordinator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::call::Caller;
 use super::context::{Context, TopicNamed, find_partition, known_epoch};
@@ -19,8 +20,8 @@ use crate::protocol::messages::offset_commit::{
 
 /// From this version on topics are named by id.
 const BY_ID_FROM: i16 = 10;
-/// From this version on a client knows that a group may not be there (KIP-848).
-const GROUP_NOT_FOUND_FROM: i16 = 9;
+/// From this version on a client knows member epochs, and that a group may not be there (KIP-848).
+const KIP_848_FROM: i16 = 9;
 
 /// Serves the request.
 pub(super) async fn offset_commit(
@@ -29,15 +30,17 @@ pub(super) async fn offset_commit(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let image = context.image();
-    let (response, offsets) = translate(&image, caller.version, &request.topics);
+    // Versions without it have -1.
+    let retention = u64::try_from(request.retention_time_ms).ok().map(Duration::from_millis);
+    let (response, offsets) = translate(&image, caller.version, retention, &request.topics);
     if offsets.is_empty() {
         return response;
     }
     let instance = request.group_instance_id.as_deref();
     let identity = identity(&request.group_id, &request.member_id, instance, request.generation_id_or_member_epoch);
     let group = identity.group.clone();
-    let knows_group_not_found = caller.version >= GROUP_NOT_FOUND_FROM;
-    let commit = Commit { identity, knows_group_not_found, offsets };
+    let knows_kip_848 = caller.version >= KIP_848_FROM;
+    let commit = Commit { identity, knows_kip_848, offsets };
     let outcome = context.broker().ask_group(&group, Call::Commit(commit)).outcome().await.commit();
     fill(caller.version, response, outcome)
 }
@@ -46,6 +49,7 @@ pub(super) async fn offset_commit(
 fn translate(
     image: &Image,
     version: i16,
+    retention: Option<Duration>,
     topics: &[OffsetCommitRequestTopic],
 ) -> (OffsetCommitResponse, Vec<CommitOf>) {
     let mut offsets = Vec::new();
@@ -63,6 +67,7 @@ fn translate(
                     offset: Offset::new(asked.committed_offset),
                     leader_epoch: known_epoch(asked.committed_leader_epoch),
                     metadata: Arc::from(asked.committed_metadata.as_deref().unwrap_or("")),
+                    retention,
                 });
             }
             let error_code = known.err().unwrap_or_default();
@@ -139,9 +144,9 @@ mod tests {
             partitions: vec![partition],
             ..OffsetCommitRequestTopic::default()
         };
-        let by_name = translate(&Image::default(), 9, std::slice::from_ref(&topic));
+        let by_name = translate(&Image::default(), 9, None, std::slice::from_ref(&topic));
         assert_eq!((codes(&by_name.0), by_name.1.len()), (vec![ErrorCode::UnknownTopicOrPartition], 0));
-        let by_id = translate(&Image::default(), 10, &[topic]);
+        let by_id = translate(&Image::default(), 10, None, &[topic]);
         assert_eq!((codes(&by_id.0), by_id.1.len()), (vec![ErrorCode::UnknownTopicId], 0));
     }
 }

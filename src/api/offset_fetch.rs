@@ -176,6 +176,7 @@ mod tests {
             leader_epoch: Some(LeaderEpoch::new(2)),
             metadata: "m".into(),
             at: crate::model::Timestamp::new(1),
+            expires: None,
         };
         let topic = crate::model::TopicName::new("t").expect("a valid name");
         Offsets::from([(topic, [(PartitionIndex::new(1), committed)].into())])

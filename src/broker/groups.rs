@@ -193,7 +193,6 @@ pub enum GroupsError {
 impl From<Refusal> for GroupsError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            // The empty group exists for those who commit to it, and cannot be deleted.
             Refusal::GroupNotFound | Refusal::GroupId => Self::NoSuchGroup,
             Refusal::NonEmpty => Self::NotEmpty,
             Refusal::Loading => Self::Loading,
@@ -215,6 +214,7 @@ impl From<Refusal> for GroupsError {
             | Refusal::Assignor
             | Refusal::Regex
             | Refusal::TopicGone
+            | Refusal::Version
             | Refusal::MetadataTooLarge => Self::Unavailable,
         }
     }

@@ -57,6 +57,12 @@ impl Timestamp {
     /// "No timestamp" in a record.
     pub const NONE: Self = Self::new(-1);
 
+    /// The time `span` later; saturates.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self::new(self.get().saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// The time `span` earlier; saturates.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {

@@ -179,7 +179,7 @@ impl GroupPage {
 impl Measured {
     /// How many offsets behind somebody is who goes on at `offset`.
     pub(in crate::broker) fn lag_of(high_watermark: Offset, offset: Offset) -> u64 {
-        u64::try_from(high_watermark.get().saturating_sub(offset.get())).unwrap_or(0)
+        u64::try_from(high_watermark.get().saturating_sub(offset.get().max(0))).unwrap_or(0)
     }
 
     /// How old what is read next is, in milliseconds; nothing that is read next is no age at all.

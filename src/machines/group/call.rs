@@ -3,6 +3,7 @@
 //! Invariant: a reply is a value with its facts; what it is called on the wire is decided in `api`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -116,8 +117,8 @@ pub struct Leave {
 pub struct Commit {
     /// Who; with generation -1 and no member, somebody who assigns partitions himself.
     pub identity: Identity,
-    /// Whether the client knows `GROUP_ID_NOT_FOUND` (version 9 and above).
-    pub knows_group_not_found: bool,
+    /// Whether the client knows member epochs and `GROUP_ID_NOT_FOUND` (version 9 and above).
+    pub knows_kip_848: bool,
     /// What, of topics and partitions that exist, in the order of the request.
     pub offsets: Vec<CommitOf>,
 }
@@ -137,6 +138,8 @@ pub struct CommitOf {
     pub leader_epoch: Option<LeaderEpoch>,
     /// Whatever the client wrote beside it.
     pub metadata: Arc<str>,
+    /// How long it is to be kept, if the client says so (versions 2 to 4) instead of the broker.
+    pub retention: Option<Duration>,
 }
 
 /// Committed offsets are asked for.
@@ -419,6 +422,9 @@ pub enum Refusal {
     /// The topic is gone, and another has its name.
     #[error("the topic has been deleted, and made again under its name")]
     TopicGone,
+    /// Members of KIP-848 commit by a later version of the request.
+    #[error("members of this group commit by version 9 of OffsetCommit or above")]
+    Version,
     /// What stands beside an offset is too long.
     #[error("the metadata beside the offset is too long")]
     MetadataTooLarge,
@@ -584,6 +590,7 @@ impl CommitOf {
             leader_epoch: self.leader_epoch,
             metadata: Arc::clone(&self.metadata),
             at,
+            expires: self.retention.map(|retention| at.plus(retention)),
         }
     }
 }

@@ -333,7 +333,9 @@ fn refuse(present: Present<'_>, soft: &Soft, call: &Call) -> Option<Reply> {
         Call::Heartbeat(identity) if identity.group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
         Call::Leave(leave) if leave.group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
         Call::Leave(leave) if !exists(present, soft, &leave.group) => Some(call.refused(Refusal::UnknownMember)),
-        Call::Delete(group) if group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
+        // A group without a name exists for those who commit to it, and can be deleted.
+        Call::Forget(forget) if forget.group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
+        Call::DescribeConsumers(group) if group.as_str().is_empty() => Some(call.refused(Refusal::GroupId)),
         Call::Sync(_)
         | Call::Heartbeat(_)
         | Call::Leave(_)

@@ -46,7 +46,7 @@ pub(super) fn commit(present: Present<'_>, soft: &mut Soft, waiter: Waiter, comm
         soft.with(present, &group, out, |live, desk| live.allow_commit(identity, desk))
     } else if identity.generation < Generation::NONE {
         Ok(())
-    } else if commit.knows_group_not_found {
+    } else if commit.knows_kip_848 {
         Err(Refusal::GroupNotFound)
     } else {
         Err(Refusal::Generation)
@@ -180,7 +180,10 @@ fn expire(present: Present<'_>, soft: &Soft, id: &GroupId, group: &Group, out: &
     let old_before = present.now.timestamp.minus(present.options.retention);
     // An empty group keeps everything for the whole time since it is empty.
     let since = group.classic.as_ref().filter(|_| is_empty).map(|classic| classic.since);
-    let is_old = |committed: &Committed| since.unwrap_or(committed.at) <= old_before;
+    let is_old = |committed: &Committed| match committed.expires {
+        Some(expires) => expires <= present.now.timestamp,
+        None => since.unwrap_or(committed.at) <= old_before,
+    };
     let mut stays = false;
     for (topic, known) in &group.offsets {
         for (index, committed) in known {

@@ -52,6 +52,8 @@ pub struct Committed {
     pub metadata: Arc<str>,
     /// When it was committed.
     pub at: Timestamp,
+    /// When it is too old, if its client said so.
+    pub expires: Option<Timestamp>,
 }
 
 /// A group of the classic protocol, as of its last rebalance or since it is empty.
@@ -180,6 +182,7 @@ mod tests {
             leader_epoch: None,
             metadata: "".into(),
             at: Timestamp::new(1),
+            expires: None,
         });
         let topic = TopicName::new(topic).expect("a valid name");
         Record::Offset { group: id("g"), topic, partition: PartitionIndex::new(partition), committed }

@@ -92,8 +92,9 @@ fn commit(offsets: TopicId, register: RegisterId, value: u64) -> Call {
         offset: Offset::new(i64::try_from(value).expect("a few commits")),
         leader_epoch: None,
         metadata: "".into(),
+        retention: None,
     };
-    Call::Commit(Commit { identity, knows_group_not_found: true, offsets: vec![offset] })
+    Call::Commit(Commit { identity, knows_kip_848: true, offsets: vec![offset] })
 }
 
 impl World {

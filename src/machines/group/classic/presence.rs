@@ -38,7 +38,11 @@ impl Live {
         let size = self.members.len();
         let outcomes = leave.members.iter().map(|(id, instance)| self.leave_one(id, instance.as_ref(), desk)).collect();
         desk.answer(waiter, Reply::Leave(Ok(outcomes)));
-        self.after_departure(self.members.len() < size, desk);
+        if self.members.len() < size {
+            self.after_departure(desk);
+        } else {
+            self.after_absence(desk);
+        }
     }
 
     /// A member's session may have ended.
@@ -54,14 +58,14 @@ impl Live {
         let waits = !member.is_new && (member.join.is_some() || member.sync.is_some());
         if !waits {
             self.dismiss(id, desk);
-            self.after_departure(true, desk);
+            self.after_departure(desk);
         }
     }
 
     /// Somebody was told an id and did not come back with it.
     pub(super) fn on_pending_due(&mut self, id: &MemberId, desk: &mut Desk<'_>) {
         self.pending.remove(id);
-        self.after_departure(false, desk);
+        self.after_absence(desk);
     }
 
     /// What is due happens.
@@ -98,11 +102,18 @@ impl Live {
         Ok(())
     }
 
-    /// A member is gone, or somebody who was to become one.
-    fn after_departure(&mut self, was_member: bool, desk: &mut Desk<'_>) {
+    /// A member is gone.
+    fn after_departure(&mut self, desk: &mut Desk<'_>) {
+        match self.phase {
+            Phase::Completing | Phase::Stable => self.prepare(desk),
+            Phase::Empty | Phase::Preparing { .. } => self.after_absence(desk),
+        }
+    }
+
+    /// Somebody is gone who was to become a member.
+    fn after_absence(&mut self, desk: &mut Desk<'_>) {
         match self.phase {
             Phase::Preparing { .. } => self.rebalance_or_complete(desk),
-            Phase::Completing | Phase::Stable if was_member => self.prepare(desk),
             Phase::Empty | Phase::Completing | Phase::Stable => {}
         }
     }

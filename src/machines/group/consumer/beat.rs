@@ -44,7 +44,7 @@ impl Work<'_> {
         if beat.assignor.as_deref().is_some_and(|name| Assignor::named(name).is_none()) {
             return Err(Refusal::Assignor);
         }
-        let sender = self.identify(beat, classic.is_some())?;
+        let sender = self.identify(beat, classic.as_ref())?;
         let before = match &sender {
             Sender::New => None,
             Sender::Known(_) => self.group.members().get(&beat.member).cloned(),
@@ -63,13 +63,13 @@ impl Work<'_> {
             self.put(ConsumerFact::Member(beat.member.clone(), Some(Arc::new(says))));
         }
         if is_changed {
-            self.settle(true);
+            self.settle_anew();
         }
         Ok(self.advance(beat, &was))
     }
 
-    /// Who it is.
-    fn identify(&self, beat: &Beat, is_classic: bool) -> Result<Sender, Refusal> {
+    /// Who it is; `classic` as for `live`.
+    fn identify(&self, beat: &Beat, classic: Option<&ClassicWords>) -> Result<Sender, Refusal> {
         let joins = beat.epoch == GroupEpoch::NONE;
         let holder = beat.instance.as_ref().map(|instance| self.group.holder_of(instance));
         match holder {
@@ -78,7 +78,7 @@ impl Work<'_> {
                 let is_away = self.group.current(holder).is_some_and(|current| current.epoch == GroupEpoch::AWAY);
                 // The classic protocol has no word for being away: whoever comes last has the instance.
                 let was_classic = self.group.members().get(holder).is_some_and(|member| member.classic.is_some());
-                return match (joins, is_away || is_classic || was_classic) {
+                return match (joins, is_away || classic.is_some() || was_classic) {
                     (false, _) => Err(Refusal::FencedInstance),
                     (true, false) => Err(Refusal::UnreleasedInstance),
                     (true, true) => Ok(Sender::Back { before: holder.clone() }),

@@ -178,7 +178,7 @@ impl Work<'_> {
             outcomes.push(known.as_ref().map(|member| self.remove(member)).ok_or(Refusal::UnknownMember));
         }
         if outcomes.iter().any(Result::is_ok) {
-            self.settle(true);
+            self.settle_anew();
         }
         self.answer(waiter, Reply::Leave(Ok(outcomes)));
     }

@@ -21,6 +21,9 @@ pub(in super::super) fn allow_commit(group: &ConsumerGroup, commit: &Commit, ima
     if is_classic {
         return if epoch == current.epoch { Ok(()) } else { Err(Refusal::Generation) };
     }
+    if !commit.knows_kip_848 {
+        return Err(Refusal::Version);
+    }
     let has_had = |one: &super::super::call::CommitOf| {
         let topic = image.topic_named(one.topic.as_str());
         let id = topic.map(|topic| PartitionId { topic: topic.id, index: one.partition });
@@ -42,10 +45,14 @@ pub(in super::super) fn allow_fetch(
     member: Option<&MemberId>,
     epoch: GroupEpoch,
 ) -> Result<(), Refusal> {
-    let Some(member) = member.filter(|member| epoch >= GroupEpoch::NONE || !member.as_str().is_empty()) else {
+    if member.is_none() && epoch < GroupEpoch::NONE {
         return Ok(());
-    };
-    if current(group, member)?.epoch == epoch { Ok(()) } else { Err(Refusal::StaleEpoch) }
+    }
+    if current(group, member.ok_or(Refusal::UnknownMember)?)?.epoch == epoch {
+        Ok(())
+    } else {
+        Err(Refusal::StaleEpoch)
+    }
 }
 
 fn current<'a>(group: &'a ConsumerGroup, member: &MemberId) -> Result<&'a Current, Refusal> {

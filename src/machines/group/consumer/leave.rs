@@ -13,6 +13,9 @@ use crate::model::{GroupEpoch, MemberId};
 impl Work<'_> {
     /// Takes a leave.
     pub(super) fn leave(&mut self, beat: &Beat) -> Result<Told, Refusal> {
+        if self.present.consumers(self.id).is_none() {
+            return Err(Refusal::GroupNotFound);
+        }
         if let Some(instance) = &beat.instance {
             match self.group.holder_of(instance) {
                 None => return Err(Refusal::UnknownMember),
@@ -27,7 +30,7 @@ impl Work<'_> {
             self.go_away(&beat.member);
         } else {
             self.remove(&beat.member);
-            self.settle(true);
+            self.settle_anew();
         }
         Ok(Told {
             member: beat.member.clone(),

@@ -65,7 +65,7 @@ impl Work<'_> {
             Timer::Revoke(member) => self.on_revocation_due(member),
             Timer::Refresh => {
                 self.presence.refresh_at = None;
-                self.settle(false);
+                self.settle();
             }
             Timer::Join | Timer::Sync | Timer::Session(_) | Timer::Pending(_) => {
                 unreachable!("the classic protocol has timers of its own")

@@ -87,7 +87,7 @@ impl Work<'_> {
             self.timers.set(self.id, Timer::Beat(id.clone()), &mut vital.looked_at, at);
         } else {
             self.remove(id);
-            self.settle(true);
+            self.settle_anew();
         }
     }
 
@@ -107,7 +107,7 @@ impl Work<'_> {
         vital.revoke_by = None;
         if self.group.current(id).is_some_and(|current| current.state == MemberState::Unrevoked) {
             self.remove(id);
-            self.settle(true);
+            self.settle_anew();
         }
     }
 

@@ -33,18 +33,37 @@ pub(super) fn assignor(group: &ConsumerGroup) -> Assignor {
 }
 
 impl Work<'_> {
-    /// Compares the group with what its members want and what topics there are: a new epoch when either has changed, and
-    /// a target for it.
-    pub(super) fn settle(&mut self, is_changed: bool) {
+    /// Compares what its members want with what topics there are: a new epoch when these have changed, and a target for
+    /// it.
+    pub(super) fn settle(&mut self) {
         if self.group.is_void() {
             return;
         }
         self.resolve();
         let hash = hash(&self.group, self.present.image);
-        if is_changed || self.group.hash() != Some(hash) {
-            let epoch = self.group.epoch().next();
-            self.put(ConsumerFact::Epoch(Some((epoch, hash))));
+        if self.group.hash() != Some(hash) {
+            self.begin_epoch(hash);
         }
+        self.aim();
+    }
+
+    /// The same when members came, went, or want something else: a new epoch in any case.
+    pub(super) fn settle_anew(&mut self) {
+        if self.group.is_void() {
+            return;
+        }
+        self.resolve();
+        self.begin_epoch(hash(&self.group, self.present.image));
+        self.aim();
+    }
+
+    fn begin_epoch(&mut self, hash: i64) {
+        let epoch = self.group.epoch().next();
+        self.put(ConsumerFact::Epoch(Some((epoch, hash))));
+    }
+
+    /// Makes a target for the epoch, unless there is one.
+    fn aim(&mut self) {
         if self.group.epoch() == self.group.assignment_epoch() {
             return;
         }

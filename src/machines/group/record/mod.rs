@@ -24,6 +24,8 @@ use layout::{GroupKey, GroupValue, MemberValue, OffsetKey, OffsetValue};
 /// The versions in which keys and values are written; a key's is the number of its kind.
 const OFFSET_KEY: i16 = 1;
 const OFFSET_VALUE: i16 = 3;
+/// The only one that says when an offset is too old.
+const OFFSET_VALUE_EXPIRING: i16 = 1;
 const GROUP_KEY: i16 = 2;
 const GROUP_VALUE: i16 = 3;
 
@@ -112,7 +114,7 @@ impl Record {
         match self {
             Self::Offset { group, topic, partition, committed } => Encoded {
                 key: put(OFFSET_KEY, &offset_key(group, topic, *partition)),
-                value: committed.as_ref().map(|committed| put(OFFSET_VALUE, &offset_value(committed))),
+                value: committed.as_ref().map(encode_committed),
                 topic_id: committed
                     .as_ref()
                     .and_then(|committed| committed.topic_id)
@@ -176,12 +178,18 @@ fn offset_key(group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> 
     OffsetKey { group: group.as_str().to_owned(), topic: topic.as_str().to_owned(), partition: partition.get() }
 }
 
+fn encode_committed(committed: &Committed) -> Bytes {
+    let version = if committed.expires.is_some() { OFFSET_VALUE_EXPIRING } else { OFFSET_VALUE };
+    put(version, &offset_value(committed))
+}
+
 fn offset_value(committed: &Committed) -> OffsetValue {
     OffsetValue {
         offset: committed.offset.get(),
         leader_epoch: committed.leader_epoch.map_or(-1, LeaderEpoch::get),
         metadata: committed.metadata.to_string(),
         commit_timestamp: committed.at.get(),
+        expire_timestamp: committed.expires.map_or(-1, Timestamp::get),
         ..OffsetValue::default()
     }
 }
@@ -195,6 +203,7 @@ fn read_offset(key: &OffsetKey, value: Option<OffsetValue>, header: Option<&Byte
         leader_epoch: (value.leader_epoch >= 0).then_some(LeaderEpoch::new(value.leader_epoch)),
         metadata: value.metadata.into(),
         at: Timestamp::new(value.commit_timestamp),
+        expires: (value.expire_timestamp >= 0).then_some(Timestamp::new(value.expire_timestamp)),
     };
     Ok(Record::Offset {
         group: GroupId::new(&key.group),

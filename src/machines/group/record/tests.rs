@@ -24,6 +24,7 @@ fn committed() -> Committed {
         leader_epoch: Some(LeaderEpoch::new(3)),
         metadata: "m".into(),
         at: Timestamp::new(1_000),
+        expires: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn every_fact_comes_back() {
     let bare = Committed { topic_id: None, leader_epoch: None, metadata: "".into(), ..committed() };
     for record in [
         offset(Some(committed())),
+        offset(Some(Committed { expires: Some(Timestamp::new(9)), ..bare.clone() })),
         offset(Some(bare)),
         offset(None),
         Record::Classic { group: group(), state: Some(classic()) },
@@ -89,7 +91,7 @@ fn a_group_has_the_bytes_that_every_reader_knows() {
 #[test]
 fn values_of_other_versions_are_read() {
     let key = b"\0\x00\0\x01g\0\x06orders\0\0\0\x07";
-    let old = Committed { topic_id: None, leader_epoch: None, ..committed() };
+    let old = Committed { topic_id: None, leader_epoch: None, expires: Some(Timestamp::new(9)), ..committed() };
     let v1 = b"\0\x01\0\0\0\0\0\0\0\x2a\0\x01m\0\0\0\0\0\0\x03\xe8\0\0\0\0\0\0\0\x09";
     assert_eq!(decode(key, Some(v1)), Ok(Some(offset(Some(old)))));
     let v4 = b"\0\x04\0\0\0\0\0\0\0\x2a\0\0\0\x03\x02m\0\0\0\0\0\0\x03\xe8\x01\x00\x100123456789abcdef";

@@ -381,13 +381,14 @@ fn commits_are_taken_from_members_in_their_epoch_or_of_what_they_had_then() {
     let mut bench = bench();
     let of = |member: &str, epoch: i32, partition: i32| {
         let offsets = vec![CommitOf { partition: PartitionIndex::new(partition), ..commit_of("t", 5) }];
-        Call::Commit(Commit { identity: identity(member, epoch), knows_group_not_found: true, offsets })
+        Call::Commit(Commit { identity: identity(member, epoch), knows_kip_848: true, offsets })
     };
     bench.told(joining("a"));
     assert_eq!(bench.ask(of("a", 1, 0)).commit(), Ok(vec![Ok(())]));
     assert_eq!(bench.ask(of("z", 1, 0)).commit(), Err(Refusal::UnknownMember));
     assert_eq!(bench.ask(of("", -1, 0)).commit(), Err(Refusal::UnknownMember), "there are members");
     assert_eq!(bench.ask(of("a", 2, 0)).commit(), Err(Refusal::StaleEpoch));
+    assert_eq!(bench.ask(commit("a", 1, 5)).commit(), Err(Refusal::Version), "by an old request");
     bench.grow_topic("t", 1);
     bench.told(quiet("a", 1));
     assert_eq!(bench.ask(of("a", 1, 0)).commit(), Ok(vec![Ok(())]), "it has had it since then");
@@ -398,9 +399,22 @@ fn commits_are_taken_from_members_in_their_epoch_or_of_what_they_had_then() {
     assert_eq!(bench.ask(fetch(Some("a"), 1)).fetch(), Err(Refusal::StaleEpoch));
     assert_eq!(bench.ask(fetch(Some("z"), 1)).fetch(), Err(Refusal::UnknownMember));
     assert_eq!(bench.ask(fetch(Some("a"), 2)).fetch().map(|offsets| offsets.len()), Ok(1));
+    assert_eq!(bench.ask(fetch(Some(""), -1)).fetch(), Err(Refusal::UnknownMember), "an empty id is nobody's");
+    assert_eq!(bench.ask(fetch(None, 2)).fetch(), Err(Refusal::UnknownMember));
     assert_eq!(bench.ask(fetch(None, -1)).fetch().map(|offsets| offsets.len()), Ok(1));
     bench.beat(quiet("a", -1)).expect("it leaves");
     assert_eq!(bench.ask(of("", -1, 0)).commit(), Ok(vec![Ok(())]), "nobody is in");
+}
+
+#[test]
+fn nobody_leaves_a_group_that_is_not_there() {
+    let mut bench = bench();
+    assert_eq!(bench.beat(quiet("a", -1)), Err(Refusal::GroupNotFound));
+    bench.ask(commit("", -1, 5)).commit().expect("a group that only commits");
+    assert_eq!(bench.beat(quiet("a", -1)), Err(Refusal::GroupNotFound));
+    bench.told(joining("b"));
+    assert_eq!(bench.beat(quiet("a", -1)), Err(Refusal::UnknownMember));
+    assert_eq!(bench.records.len(), bench.records.iter().filter(|record| *record.group() == group()).count());
 }
 
 #[test]
@@ -441,7 +455,7 @@ fn what_members_read_does_not_expire_and_an_empty_group_does() {
     let mut bench = bench();
     bench.told(joining("a"));
     let offsets = vec![commit_of("t", 5)];
-    let call = Call::Commit(Commit { identity: identity("a", 1), knows_group_not_found: true, offsets });
+    let call = Call::Commit(Commit { identity: identity("a", 1), knows_kip_848: true, offsets });
     assert!(bench.ask(call).commit().is_ok());
     for _ in 0..(8 * 24 * 60 * 2) {
         bench.pass(Duration::from_secs(30));

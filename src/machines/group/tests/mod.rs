@@ -89,12 +89,13 @@ pub(super) fn commit_of(topic_name: &str, offset: i64) -> CommitOf {
         offset: Offset::new(offset),
         leader_epoch: None,
         metadata: "".into(),
+        retention: None,
     }
 }
 
 pub(super) fn commit(member: &str, generation: i32, offset: i64) -> Call {
     let offsets = vec![commit_of("t", offset)];
-    Call::Commit(Commit { identity: identity(member, generation), knows_group_not_found: false, offsets })
+    Call::Commit(Commit { identity: identity(member, generation), knows_kip_848: false, offsets })
 }
 
 impl Bench {

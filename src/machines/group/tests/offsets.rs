@@ -52,7 +52,7 @@ fn members_may_commit_before_they_join_again_and_not_before_they_sync() {
 fn who_assigns_his_partitions_himself_commits_to_a_group_without_members() {
     let mut bench = Bench::new();
     assert_eq!(commits(&mut bench, "", 3, 5), Err(Refusal::Generation));
-    let newer = Commit { identity: identity("", 3), knows_group_not_found: true, offsets: vec![commit_of("t", 5)] };
+    let newer = Commit { identity: identity("", 3), knows_kip_848: true, offsets: vec![commit_of("t", 5)] };
     assert_eq!(bench.ask(Call::Commit(newer)).commit(), Err(Refusal::GroupNotFound));
     assert_eq!(commits(&mut bench, "", -1, 5), Ok(vec![Ok(())]));
     assert_eq!(bench.state(), GroupState::Empty);
@@ -76,7 +76,7 @@ fn what_stands_beside_an_offset_has_a_bound() {
     let mut bench = Bench::with(Options { metadata_max: 3, ..Options::default() });
     let of = |metadata: &str| CommitOf { metadata: metadata.into(), ..commit_of("t", 1) };
     let offsets = vec![of("äöü"), of("abcd"), of("a\u{1F980}")];
-    let call = Call::Commit(Commit { identity: identity("", -1), knows_group_not_found: false, offsets });
+    let call = Call::Commit(Commit { identity: identity("", -1), knows_kip_848: false, offsets });
     assert_eq!(bench.ask(call).commit(), Ok(vec![Ok(()), Err(Refusal::MetadataTooLarge), Ok(())]));
 }
 
@@ -85,7 +85,7 @@ fn a_group_with_members_forgets_no_topic_that_it_reads() {
     let mut bench = Bench::new();
     bench.stable(&["a"]);
     let offsets = vec![commit_of("t", 1), commit_of("u", 2)];
-    bench.ask(Call::Commit(Commit { identity: identity("a", 1), knows_group_not_found: false, offsets }));
+    bench.ask(Call::Commit(Commit { identity: identity("a", 1), knows_kip_848: false, offsets }));
     assert_eq!(bench.ask(forget("t")).forget(), Ok(vec![Err(Refusal::SubscribedToTopic)]));
     assert_eq!(bench.ask(forget("u")).forget(), Ok(vec![Ok(())]));
     assert_eq!(committed(&mut bench), [("t".to_owned(), 1)]);
@@ -107,6 +107,14 @@ fn a_group_without_members_is_deleted_with_all_that_it_has() {
     assert_eq!(bench.ask(Call::Delete(group())).delete(), Ok(()));
     assert_eq!(bench.groups, Groups::default());
     assert_eq!(bench.ask(Call::List).list(), Ok(Vec::new()));
+    let nameless = GroupId::new("");
+    let mut identity = identity("", -1);
+    identity.group = nameless.clone();
+    let call = Call::Commit(Commit { identity, knows_kip_848: false, offsets: vec![commit_of("t", 1)] });
+    bench.ask(call).commit().expect("it commits");
+    let forget = Forget { group: nameless.clone(), topics: Vec::new() };
+    assert_eq!(bench.ask(Call::Forget(forget)).forget(), Err(Refusal::GroupId));
+    assert_eq!(bench.ask(Call::Delete(nameless)).delete(), Ok(()));
 }
 
 #[test]
@@ -130,7 +138,7 @@ fn a_simple_group_keeps_each_offset_since_its_commit() {
     let mut bench = Bench::new();
     commits(&mut bench, "", -1, 5).expect("it commits");
     bench.pass(DAY * 4);
-    let later = Commit { identity: identity("", -1), knows_group_not_found: false, offsets: vec![commit_of("u", 6)] };
+    let later = Commit { identity: identity("", -1), knows_kip_848: false, offsets: vec![commit_of("u", 6)] };
     bench.ask(Call::Commit(later));
     bench.pass(DAY * 4);
     assert_eq!(committed(&mut bench), [("u".to_owned(), 6)]);
@@ -139,11 +147,28 @@ fn a_simple_group_keeps_each_offset_since_its_commit() {
 }
 
 #[test]
+fn an_offset_is_kept_for_as_long_as_its_client_wants() {
+    let mut bench = Bench::new();
+    let brief = CommitOf { retention: Some(DAY), ..commit_of("t", 1) };
+    let long = CommitOf { retention: Some(DAY * 20), ..commit_of("u", 2) };
+    let call =
+        Commit { identity: identity("", -1), knows_kip_848: false, offsets: vec![brief, long, commit_of("v", 3)] };
+    bench.ask(Call::Commit(call)).commit().expect("it commits");
+    bench.pass(DAY * 2);
+    assert_eq!(committed(&mut bench), [("u".to_owned(), 2), ("v".to_owned(), 3)]);
+    bench.fail_over();
+    bench.pass(DAY * 8);
+    assert_eq!(committed(&mut bench), [("u".to_owned(), 2)]);
+    bench.pass(DAY * 12);
+    assert_eq!(bench.groups, Groups::default());
+}
+
+#[test]
 fn members_keep_what_they_read_and_lose_what_they_do_not() {
     let mut bench = Bench::with(Options { retention: Duration::from_secs(60), ..Options::default() });
     bench.stable(&["a"]);
     let offsets = vec![commit_of("t", 1), commit_of("u", 2)];
-    bench.ask(Call::Commit(Commit { identity: identity("a", 1), knows_group_not_found: false, offsets }));
+    bench.ask(Call::Commit(Commit { identity: identity("a", 1), knows_kip_848: false, offsets }));
     for _ in 0..100 {
         bench.heartbeat("a", 1).expect("it lives");
         bench.pass(Duration::from_secs(9));

@@ -78,7 +78,7 @@ fn groups_are_listed_with_their_state_and_kind() {
     bench.stable(&["a"]);
     let simple = Commit {
         identity: Identity { group: GroupId::new("simple"), ..identity("", -1) },
-        knows_group_not_found: false,
+        knows_kip_848: false,
         offsets: vec![commit_of("t", 1)],
     };
     bench.ask(Call::Commit(simple));

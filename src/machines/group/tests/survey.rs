@@ -5,7 +5,7 @@ use super::*;
 fn committed(bench: &mut Bench, name: &str, topics: &[(&str, i64)]) {
     let commit = Commit {
         identity: Identity { group: GroupId::new(name), ..identity("", -1) },
-        knows_group_not_found: false,
+        knows_kip_848: false,
         offsets: topics.iter().map(|(topic, offset)| commit_of(topic, *offset)).collect(),
     };
     assert_eq!(bench.ask(Call::Commit(commit)).commit().map(|all| all.len()), Ok(topics.len()));

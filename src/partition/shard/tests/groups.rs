@@ -44,7 +44,7 @@ fn commit(offset: i64) -> Call {
 fn commit_for(topic_id: TopicId, offset: i64) -> Call {
     Call::Commit(Commit {
         identity: identity("", -1),
-        knows_group_not_found: false,
+        knows_kip_848: false,
         offsets: vec![CommitOf {
             topic: topic(),
             topic_id,
@@ -52,6 +52,7 @@ fn commit_for(topic_id: TopicId, offset: i64) -> Call {
             offset: Offset::new(offset),
             leader_epoch: None,
             metadata: "".into(),
+            retention: None,
         }],
     })
 }
