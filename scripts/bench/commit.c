@@ -1,8 +1,9 @@
-/* Commits offsets over many connections, each with one request under way: rate and time to the answer.
+/* Commits offsets over many connections: rate and time to the answer.
  *
- *   commit HOST PORT SECONDS TOPIC GROUP...
+ *   commit HOST PORT SECONDS UNDER_WAY TOPIC GROUP...
  *
- * One connection for each group; the broker must coordinate all of them. Every request is an OffsetCommit 7 of one partition of the
+ * One connection for each group, with UNDER_WAY requests under way: 1 as by commitSync, more as by a consumer that calls commitAsync
+ * after every poll. The broker must coordinate all of the groups. Every request is an OffsetCommit 7 of one partition of the
  * topic by nobody's member, as tools and consumers with partitions of their own choice send it. Prints one JSON object; an answer that
  * is not "no error" ends it. */
 #include <arpa/inet.h>
@@ -18,13 +19,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REQUEST_MAX = 1024, SAMPLES_MAX = 64 * 1024 * 1024, EVENTS_MAX = 256, SILENCE_MS = 10000 };
+enum { REQUEST_MAX = 1024, UNDER_WAY_MAX = 16, SAMPLES_MAX = 64 * 1024 * 1024, EVENTS_MAX = 256, SILENCE_MS = 10000 };
 
 struct connection {
     int socket;
-    unsigned char request[REQUEST_MAX], answer[REQUEST_MAX];
+    unsigned char request[REQUEST_MAX], wave[UNDER_WAY_MAX * REQUEST_MAX], answers[UNDER_WAY_MAX * REQUEST_MAX];
     size_t length, offset_at, got;
-    int64_t sent_at, offset;
+    /* How many were sent and answered; when each of those under way was sent, by its number. */
+    int64_t sent, answered, sent_at[UNDER_WAY_MAX];
 };
 
 static void die(const char *what, const char *why) {
@@ -84,34 +86,44 @@ static void dial(struct connection *c, const char *host, int port) {
     setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-static void send_next(struct connection *c) {
-    c->offset++;
-    for (int i = 0; i < 8; i++) c->request[c->offset_at + (size_t)i] = (unsigned char)((uint64_t)c->offset >> (8 * (7 - i)));
-    c->got = 0;
-    c->sent_at = micros_now();
-    for (size_t at = 0; at < c->length;) {
-        ssize_t sent = send(c->socket, c->request + at, c->length - at, MSG_NOSIGNAL);
+static void send_next(struct connection *c, int count) {
+    size_t length = 0;
+    int64_t now = micros_now();
+    for (int one = 0; one < count; one++) {
+        c->sent_at[c->sent++ % UNDER_WAY_MAX] = now;
+        for (int i = 0; i < 8; i++) c->request[c->offset_at + (size_t)i] = (unsigned char)((uint64_t)c->sent >> (8 * (7 - i)));
+        memcpy(c->wave + length, c->request, c->length);
+        length += c->length;
+    }
+    for (size_t at = 0; at < length;) {
+        ssize_t sent = send(c->socket, c->wave + at, length - at, MSG_NOSIGNAL);
         if (sent <= 0) die("send", strerror(errno));
         at += (size_t)sent;
     }
 }
 
-/* Whether the answer is whole; its last two bytes are the partition's error. */
-static int receive(struct connection *c) {
-    ssize_t got = recv(c->socket, c->answer + c->got, REQUEST_MAX - c->got, 0);
-    if (got <= 0) die("receive", got ? strerror(errno) : "the broker closed the connection");
-    c->got += (size_t)got;
+/* Takes a whole answer away from the front, whose last two bytes are the partition's error; 0 if there is none. */
+static int take(struct connection *c) {
+    const unsigned char *answer = c->answers;
     if (c->got < 4) return 0;
-    size_t length = (size_t)c->answer[0] << 24 | (size_t)c->answer[1] << 16 | (size_t)c->answer[2] << 8 | c->answer[3];
-    if (length + 4 > REQUEST_MAX) die("answer", "longer than any answer to this");
-    if (c->got < length + 4) return 0;
-    int error = c->answer[c->got - 2] << 8 | c->answer[c->got - 1];
+    size_t length = ((size_t)answer[0] << 24 | (size_t)answer[1] << 16 | (size_t)answer[2] << 8 | answer[3]) + 4;
+    if (length > REQUEST_MAX) die("answer", "longer than any answer to this");
+    if (c->got < length) return 0;
+    int error = answer[length - 2] << 8 | answer[length - 1];
     if (error) {
         char code[16];
         snprintf(code, sizeof code, "error %d", error);
         die("answer", code);
     }
+    c->got -= length;
+    memmove(c->answers, c->answers + length, c->got);
     return 1;
+}
+
+static void receive(struct connection *c) {
+    ssize_t got = recv(c->socket, c->answers + c->got, sizeof c->answers - c->got, 0);
+    if (got <= 0) die("receive", got ? strerror(errno) : "the broker closed the connection");
+    c->got += (size_t)got;
 }
 
 static int by_value(const void *a, const void *b) {
@@ -120,32 +132,36 @@ static int by_value(const void *a, const void *b) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 6) die("usage", "commit HOST PORT SECONDS TOPIC GROUP...");
-    int connections = count - 5, epoll = epoll_create1(0);
+    if (count < 7) die("usage", "commit HOST PORT SECONDS UNDER_WAY TOPIC GROUP...");
+    int connections = count - 6, each = atoi(arguments[4]), epoll = epoll_create1(0);
+    if (each < 1 || each > UNDER_WAY_MAX) die("usage", "UNDER_WAY is from 1 to 16");
     struct connection *all = calloc((size_t)connections, sizeof *all);
     uint32_t *micros = malloc(SAMPLES_MAX * sizeof *micros);
     if (!all || !micros || epoll < 0) die("begin", strerror(errno));
     for (int i = 0; i < connections; i++) {
         struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = &all[i]};
-        prepare(&all[i], arguments[4], arguments[5 + i]);
+        prepare(&all[i], arguments[5], arguments[6 + i]);
         dial(&all[i], arguments[1], atoi(arguments[2]));
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].socket, &wanted)) die("epoll", strerror(errno));
     }
     int64_t begin = micros_now(), end = begin + (int64_t)(atof(arguments[3]) * 1e6), now = begin;
     size_t done = 0;
-    for (int i = 0; i < connections; i++) send_next(&all[i]);
-    for (int under_way = connections; under_way;) {
+    for (int i = 0; i < connections; i++) send_next(&all[i], each);
+    for (int under_way = connections * each; under_way;) {
         struct epoll_event events[EVENTS_MAX];
         int ready = epoll_wait(epoll, events, EVENTS_MAX, SILENCE_MS);
         if (ready <= 0) die("wait", ready ? strerror(errno) : "no answer for ten seconds");
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
-            if (!receive(c)) continue;
+            int answers = 0;
+            receive(c);
             now = micros_now();
-            if (done == SAMPLES_MAX) die("samples", "more answers than can be kept");
-            micros[done++] = (uint32_t)(now - c->sent_at);
-            if (now < end) send_next(c);
-            else under_way--;
+            for (; take(c); answers++) {
+                if (done == SAMPLES_MAX) die("samples", "more answers than can be kept");
+                micros[done++] = (uint32_t)(now - c->sent_at[c->answered++ % UNDER_WAY_MAX]);
+            }
+            if (now < end) send_next(c, answers);
+            else under_way -= answers;
         }
     }
     qsort(micros, done, sizeof *micros, by_value);

@@ -125,11 +125,18 @@ impl RequestHandler for Dispatch {
         }
     }
 
-    /// Produces of one connection overlap: each is in its shards' inboxes when `handle` returns.
+    /// Produces of one connection overlap, and commits of a few offsets: each is in its shards' inboxes when `handle`
+    /// returns.
     fn pipelines(&self, frame: &[u8]) -> bool {
-        frame.first_chunk().is_some_and(|key| i16::from_be_bytes(*key) == ApiKey::Produce.number())
+        let is_of = |key: ApiKey| frame.first_chunk().is_some_and(|first| i16::from_be_bytes(*first) == key.number());
+        is_of(ApiKey::Produce) || is_of(ApiKey::OffsetCommit) && frame.len() <= PIPELINED_COMMIT_BYTES
     }
 }
+
+/// How large a commit is that does not wait for those before it: together those of a connection cost about as much as
+/// one body of `LIGHT_BODY_BYTES`, and none of them takes a turn, in which they could lose their order.
+const PIPELINED_COMMIT_BYTES: usize = 512;
+const _: () = assert!(PIPELINED_COMMIT_BYTES <= LIGHT_BODY_BYTES);
 
 /// Whether a request is answered only when other clients have sent theirs.
 fn waits_for_members(key: ApiKey) -> bool {

@@ -1,6 +1,8 @@
 //! OffsetCommit: offsets are kept for a group.
 //!
 //! Invariant: every partition of the request is answered, in its order; what does not exist never reaches the coordinator.
+//! A commit is in its coordinator's inbox when `offset_commit` returns, so that those of one connection keep their order
+//! while several are under way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use super::call::Caller;
 use super::context::{Context, TopicNamed, find_partition, known_epoch};
 use super::error;
 use super::groups::identity;
+use crate::broker::PendingGroup;
 use crate::machines::group::{Call, Commit, CommitOf, Refusal};
 use crate::machines::metadata::Image;
 use crate::model::{Offset, PartitionIndex};
@@ -24,25 +27,31 @@ const BY_ID_FROM: i16 = 10;
 const KIP_848_FROM: i16 = 9;
 
 /// Serves the request.
-pub(super) async fn offset_commit(
+pub(super) fn offset_commit(
     context: Context,
     caller: Caller,
     request: OffsetCommitRequest,
-) -> OffsetCommitResponse {
+) -> impl Future<Output = OffsetCommitResponse> + Send + 'static {
     let image = context.image();
     // Versions without it have -1.
     let retention = u64::try_from(request.retention_time_ms).ok().map(Duration::from_millis);
     let (response, offsets) = translate(&image, caller.version, retention, &request.topics);
-    if offsets.is_empty() {
-        return response;
+    let asked = (!offsets.is_empty()).then(|| ask(&context, caller.version, &request, offsets));
+    async move {
+        match asked {
+            Some(pending) => fill(caller.version, response, pending.outcome().await.commit()),
+            None => response,
+        }
     }
+}
+
+fn ask(context: &Context, version: i16, request: &OffsetCommitRequest, offsets: Vec<CommitOf>) -> PendingGroup {
     let instance = request.group_instance_id.as_deref();
     let identity = identity(&request.group_id, &request.member_id, instance, request.generation_id_or_member_epoch);
     let group = identity.group.clone();
-    let knows_kip_848 = caller.version >= KIP_848_FROM;
+    let knows_kip_848 = version >= KIP_848_FROM;
     let commit = Commit { identity, knows_kip_848, offsets };
-    let outcome = context.broker().ask_group(&group, Call::Commit(commit)).outcome().await.commit();
-    fill(caller.version, response, outcome)
+    context.broker().ask_group(&group, Call::Commit(commit))
 }
 
 /// The answers for what does not exist, and what is asked of the coordinator, in the order of the answers without error.

@@ -4,6 +4,7 @@ import pytest
 
 import groups
 import group_members
+import wait
 
 EVERY_ASSIGNOR = [(client, assignor) for client, kind in group_members.CLIENTS.items() for assignor in kind.assignors]
 PARTITIONS = 6
@@ -130,3 +131,33 @@ def test_a_topic_that_grows_is_shared_anew(cluster, topics, group_of, client):
     groups.fill(cluster, topic, 5, 10)
     group.until(lambda: group.shares(topic, 5), "two members share the new partitions, too")
     group.until(lambda: group.has_read(topic, 5, 10), "everything is read and committed")
+
+
+def test_commits_that_are_under_way_together_are_taken_in_their_order(cluster, topics):
+    from confluent_kafka import Consumer, TopicPartition
+
+    topic, told, count = topics.create("ordered"), [], 500
+    place = lambda offset=-1001: TopicPartition(topic, 0, offset)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": cluster.bootstrap,
+            "group.id": topic,
+            "enable.auto.commit": False,
+            "on_commit": lambda error, partitions: told.append((error, partitions[0].offset)),
+        }
+    )
+    try:
+        consumer.assign([place(0)])
+        consumer.commit(offsets=[place(1)], asynchronous=False)
+        for offset in range(2, count + 1):
+            consumer.commit(offsets=[place(offset)], asynchronous=True)
+
+        def all_are_answered():
+            consumer.poll(0.1)
+            return len(told) >= count - 1
+
+        wait.until(all_are_answered, "every commit is answered")
+        assert told == [(None, offset) for offset in range(2, count + 1)]
+        assert consumer.committed([place()], timeout=groups.SECONDS)[0].offset == count
+    finally:
+        consumer.close()
