@@ -1,6 +1,7 @@
 """Consumer groups of ottla beside Apache Kafka's in one run: three nodes of each.
 
-commits    64 connections commit to groups of one coordinator partition, in rounds on both
+commits    64 connections commit to groups of one coordinator partition, in rounds on both: one commit under way on each (commitSync),
+           and eight (a consumer that calls commitAsync after every poll)
 growth     10 consumers of KIP-848 while their topic grows from 100 to 1,000 partitions
 rebalance  an eleventh consumer joins ten, classic protocol
 failover   the coordinator is killed: when are committed offsets readable again?
@@ -31,6 +32,7 @@ COMMIT = nodes.ROOT / "target" / "bench" / "commit"
 PARTS = ("commits", "growth", "rebalance", "failover", "crowd")
 # The cluster that two of the parts wreck or fill is their own.
 SHARED = PARTS[:3]
+COMMITS_UNDER_WAY = {"commitSync": 1, "commitAsync": 8}
 CONNECTIONS, CONSUMERS, PARTITIONS, MORE_PARTITIONS = 64, 10, 100, 900
 GROUPS, MEMBERS = 1000, 10
 BEAT_MS = 1000
@@ -63,23 +65,25 @@ class Run(Samples):
         """A warm-up, then rounds."""
         for number, systems in [(0, SYSTEMS), *self.turns()]:
             for system in systems:
-                self._commits_one(system, number, self.options.seconds if number else self.options.warm_up)
+                for kind in COMMITS_UNDER_WAY:
+                    self._commits_one(system, number, kind)
 
-    def _commits_one(self, system, number, seconds):
-        cluster, topic = self.clusters[system], "commits"
+    def _commits_one(self, system, number, kind):
+        cluster, topic = self.clusters[system], f"commits-{kind}"
+        seconds = self.options.seconds if number else self.options.warm_up
         if not number:
             create(cluster.admin, topic, 1)
-        names = (f"committers-{number}-{one}" for one in count())
+        names = (f"{kind}-{number}-{one}" for one in count())
         groups = list(islice((name for name in names if wire.partition_of(name) == 0), CONNECTIONS))
         host, port = coordinates(cluster, groups[0])
         meter, begun = Meter(self.pids(system)), time.monotonic()
-        words = [str(word) for word in (COMMIT, host, port, seconds, topic, *groups)]
+        words = [str(word) for word in (COMMIT, host, port, seconds, COMMITS_UNDER_WAY[kind], topic, *groups)]
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise RuntimeError(f"{system}: {done.stderr}")
         costs, answer = {**meter.read(), "wall_s": round(time.monotonic() - begun, 2)}, json.loads(done.stdout)
         micros = round(costs["cpu_s"] / answer["commits"] * 1e6, 1)
-        self.record("commits" if number else "warm-up", "commits", system, number, **answer, cpu_us_per_commit=micros, **costs)
+        self.record("commits" if number else "warm-up", kind, system, number, **answer, cpu_us_per_commit=micros, **costs)
 
     def growth(self):
         """Rounds: a topic that ten consumers share gets nine hundred partitions more."""
@@ -219,11 +223,14 @@ def await_whole(cluster):
 def rows(samples):
     """The table."""
     row = partial(figure_of, samples)
-    made = [
-        row("commits over 64 connections", "commits", "commits", "commits_per_s", "commits/s", Least(3)),
-        row("commits: p50", "commits", "commits", "p50_ms", "ms"),
-        row("commits: p99", "commits", "commits", "p99_ms", "ms"),
-        row("commits: brokers' CPU", "commits", "commits", "cpu_us_per_commit", "CPU-µs/commit", MostRatio(1)),
+    made = []
+    for kind, each in COMMITS_UNDER_WAY.items():
+        title = f"64 connections, {each} under way on each"
+        made.append(row(f"{title}: commits", "commits", kind, "commits_per_s", "commits/s", Least(3)))
+        made.append(row(f"{title}: p50", "commits", kind, "p50_ms", "ms"))
+        made.append(row(f"{title}: p99", "commits", kind, "p99_ms", "ms"))
+        made.append(row(f"{title}: brokers' CPU", "commits", kind, "cpu_us_per_commit", "CPU-µs/commit", MostRatio(1)))
+    made += [
         row("KIP-848, 900 partitions more: shared after the request", "growth", "growth", "from_request_ms", "ms", Below(1000, "ms")),
         row("KIP-848, 900 partitions more: shared after its answer", "growth", "growth", "from_answer_ms", "ms"),
         row(f"classic, an eleventh member, beats of {BEAT_MS} ms: shared", "rebalance", "rebalance", "joined_ms", "ms", Below(BEAT_MS + 500, "ms")),
