@@ -18,7 +18,7 @@ use crate::machines::replication::{Acks, Ticket};
 use crate::model::{Instant, Now, Offset, TopicName};
 use crate::probe::{Mutant, planted};
 use crate::records::{self, Batch, Builder, Codec, Draft, RecordHeader, split};
-use crate::storage::{FirstBatch, ReadPlan};
+use crate::storage::{FirstBatch, Log, ReadPlan};
 
 use super::effect::{Effect, Reply};
 use super::event::FlushMode;
@@ -29,7 +29,7 @@ use super::replica::{Replica, Role, Turn};
 const READ_BYTES: usize = 1 << 20;
 /// What a batch of the log may hold when it is unpacked: tools of other makers may have compressed it.
 const BATCH_BYTES_MAX: usize = 64 << 20;
-/// Decisions are written in batches of about this size.
+/// Decisions are written in batches of about this size at most.
 const WRITE_BYTES: usize = 512 << 10;
 /// How long a decision may take to be committed.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
@@ -169,9 +169,10 @@ impl Replica {
             turn.effects.push(answered(ticket, call.refused(refusal)));
             return;
         }
+        let settings = settings(self.log.as_ref(), turn);
         let coordinator = self.coordinator.as_mut().expect("it may decide");
         let (groups, soft) = coordinator.serving().expect("it may decide");
-        let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
+        let present = Present { groups, now: turn.now, options: &settings, image: turn.image };
         let decision = group::decide(present, soft, Waiter(ticket.0), call);
         coordinator.take(decision);
     }
@@ -190,9 +191,10 @@ impl Replica {
 
     /// Topics came, went, or have other partitions. What is committed for those that are gone is forgotten.
     pub(super) fn note_topics(&mut self, changed: &BTreeSet<TopicName>, turn: &Turn<'_>) {
+        let settings = settings(self.log.as_ref(), turn);
         let Some(coordinator) = &mut self.coordinator else { return };
         let Some((groups, soft)) = coordinator.serving() else { return };
-        let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
+        let present = Present { groups, now: turn.now, options: &settings, image: turn.image };
         group::topics_changed(present, soft, changed);
         let decision = group::forget_gone(present, |topic| changed.contains(topic));
         coordinator.take(decision);
@@ -249,6 +251,7 @@ impl Replica {
     }
 
     fn decide_due(&mut self, turn: &mut Turn<'_>) {
+        let settings = settings(self.log.as_ref(), turn);
         let (Role::Leader(leader), Some(coordinator)) = (&self.role, &mut self.coordinator) else { return };
         if leader.may_append(Acks::All).is_err() || !leader.knows_committed() {
             coordinator.rest_until = turn.now.instant.plus(RETRY_AFTER);
@@ -256,7 +259,7 @@ impl Replica {
         }
         for _ in 0..DUE_PER_TURN_MAX {
             let Some((groups, soft)) = coordinator.serving() else { return };
-            let present = Present { groups, now: turn.now, options: &turn.options.groups, image: turn.image };
+            let present = Present { groups, now: turn.now, options: &settings, image: turn.image };
             let Some(decision) = group::tick(present, soft) else { return };
             coordinator.take(decision);
         }
@@ -297,9 +300,9 @@ impl Replica {
     }
 
     fn begin_serving(&mut self, turn: &mut Turn<'_>) {
+        let settings = settings(self.log.as_ref(), turn);
         let Some(coordinator) = &mut self.coordinator else { return };
-        let present =
-            Present { groups: &coordinator.groups, now: turn.now, options: &turn.options.groups, image: turn.image };
+        let present = Present { groups: &coordinator.groups, now: turn.now, options: &settings, image: turn.image };
         let soft = Soft::restored(present);
         // Topics that went before it led, or while it read.
         let decision = group::forget_gone(present, |_| true);
@@ -313,7 +316,7 @@ impl Replica {
     /// Appends facts; `false` when the log failed, with all that follows from it.
     fn write_facts(&mut self, records: &[Record], turn: &mut Turn<'_>) -> bool {
         let (Some(log), Role::Leader(leader)) = (&mut self.log, &mut self.role) else { return false };
-        for batch in batches(records, turn.now) {
+        for batch in batches(records, turn.now, WRITE_BYTES.min(room(log))) {
             match log.append(&batch, leader.epoch(), turn.now) {
                 Ok(_) => leader.on_append(log.end()),
                 Err(error) => {
@@ -356,12 +359,28 @@ fn decode(record: &records::Record) -> Result<Option<Record>, RecordFault> {
     Record::decode(record.key.as_ref(), record.value.as_ref(), header.and_then(|header| header.value.as_ref()))
 }
 
-/// Facts as they are written.
-fn batches(records: &[Record], now: Now) -> Vec<Batch> {
+/// What is set for groups; a record is never larger than the log takes, however small its segments are.
+fn settings(log: Option<&Log>, turn: &Turn<'_>) -> group::Options {
+    let set = turn.options.groups.clone();
+    group::Options { group_bytes_max: set.group_bytes_max.min(log.map_or(usize::MAX, room)), ..set }
+}
+
+/// What records may take of a segment, which has to hold all of their batch.
+fn room(log: &Log) -> usize {
+    usize::try_from(log.options().segment_bytes).unwrap_or(usize::MAX) / 2
+}
+
+/// Facts as they are written: in batches of about so many bytes at most, but for a record that is larger.
+fn batches(records: &[Record], now: Now, bytes_max: usize) -> Vec<Batch> {
     let mut made = Vec::new();
     let mut builder = Builder::new(Codec::None);
     for record in records {
         let encoded = record.encode();
+        let size = encoded.key.len() + encoded.value.as_ref().map_or(0, Bytes::len);
+        if builder.count() > 0 && builder.size() + size > bytes_max {
+            let full = std::mem::replace(&mut builder, Builder::new(Codec::None));
+            made.push(full.build().expect("it holds a record"));
+        }
         let key = Bytes::from_static(TOPIC_ID_HEADER);
         let header = encoded.topic_id.map(|id| RecordHeader { key, value: Some(id) });
         let draft = Draft {
@@ -371,10 +390,6 @@ fn batches(records: &[Record], now: Now) -> Vec<Batch> {
             headers: header.as_slice(),
         };
         builder.push(draft).expect("the machine bounds what one record holds");
-        if builder.size() >= WRITE_BYTES {
-            let full = std::mem::replace(&mut builder, Builder::new(Codec::None));
-            made.push(full.build().expect("it holds a record"));
-        }
     }
     if builder.count() > 0 {
         made.push(builder.build().expect("it holds a record"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::call::{Join, Joined, Refusal, Reply, Waiter};
 use super::super::timers::Timer;
-use super::live::{First, Live, Member, Phase, millis, protocols_size};
+use super::live::{First, Live, Member, Phase, millis, said};
 use super::{Desk, rebalance};
 use crate::model::{Instant, MemberId};
 
@@ -42,8 +42,10 @@ impl Live {
         if !has_room || !is_pending && known.is_none() && self.pending.len() >= desk.options.size_max {
             return Err(Refusal::GroupFull);
         }
-        let replaced = known.map_or(0, |member| protocols_size(&member.protocols));
-        if self.bytes - replaced + protocols_size(&join.protocols) > desk.options.group_bytes_max {
+        let replaced = known.map_or(0, Member::said);
+        if self.bytes - replaced + said(&join.client, join.instance.as_ref(), &join.protocols)
+            > desk.options.group_bytes_max
+        {
             return Err(Refusal::TooLarge);
         }
         Ok(())

@@ -39,6 +39,9 @@ pub(in super::super) struct Live {
     pub(super) sync_due: Option<Instant>,
 }
 
+/// The rest of a member in a record: numbers, lengths, and what is random in its id.
+const MEMBER_BYTES: usize = 64;
+
 /// Where it stands between two generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -95,8 +98,13 @@ impl Member {
         millis(self.rebalance_timeout_ms)
     }
 
+    /// As `said`, of what it says now.
+    pub(super) fn said(&self) -> usize {
+        said(&self.client, self.instance.as_ref(), &self.protocols)
+    }
+
     fn bytes(&self) -> usize {
-        protocols_size(&self.protocols) + self.assignment.len()
+        self.said() + self.assignment.len()
     }
 }
 
@@ -105,9 +113,12 @@ pub(super) fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
-/// How large what a member says is.
-pub(super) fn protocols_size(protocols: &[(Arc<str>, Bytes)]) -> usize {
-    protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+/// What a record takes for a member at most, in bytes, but for its assignment: its id has its instance or its client's
+/// name in it.
+pub(super) fn said(client: &Client, instance: Option<&InstanceId>, protocols: &[(Arc<str>, Bytes)]) -> usize {
+    let names = client.id.len() + instance.map_or(0, |instance| instance.as_str().len());
+    let protocols: usize = protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
+    2 * names + client.host.len() + protocols + MEMBER_BYTES
 }
 
 impl Live {

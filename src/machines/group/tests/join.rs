@@ -173,13 +173,15 @@ fn a_group_takes_as_many_members_as_it_may() {
 
 #[test]
 fn what_members_say_together_fits_into_a_record() {
-    let mut bench = Bench::with(Options { group_bytes_max: 100, ..Options::default() });
-    let large = Join { protocols: vec![("range".into(), Bytes::from(vec![0; 101]))], ..join("") };
+    let mut bench = Bench::with(Options { group_bytes_max: 200, ..Options::default() });
+    let large = Join { protocols: vec![("range".into(), Bytes::from(vec![0; 201]))], ..join("") };
     assert_eq!(bench.ask(Call::Join(large)).join(), Err(Refusal::TooLarge));
+    let named = Join { client: Client::new(&"c".repeat(100), "/h"), ..join("") };
+    assert_eq!(bench.ask(Call::Join(named)).join(), Err(Refusal::TooLarge));
     let a = bench.enter("a");
     bench.pass(10 * SECOND);
     bench.joined(a);
-    static LARGE: [u8; 101] = [0; 101];
+    static LARGE: [u8; 201] = [0; 201];
     assert_eq!(bench.ask(sync("a", 1, &[("a", &LARGE)])).sync(), Err(Refusal::TooLarge));
 }
 

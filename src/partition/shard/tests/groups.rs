@@ -58,6 +58,11 @@ fn commit_for(topic_id: TopicId, offset: i64) -> Call {
 }
 
 fn join() -> Call {
+    join_saying(0)
+}
+
+/// A member joins that says so many bytes.
+fn join_saying(bytes: usize) -> Call {
     Call::Join(Join {
         group: group(),
         member: MemberId::new(""),
@@ -67,7 +72,7 @@ fn join() -> Call {
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 30_000,
         protocol_type: "consumer".into(),
-        protocols: vec![("range".into(), bytes::Bytes::new())],
+        protocols: vec![("range".into(), vec![0; bytes].into())],
         requires_known_member: false,
         skips_assignment: true,
     })
@@ -337,6 +342,23 @@ fn the_next_coordinator_reads_beyond_the_watermark_that_it_knew() {
     world.elect(2, 2, 3, &[2, 3]);
     world.run();
     assert_eq!(committed(&mut world, 2), Ok(Some(5)));
+}
+
+#[test]
+fn what_a_group_is_fits_into_a_segment() {
+    let mut world = World::of_groups(1).with_segments_of(4_096);
+    world.tell(1, image(1, Some(FIRST)));
+    world.elect(1, 1, 1, &[1]);
+    world.run();
+    let large = world.ask_group(1, join_saying(2_048));
+    assert_eq!(world.answered(1, large), Some(Reply::Join(Err(Refusal::TooLarge))));
+    let Call::Commit(one) = commit(5) else { unreachable!("it is a commit") };
+    let offsets = one.offsets.iter().cycle().take(200).cloned().collect();
+    let commits = world.ask_group(1, Call::Commit(Commit { offsets, ..one }));
+    let joins = world.ask_group(1, join_saying(1_900));
+    world.wait_ms(3_100);
+    assert_eq!(outcome(&mut world, 1, commits), Ok(()));
+    assert!(world.answered(1, joins).expect("the group is complete").join().is_ok());
 }
 
 #[test]

@@ -102,6 +102,11 @@ impl World {
         Self { name: TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name"), ..self }
     }
 
+    /// The partition's segments are so large.
+    pub(super) fn with_segments_of(self, segment_bytes: u32) -> Self {
+        Self { log_options: LogOptions { segment_bytes, ..self.log_options }, ..self }
+    }
+
     /// Whether a node wants no turn before some time has passed.
     pub(super) fn is_idle(&self, node: i32) -> bool {
         self.nodes[&node].shard.next_deadline().is_none_or(|at| at > self.now.instant)
