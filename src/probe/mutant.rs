@@ -378,6 +378,20 @@ mutants! {
         => "a coordinator serves before its high watermark has reached the start of its epoch";
     GroupsReadToWatermark: "KAFKA-20634", Machines, ["C1"]
         => "a coordinator reads its log up to the high watermark that it knew as a follower";
+    StaleGenerationCommits: "KIP-62", Machines, ["C3"]
+        => "a commit of an earlier generation is taken";
+    StaleGenerationLives: "KIP-62", Machines, ["C3"]
+        => "a heartbeat of an earlier generation is taken for one of the present one";
+    StaleGenerationSyncs: "KIP-62", Machines, ["C3", "C4"]
+        => "a sync of an earlier generation is told an assignment of the present one";
+    GenerationReused: "KIP-62", Machines, ["C3", "C4", "C5"]
+        => "a generation is told before it is a fact, and the next coordinator gives its number again";
+    InstanceUnfenced: "KIP-345", Machines, ["C7"]
+        => "a process whose instance another has taken over stays a member beside it";
+    GrantedUnreleased: "KIP-848", Machines, ["C3", "C4"]
+        => "a member is given a partition that another has not given back";
+    SilenceRevokes: "KIP-848", Machines, ["C3", "C4"]
+        => "a member that does not say what it has is taken to have given back what it should";
 
     // The quorum.
     UnsettledAnswered: "S5", Nodes, ["E7"]

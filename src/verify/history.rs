@@ -4,6 +4,10 @@
 //! clock, that of whoever recorded, never of a broker. An operation stands in the history from its invocation on: one
 //! without `returned` is still open, and may yet take effect.
 
+mod membership;
+
+pub use membership::{GroupEnding, MemberAnswer, MemberCall, MemberRequest, Processed};
+
 use crate::model::{
     BrokerEpoch, Instant, LeaderEpoch, LogIndex, NodeId, Offset, PartitionEpoch, PartitionId, ProducerEpoch,
     ProducerId, Sequence, Term, Timestamp, TopicId,
@@ -32,6 +36,12 @@ pub struct History {
     pub commits: Vec<CommitSent>,
     /// Committed offsets as coordinators told them, in the order of their return.
     pub committed_reads: Vec<CommittedRead>,
+    /// What members of groups asked, in the order of invocation.
+    pub member_calls: Vec<MemberCall>,
+    /// What they processed, in the order of time.
+    pub processed: Vec<Processed>,
+    /// What they hold at the end, when everything was well.
+    pub group_endings: Vec<GroupEnding>,
     /// What an administrator asked, in the order of invocation.
     pub administrations: Vec<Administration>,
     /// The metadata log as it was committed, by index.

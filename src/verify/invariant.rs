@@ -85,9 +85,19 @@ invariants! {
     /// What was deleted is gone, and nothing else.
     B11 "B11" "delete-records and retention honesty",
 
-    // Groups. (C2 is what C1 finds, said more simply. C3 to C7, members: come with members in the world.)
+    // Groups. (C2 is what C1 finds, said more simply.)
     /// What is committed is one register: who asks is told the last commit before, or one under way.
     C1 "C1" "committed offset is no register",
+    /// Who is of an earlier generation is obeyed no more.
+    C3 "C3" "zombie generation",
+    /// A partition has one owner in its group.
+    C4 "C4" "double owner",
+    /// A generation is one, and no earlier one follows it.
+    C5 "C5" "generation agreement",
+    /// What is committed was processed.
+    C6 "C6" "at least once",
+    /// Of two processes of one instance the later is the member.
+    C7 "C7" "static fencing",
 
     // Replicas, metadata, administration. (D, transactions: come with those. E8, security: likewise.)
     /// All replicas hold the same.

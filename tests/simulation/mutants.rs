@@ -111,6 +111,7 @@ const HARD: &[Mutant] = &[
     Mutant::SnapshotForgetsBase,
     Mutant::StaleBaseAltersIsr,
     Mutant::StaleBrokerFetches,
+    Mutant::StaleGenerationLives,
     Mutant::StaleRoundTaken,
     Mutant::StaleSenderHeard,
     Mutant::ThinnedCompared,
@@ -167,6 +168,13 @@ const SCRIPTS: &[(Mutant, Script)] = &[
     (Mutant::ContradictionIgnored, Script::Forged),
     (Mutant::ServesWithoutSession, Script::Unreachable),
     (Mutant::StopsBeforeLeadersMoved, Script::RollingRestart),
+    (Mutant::StaleGenerationCommits, Script::Coordinators),
+    (Mutant::StaleGenerationLives, Script::Coordinators),
+    (Mutant::StaleGenerationSyncs, Script::Coordinators),
+    (Mutant::GenerationReused, Script::Coordinators),
+    (Mutant::InstanceUnfenced, Script::Coordinators),
+    (Mutant::GrantedUnreleased, Script::Coordinators),
+    (Mutant::SilenceRevokes, Script::Coordinators),
 ];
 
 fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {

@@ -205,9 +205,9 @@ fn plan(seed: u64, arguments: &Arguments) -> Plan {
 }
 
 fn named_script(name: &str) -> Script {
-    let found = Script::ALL.iter().find(|script| format!("{script:?}") == name);
+    let found = Script::ALL.iter().chain(Script::WITH_GROUPS).find(|script| format!("{script:?}") == name);
     *found.unwrap_or_else(|| {
-        eprintln!("no script is named '{name}'; there are {:?}", Script::ALL);
+        eprintln!("no script is named '{name}'; there are {:?} {:?}", Script::ALL, Script::WITH_GROUPS);
         std::process::exit(2);
     })
 }

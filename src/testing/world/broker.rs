@@ -19,6 +19,8 @@ use crate::verify::history::NodeEventKind;
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// The same for a proposal of ISRs, and how long an accepted one may wait for this node's image.
 const ISR_WITHIN: Duration = Duration::from_secs(5);
+/// What a coordinator decides in one turn is one batch, and has to fit into a segment of its topic.
+const GROUPS_SEGMENT_BYTES_MIN: u32 = 16 << 10;
 /// Between two tries of a second process under one node id.
 const TWIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two heartbeats while fenced or stopping, and between two tries to register.
@@ -195,10 +197,12 @@ impl World {
             self.tell(life.node, Event::Stop { partition, delete: true });
         }
         for (_, _, mut order) in plan.orders {
-            if let Event::Lead(crate::partition::LeadOrder { options, .. })
-            | Event::Follow(crate::partition::FollowOrder { options, .. }) = &mut order
+            if let Event::Lead(crate::partition::LeadOrder { options, name, .. })
+            | Event::Follow(crate::partition::FollowOrder { options, name, .. }) = &mut order
             {
-                (options.segment_bytes, options.index_interval_bytes) = (segment_bytes, index_interval_bytes);
+                let least = if name.is_internal() { GROUPS_SEGMENT_BYTES_MIN } else { 0 };
+                options.segment_bytes = segment_bytes.max(least);
+                options.index_interval_bytes = index_interval_bytes;
             }
             self.tell(life.node, order);
         }

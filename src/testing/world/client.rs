@@ -113,6 +113,10 @@ impl World {
             let longest = self.knobs.poll_interval;
             let span = self.committers.get_mut(&client).expect("a committer").rest(longest);
             self.after(span, Happening::ClientTurn(client));
+        } else if self.members.contains_key(&client) {
+            self.member_turn(client);
+            let span = self.members.get_mut(&client).expect("a member").rest();
+            self.after(span, Happening::ClientTurn(client));
         } else {
             self.consume(client);
             // In the end consumers have only to catch up.
@@ -130,6 +134,8 @@ impl World {
             self.consume_answer(client, id, body);
         } else if self.committers.contains_key(&client) {
             self.coordinate_answer(client, id, body);
+        } else if self.members.contains_key(&client) {
+            self.member_answer(client, id, body);
         } else {
             self.administer_answer(id, body);
         }

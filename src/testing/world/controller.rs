@@ -129,7 +129,7 @@ impl World {
         let link = self.network.link(Endpoint::Node(life.node), Endpoint::Node(node));
         let back = self.network.link(Endpoint::Node(node), Endpoint::Node(life.node));
         let outcome = match (link.or(back), self.running(node).is_some()) {
-            _ if self.machines[&life.node].is_blind => DialOutcome::Unable,
+            _ if self.machines[&life.node].blind_since.is_some() => DialOutcome::Unable,
             (Some(Link::Silent | Link::Held), _) => DialOutcome::Unreachable,
             (Some(Link::Refused), _) | (None, false) => DialOutcome::Refused,
             (None, true) => DialOutcome::Answered,
@@ -156,7 +156,7 @@ impl World {
         if self.running(node).is_none_or(|process| process.directory.boot() != boot) {
             return;
         }
-        if self.machines[&voter].is_blind {
+        if self.machines[&voter].blind_since.is_some() {
             return;
         }
         let Some(process) = self.running(voter) else { return };

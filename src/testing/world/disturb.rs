@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use super::fault::{Fault, Which};
+use super::groups::is_internal;
 use super::network::Link;
 use super::power::End;
 use super::{Happening, World};
-use crate::model::NodeId;
+use crate::model::{NodeId, PartitionId};
 use crate::testing::Chance;
 
 impl World {
@@ -53,7 +54,7 @@ impl World {
                 self.release();
             }
             Undo::Blind(node) => {
-                self.machine(node).is_blind = false;
+                self.machine(node).blind_since = None;
                 self.hear_others(node);
             }
         }
@@ -266,7 +267,7 @@ impl World {
             }
             Fault::Blind(which, _) => {
                 let node = self.which(which);
-                self.machine(node).is_blind = true;
+                self.machine(node).blind_since = Some(self.lives);
                 self.lose_connections(node);
                 vec![Undo::Blind(node)]
             }
@@ -298,6 +299,12 @@ impl World {
                 let others: Vec<NodeId> = others.copied().collect();
                 if others.is_empty() { any(number) } else { others[place % others.len()] }
             }
+            Which::Coordinator(number) => {
+                let keeps = |(id, _): &&(PartitionId, _)| is_internal(&image, *id);
+                let coordinators: Vec<_> =
+                    all.iter().filter(keeps).filter_map(|(_, partition)| partition.leader).collect();
+                if coordinators.is_empty() { any(number) } else { coordinators[number % coordinators.len()] }
+            }
             Which::Elected => self.observer.elected.unwrap_or_else(|| any(0)),
             Which::Controller => self.quorum.leader.unwrap_or_else(|| any(0)),
             Which::LastLeader(number) => {
@@ -320,7 +327,7 @@ impl World {
         for node in self.nodes() {
             let machine = self.machine(node);
             machine.files.heal();
-            machine.is_blind = false;
+            machine.blind_since = None;
             machine.down_until = now;
             if let Some(process) = &mut machine.process {
                 process.paused_until = now;

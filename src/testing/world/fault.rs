@@ -26,6 +26,8 @@ pub enum Which {
     Controller,
     /// Who led that partition before its present leader.
     LastLeader(usize),
+    /// The coordinator of the groups at this place.
+    Coordinator(usize),
     /// Who was elected last, of whatever.
     Elected,
 }

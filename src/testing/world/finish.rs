@@ -173,6 +173,7 @@ impl World {
             image.topics().partitions().map(|(id, partition)| (id, partition.replicas.clone())).collect();
         let now = self.now;
         let mut is_at_rest = self.producers.values().all(super::client::Producer::is_idle) && self.has_told_everybody();
+        is_at_rest &= self.groups_are_settled();
         for (partition, replicas) in partitions {
             let end = self.observer.committed_end(partition);
             let is_read = is_internal(&image, partition)
@@ -239,6 +240,7 @@ impl World {
 
     /// The evidence at the end: what a fresh consumer reads, what stands on every disk.
     fn gather(&mut self) {
+        self.record.history.group_endings = self.group_endings();
         let image = self.quorum.image();
         let isr_min = self.knobs.isr_min;
         for (id, partition) in image.topics().partitions() {

@@ -21,7 +21,7 @@ use crate::verify::history::{Class, ClientId, CommitSent, CommittedRead, Registe
 /// How long a client waits for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 /// How many registers there are.
-const REGISTERS: usize = 3;
+const REGISTERS: usize = 4;
 
 /// One client of coordinators.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ fn group(register: RegisterId) -> GroupId {
 }
 
 /// The topic that keeps groups is what they commit for, too: nobody deletes it.
-fn topic() -> TopicName {
+pub(super) fn topic() -> TopicName {
     TopicName::new(TopicName::CONSUMER_OFFSETS).expect("a valid name")
 }
 

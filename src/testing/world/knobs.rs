@@ -52,6 +52,8 @@ pub struct Knobs {
     pub consumers: usize,
     /// Clients that commit offsets; with some, there is a topic that keeps groups.
     pub committers: usize,
+    /// Members of groups, four in each.
+    pub members: usize,
     /// Between two polls of one consumer.
     pub poll_interval: Duration,
     /// Size of the padding of a value.
@@ -126,6 +128,7 @@ impl Knobs {
             first_sequence,
             consumers: 1 + chance.below(2),
             committers: 0,
+            members: 0,
             poll_interval: ms(*chance.pick(&[30, 100, 300])),
             // Keys take room in the smallest segments, too.
             padding_max: *chance.pick(&[0, 100, 700]) * usize::from(!compacts),

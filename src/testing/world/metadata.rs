@@ -29,8 +29,18 @@ impl World {
             process.is_some_and(|process| process.paused_until <= self.now)
         };
         let hears = |other: &&NodeId| self.network.reaches(node, **other) && self.network.reaches(**other, node);
-        let heard = self.machines.keys().filter(|other| is_well(other)).filter(hears).count();
+        let is_met = |other: &&NodeId| self.have_met(node, **other);
+        let heard = self.machines.keys().filter(|other| is_well(other)).filter(hears).filter(is_met).count();
         is_well(&node) && heard > self.machines.len() / 2
+    }
+
+    /// Whether two voters can have a connection. Who can dial nobody keeps those that it had dialled, to processes that
+    /// are as old: without any it is voted for by none, and nobody finds a controller that never heard a broker.
+    fn have_met(&self, voter: NodeId, other: NodeId) -> bool {
+        let ends = [&self.machines[&voter], &self.machines[&other]];
+        let blind_since = ends.iter().filter_map(|machine| machine.blind_since).min();
+        let lives = || ends.iter().filter_map(|machine| machine.process.as_ref()).map(|process| process.life);
+        voter == other || blind_since.is_none_or(|since| lives().all(|life| life <= since))
     }
 
     /// The voters look after each other: who lost its majority is replaced after a while; who was cut off catches up.

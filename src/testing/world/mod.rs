@@ -23,6 +23,7 @@ mod record;
 mod client;
 mod consume;
 mod groups;
+mod members;
 mod administer;
 mod fault;
 mod disturb;
@@ -47,6 +48,7 @@ use self::administer::Administrator;
 use self::client::Producer;
 use self::consume::Consumer;
 use self::groups::Committer;
+use self::members::Member;
 use self::message::{Endpoint, Message, RequestId};
 use self::network::{Fate, Network};
 use self::observe::Observer;
@@ -120,6 +122,7 @@ pub struct World {
     producers: BTreeMap<Endpoint, Producer>,
     consumers: BTreeMap<Endpoint, Consumer>,
     committers: BTreeMap<Endpoint, Committer>,
+    members: BTreeMap<Endpoint, Member>,
     administrator: Administrator,
     record: Recorder,
     observer: Observer,
@@ -150,6 +153,7 @@ impl World {
             producers: Producer::all(&knobs, &mut chance),
             consumers: Consumer::all(&knobs, &mut chance),
             committers: Committer::all(&knobs, plan.seed),
+            members: Member::all(&knobs, plan.seed),
             knobs,
             plan,
             chance,
@@ -182,7 +186,7 @@ impl World {
             let span = self.chance.millis(100, 1000);
             self.after(span, Happening::ClientTurn(client));
         }
-        let committers: Vec<Endpoint> = self.committers.keys().copied().collect();
+        let committers: Vec<Endpoint> = self.committers.keys().chain(self.members.keys()).copied().collect();
         for (client, number) in committers.into_iter().zip(1..) {
             self.after(Duration::from_millis(100 * number), Happening::ClientTurn(client));
         }
@@ -379,7 +383,7 @@ impl World {
             }
             return;
         }
-        if self.machines[&node].is_blind && from != to && message.is_for_the_controller() {
+        if self.machines[&node].blind_since.is_some() && from != to && message.is_for_the_controller() {
             // Whoever has no descriptors takes no connection.
             if let Message::Request { id, .. } = message {
                 self.send(to, from, Message::Broken { id });

@@ -65,17 +65,26 @@ impl Plan {
         if has_groups(seed) { plan.with_groups() } else { plan }
     }
 
-    /// The same with clients that commit offsets.
+    /// The same with clients that commit offsets, and with groups.
     #[must_use]
     pub fn with_groups(mut self) -> Self {
+        if self.knobs.committers > 0 {
+            return self;
+        }
         self.knobs.committers = 3;
-        self.knobs.topics.push((TopicName::CONSUMER_OFFSETS.to_owned(), 2, 3));
+        self.knobs.members = 8;
+        self.knobs.topics.push((TopicName::CONSUMER_OFFSETS.to_owned(), 4, 3));
         self
     }
 
     fn without_groups(seed: u64, span: Duration) -> Self {
         if !seed.is_multiple_of(3) {
             return Self::random(seed, span);
+        }
+        let turn = usize::try_from(seed / 3 % 1000).expect("a small number");
+        if has_groups(seed) && turn.is_multiple_of(2) {
+            let script = Script::WITH_GROUPS[turn / 2 % Script::WITH_GROUPS.len()];
+            return script.plan(seed, span);
         }
         let count = u64::try_from(Script::ALL.len()).expect("a few scripts");
         let script = usize::try_from(seed / 3 % count).expect("a few scripts");

@@ -42,6 +42,7 @@ impl World {
             lag_max: self.knobs.lag_max,
             retention_interval: Duration::from_secs(3),
             compaction_interval: Some(Duration::from_secs(2)),
+            groups: super::members::options(),
             ..ShardOptions::new(node)
         };
         let machine = self.machine(node);

@@ -48,8 +48,8 @@ pub(super) struct Machine {
     pub(super) skew_ms: i64,
     /// How fast its monotonic clock goes.
     pub(super) clock_percent: u32,
-    /// It can dial nobody, and nobody can connect to it to be heard.
-    pub(super) is_blind: bool,
+    /// It can dial nobody, and nobody can connect to it to be heard; the last life of any node that began before.
+    pub(super) blind_since: Option<u64>,
     /// A copy of its disk that was put aside.
     pub(super) kept: Option<KeptImage>,
 }
@@ -237,7 +237,7 @@ impl Machine {
             slow_apply: Duration::ZERO,
             skew_ms: 0,
             clock_percent: 100,
-            is_blind: false,
+            blind_since: None,
             kept: None,
         }
     }

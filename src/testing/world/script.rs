@@ -62,6 +62,8 @@ pub enum Script {
     SwizzleClog,
     /// Topics grow while replicas are away, and clocks go fast and slow.
     Growth,
+    /// Coordinators of groups die, stand still or are cut off while members come and go.
+    Coordinators,
 }
 
 impl Script {
@@ -94,6 +96,9 @@ impl Script {
         Self::Growth,
     ];
 
+    /// Those of clusters with groups.
+    pub const WITH_GROUPS: &[Self] = &[Self::Coordinators];
+
     /// The plan of a seed.
     #[must_use]
     pub fn plan(self, seed: u64, span: Duration) -> Plan {
@@ -110,7 +115,8 @@ impl Script {
         steps.retain(|step| {
             matches!(step.when, When::At(at) if at < span) || matches!(step.when, When::Election { .. })
         });
-        Plan { seed, knobs, steps, span, traces: Traces::Digest }
+        let plan = Plan { seed, knobs, steps, span, traces: Traces::Digest };
+        if Self::WITH_GROUPS.contains(&self) { plan.with_groups() } else { plan }
     }
 
     /// Whether a round takes long enough for the want of service to be judged.
@@ -167,6 +173,7 @@ impl Script {
             | Self::SwizzleClog
             | Self::Growth
             | Self::EachNewLeader
+            | Self::Coordinators
             | Self::Forged => {}
             Self::Stall => {
                 knobs.session_timeout = ms(600);
@@ -205,6 +212,7 @@ impl Script {
             Self::EachNewLeader => round.each_new_leader(place, chance),
             Self::SwizzleClog => round.swizzle_clog(chance),
             Self::Growth => round.growth(place, chance),
+            Self::Coordinators => round.coordinators(place, chance),
             Self::Forged => round.add(Duration::ZERO, Fault::Forge(Which::Node(0), chance.number())),
             Self::RollingRestart => round.rolling_restart(place, chance),
         }
@@ -220,6 +228,30 @@ struct Round<'a> {
 impl Round<'_> {
     fn add(&mut self, after: Duration, fault: Fault) {
         self.steps.push(Step { when: When::At(self.at + after), fault });
+    }
+
+    fn coordinators(&mut self, place: usize, chance: &mut Chance) {
+        let who = Which::Coordinator(place);
+        let mut after = Duration::ZERO;
+        // The second time it is the successor's turn, if there is one by then.
+        for _ in 0..1 + chance.below(2) {
+            let span = chance.millis(300, 5000);
+            let faults = [
+                Fault::Kill(who),
+                Fault::KillFor(who, span),
+                Fault::Pause(who, span),
+                Fault::Isolate(who, span),
+                Fault::Isolate(who, span),
+                Fault::Stop(who, span),
+                Fault::CutPower(who),
+            ];
+            self.add(after, *chance.pick(&faults));
+            after += chance.millis(200, 2500);
+        }
+        if chance.one_in(3) {
+            let late = Fault::SlowMetadata(Which::Node(place), chance.millis(200, 1500), chance.millis(1000, 3000));
+            self.add(chance.millis(0, 1000), late);
+        }
     }
 
     fn pause_kill(&mut self, place: usize, chance: &mut Chance) {

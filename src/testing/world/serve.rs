@@ -7,6 +7,7 @@ use super::process::{FollowerAsked, Served, ServedRead};
 use super::{Happening, Life, World};
 use crate::broker::reads::{Trust, trust};
 use crate::broker::soundness::inspection;
+use crate::machines::group::{self, Refusal};
 use crate::machines::replication::{Acks, Ticket};
 use crate::model::{LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::partition::{
@@ -201,12 +202,20 @@ impl World {
             }
             (Served::Trim { to, id }, Reply::Trim(_)) => self.answer(node, to, id, Answer::Trimmed),
             (Served::Group { to, id, partition }, Reply::Group(reply)) => {
+                let reply = self.vouched_for(node, reply);
                 self.answer(node, to, id, Answer::Group { partition, reply: Box::new(reply) });
             }
             (Served::Vouch(asked), Reply::Vouch(follows)) => self.vouched(node, asked, follows),
             (Served::Close, Reply::Closed) => self.closed(node),
             (served, reply) => panic!("{served:?} was answered with {reply:?}"),
         }
+    }
+
+    /// What rests on the broker's session is told while it has one.
+    fn vouched_for(&mut self, node: NodeId, reply: group::Reply) -> group::Reply {
+        let world = self.now;
+        let has_session = self.running(node).is_some_and(|process| process.has_session(world));
+        if has_session || !reply.is_light() { reply } else { reply.refused(Refusal::NotCoordinator) }
     }
 
     fn read_reply(&mut self, node: NodeId, key: u64, reads: Vec<ReadReply>, watching: Watching) {

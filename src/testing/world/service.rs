@@ -63,7 +63,7 @@ impl World {
         let is_fetched = !self.network.is_data_held(node);
         runs && is_quick
             && is_fetched
-            && !machine.is_blind
+            && machine.blind_since.is_none()
             && !self.flushes_slowly(node)
             && machine.ill_until <= self.now
             && self.observer.sick != Some(node)

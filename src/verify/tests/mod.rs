@@ -10,3 +10,4 @@ mod sketch;
 mod oddities;
 mod rules;
 mod live;
+mod members;

@@ -7,6 +7,7 @@ use super::super::timers::Timer;
 use super::live::{First, Live, Member, Phase, millis, said};
 use super::{Desk, rebalance};
 use crate::model::{Instant, MemberId};
+use crate::probe::{Mutant, planted};
 
 impl Live {
     /// Answers a join, or parks it until the next generation.
@@ -55,7 +56,7 @@ impl Live {
     fn join_anew(&mut self, join: Join, waiter: Waiter, desk: &mut Desk<'_>) {
         let fresh = join.fresh.clone();
         if let Some(instance) = &join.instance {
-            match self.statics.get(instance).cloned() {
+            match self.statics.get(instance).cloned().filter(|_| !planted(Mutant::InstanceUnfenced)) {
                 Some(before) => self.replace(&before, join, waiter, desk),
                 None => self.enter(fresh, join, waiter, desk),
             }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::super::call::{DescribedMember, Description, GroupState, JoinedMember, Refusal, Reply, Waiter};
 use super::super::state::{ClassicGroup, Client, StoredMember};
 use crate::model::{Generation, GroupId, InstanceId, Instant, MemberId, Timestamp};
+use crate::probe::{Mutant, planted};
 
 /// A group of the classic protocol.
 #[derive(Clone, Debug)]
@@ -341,7 +342,9 @@ impl Live {
         if let Some(instance) = instance {
             match self.statics.get(instance) {
                 None => return Err(Refusal::UnknownMember),
-                Some(holder) if holder != member => return Err(Refusal::FencedInstance),
+                Some(holder) if holder != member && !planted(Mutant::InstanceUnfenced) => {
+                    return Err(Refusal::FencedInstance);
+                }
                 Some(_) => {}
             }
         }

@@ -8,6 +8,7 @@ use super::super::call::{Identity, Refusal, Reply, Sync, Synced, Waiter};
 use super::Desk;
 use super::live::{Live, Phase};
 use crate::model::MemberId;
+use crate::probe::{Mutant, planted};
 
 impl Live {
     /// Answers a sync, or parks it until the leader has assigned.
@@ -54,7 +55,7 @@ impl Live {
     fn check_sync(&self, sync: &Sync) -> Result<(), Refusal> {
         let Identity { member, instance, generation, .. } = &sync.identity;
         self.check(member, instance.as_ref())?;
-        if *generation != self.generation {
+        if *generation != self.generation && !planted(Mutant::StaleGenerationSyncs) {
             return Err(Refusal::Generation);
         }
         let differs = |asked: &Option<String>, ours: Option<&str>| match (asked, ours) {

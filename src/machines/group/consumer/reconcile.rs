@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::assignor::Share;
 use super::facts::{Current, MemberState};
 use crate::model::{GroupEpoch, PartitionId};
+use crate::probe::{Mutant, planted};
 
 /// Where a member is to go, and what it says that it holds.
 pub(super) struct Goal<'a> {
@@ -35,7 +36,8 @@ pub(super) fn step(current: &Current, goal: &Goal<'_>, is_held: impl Fn(&Partiti
         return Current { epoch: from, previous: previous(from), state: MemberState::Unrevoked, assigned, revoking };
     }
     let wanted = goal.target.iter().filter(|id| !assigned.contains_key(id));
-    let (unreleased, given): (Vec<PartitionId>, Vec<PartitionId>) = wanted.copied().partition(|id| is_held(id));
+    let (unreleased, given): (Vec<PartitionId>, Vec<PartitionId>) =
+        wanted.copied().partition(|id| is_held(id) && !planted(Mutant::GrantedUnreleased));
     let state = if unreleased.is_empty() { MemberState::Stable } else { MemberState::Unreleased };
     let given = given.into_iter().map(|id| (id, goal.epoch));
     Current {
@@ -50,7 +52,7 @@ pub(super) fn step(current: &Current, goal: &Goal<'_>, is_held: impl Fn(&Partiti
 /// Whether it may still read some of them: it has not said what it holds, or holds one.
 fn owns_any(goal: &Goal<'_>, partitions: &BTreeMap<PartitionId, GroupEpoch>) -> bool {
     let holds = |owned: &BTreeSet<PartitionId>| partitions.keys().any(|id| owned.contains(id));
-    !partitions.is_empty() && goal.owned.is_none_or(holds)
+    !partitions.is_empty() && goal.owned.map_or(!planted(Mutant::SilenceRevokes), holds)
 }
 
 #[cfg(test)]
