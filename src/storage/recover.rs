@@ -223,6 +223,7 @@ fn set_aside(log: &mut Log, survey: &Survey) -> Result<(), OpenError> {
     }
     rename_aside(&log.home, &log.directory, STRAY).map_err(|e| Log::failure(&log.directory, e))?;
     log.has_directory = false;
+    log.marker = Marker::default();
     Ok(())
 }
 

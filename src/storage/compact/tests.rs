@@ -8,10 +8,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use crate::env::SystemSeed;
+use crate::model::{
+    LeaderEpoch, NodeId, Now, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp,
+    TopicId, TopicName,
+};
 use crate::records::{self, Batch, Builder, Compression, Draft, Record};
 use crate::storage::tests::now;
-use crate::storage::{Appended, Cleanup, FirstBatch, Home, Log, LogOptions};
+use crate::storage::{Appended, Cleanup, DataDir, FirstBatch, Home, Log, LogOptions};
 use crate::testing::SimulatedFiles;
 
 /// How long a tombstone stays.
@@ -363,6 +367,34 @@ fn nothing_that_was_cut_counts_as_clean() {
     world.reopen();
     assert_eq!(world.log.clean_end(), Offset::ZERO);
     world.check();
+}
+
+#[test]
+fn a_log_that_has_lost_its_front_is_begun_anew_whatever_was_clean_in_it() {
+    let files = SimulatedFiles::default();
+    let (name, topic) = (TopicName::new("orders").unwrap(), TopicId::new([9; 16]));
+    let id = PartitionId { topic, index: PartitionIndex::new(0) };
+    let start = || {
+        let files = Arc::new(files.clone());
+        DataDir::open(files, Path::new("/data"), NodeId::new(1), &SystemSeed, Timestamp::new(0)).unwrap()
+    };
+    let data = start();
+    let log = Log::open(&data, &name, id, options(), now(0)).unwrap().0;
+    let mut world = World { log, files: files.clone(), ..World::new() };
+    (0..40).for_each(|_| world.append(Compression::None, &[(1, Some(60))]));
+    world.settle();
+    world.compact(KEYS_BYTES);
+    world.settle();
+    assert!(world.log.clean_end() > Offset::new(5));
+    data.forget(id);
+    data.flush_log().attest().unwrap();
+    drop((world, data));
+    files.delete_at_rest(Path::new("/data/orders-0/00000000000000000000.log"));
+    let data = start();
+    let mut log = Log::open(&data, &name, id, options(), now(0)).unwrap().0;
+    assert_eq!((log.start(), log.end()), (Offset::ZERO, Offset::ZERO));
+    log.reset(Offset::new(5)).unwrap();
+    assert_eq!((log.start(), log.clean_end(), log.thinned_end()), (Offset::new(5), Offset::new(5), Offset::ZERO));
 }
 
 #[test]
