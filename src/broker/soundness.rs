@@ -48,8 +48,7 @@ impl Soundness {
         self.tell(looked.err().unwrap_or(self.check.here()));
     }
 
-    /// Has the shard look at it, which tells people what is really damaged. It looks from the batch before on, as either
-    /// of two may be the damaged one.
+    /// Has the shard look at it, which tells people what is really damaged.
     fn tell(&self, damage: Damage) {
         self.shards.tell(self.partition, inspection(self.partition, self.generation, self.place, damage));
     }
@@ -57,8 +56,7 @@ impl Soundness {
 
 /// What a shard is told of damage in a plan of its own that began at `place`.
 pub(crate) fn inspection(partition: PartitionId, generation: u64, place: Place, damage: Damage) -> Event {
-    let place = Place { position: place.position + damage.before, offset: damage.before_offset, ..place };
-    Event::Inspect { partition, generation, place }
+    Event::Inspect { partition, generation, place: place.of_damage(&damage) }
 }
 
 impl RangeCheck for Soundness {

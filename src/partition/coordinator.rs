@@ -17,7 +17,7 @@ use crate::machines::group::{
 use crate::machines::replication::{Acks, Ticket};
 use crate::model::{Instant, Now, Offset, TopicName};
 use crate::probe::{Mutant, planted};
-use crate::records::{self, Batch, Builder, Codec, Draft, RecordHeader, split};
+use crate::records::{self, Batch, Builder, Codec, Damage, Draft, IntactCheck, RecordHeader, split};
 use crate::storage::{FirstBatch, Log, ReadPlan};
 
 use super::effect::{Effect, Reply};
@@ -290,11 +290,9 @@ impl Replica {
                 batches.iter().for_each(|batch| coordinator.read(batch));
                 coordinator.stage = Stage::Reading(next);
             }
-            Err(message) => {
+            Err(damage) => {
                 coordinator.rest_until = turn.now.instant.plus(RETRY_AFTER);
-                let (generation, place) = (self.generation, plan.place);
-                self.tell_unreadable(message, turn);
-                self.inspect(generation, place, turn);
+                self.inspect(self.generation, plan.place.of_damage(&damage), turn);
             }
         }
     }
@@ -340,17 +338,16 @@ pub(super) fn answered(ticket: Ticket, reply: group::Reply) -> Effect {
     Effect::Reply { ticket, reply: Reply::Group(reply) }
 }
 
-fn read_batches(plan: &ReadPlan) -> Result<Vec<Batch>, String> {
-    let bytes = plan.read().map_err(|error| error.to_string())?;
-    let mut batches = split(bytes);
-    let read = batches.by_ref().collect::<Result<Vec<Batch>, _>>().map_err(|error| error.to_string())?;
-    if batches.is_partial() {
-        return Err("a batch ends within what was read".to_owned());
-    }
-    match read.iter().find(|batch| !batch.crc_is_valid()) {
-        Some(batch) => Err(format!("the batch at offset {} has a wrong checksum", batch.base_offset())),
-        None => Ok(read),
-    }
+fn read_batches(plan: &ReadPlan) -> Result<Vec<Batch>, Damage> {
+    let mut check = IntactCheck::new(plan.expected.clone());
+    let Ok(bytes) = plan.read() else {
+        // Which of the batches it is that cannot be read, or none now.
+        let looked = plan.slice.as_ref().map_or(Ok(()), |slice| slice.look(0, &mut check));
+        return Err(looked.err().unwrap_or(check.here()));
+    };
+    check.feed(&bytes)?;
+    check.finish()?;
+    Ok(split(bytes).map(|batch| batch.expect("what is intact is a batch")).collect())
 }
 
 /// The fact that a record of the log says.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::env::{File, is_media_error};
 use crate::model::{Offset, Timestamp};
+use crate::records::Damage;
 
 /// The kinds of files that a segment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +75,15 @@ pub struct Place {
     pub position: u64,
     /// The offset of the next record there.
     pub offset: Offset,
+}
+
+impl Place {
+    /// Where to look for damage that was found in what was read from here on: from the batch before on, as either of two
+    /// may be the damaged one.
+    #[must_use]
+    pub fn of_damage(self, damage: &Damage) -> Self {
+        Self { position: self.position + damage.before, offset: damage.before_offset, ..self }
+    }
 }
 
 /// As of where everything derived from the batches is durable, and how many entries the indexes of that segment hold.

@@ -8,7 +8,7 @@ use crate::machines::metadata::{Image, Record};
 use crate::machines::replication::Ticket;
 use crate::model::GroupEpoch;
 use crate::model::{Generation, GroupId, LogIndex, MemberId, Offset, PartitionIndex, TopicId, TopicName};
-use crate::partition::Event;
+use crate::partition::{Event, RoleDescription};
 
 fn group() -> GroupId {
     GroupId::new("g")
@@ -342,6 +342,27 @@ fn the_next_coordinator_reads_beyond_the_watermark_that_it_knew() {
     world.elect(2, 2, 3, &[2, 3]);
     world.run();
     assert_eq!(committed(&mut world, 2), Ok(Some(5)));
+}
+
+#[test]
+fn a_coordinator_that_cannot_read_what_it_needs_gives_its_copy_up() {
+    let mut world = world();
+    for offset in 0..20 {
+        let ticket = world.ask_group(1, commit(offset));
+        world.run();
+        assert_eq!(outcome(&mut world, 1, ticket), Ok(()));
+    }
+    let middle = world.log_size(2) / 2;
+    world.flip_byte(2, middle);
+    world.expect_damage(2);
+    world.elect(2, 2, 2, &[1, 2, 3]);
+    world.run();
+    let [alarm] = &world.alarms(2)[..] else { panic!("one alarm") };
+    assert!(alarm.contains("is corrupt or unreadable at byte"), "{alarm}");
+    assert_eq!(world.describe(2).role, RoleDescription::Offline);
+    world.elect(1, 3, 3, &[1, 3]);
+    world.run();
+    assert_eq!(committed(&mut world, 1), Ok(Some(19)));
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl World {
     }
 
     fn segment(&self, node: i32) -> PathBuf {
-        self.root.path().join(node.to_string()).join("orders-0").join("00000000000000000000.log")
+        let directory = format!("{}-0", self.name);
+        self.root.path().join(node.to_string()).join(directory).join("00000000000000000000.log")
     }
 
     /// That a node's copy breaks is no failure of the test.
