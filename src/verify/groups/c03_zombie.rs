@@ -46,7 +46,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
 fn names_generation(call: &MemberCall) -> bool {
     match call.request {
         MemberRequest::Sync | MemberRequest::Heartbeat | MemberRequest::Commit(_) => true,
-        MemberRequest::Join | MemberRequest::Leave | MemberRequest::Fetch | MemberRequest::Beat { .. } => false,
+        MemberRequest::Join { .. } | MemberRequest::Leave | MemberRequest::Fetch | MemberRequest::Beat { .. } => false,
     }
 }
 

@@ -62,7 +62,7 @@ fn holders<'h>(calls: &[&'h MemberCall]) -> Vec<Holder<'h>> {
     let mut known = BTreeSet::new();
     for call in calls {
         let joins = match (&call.request, &call.answer) {
-            (MemberRequest::Join, MemberAnswer::Joined { member, .. }) => known.insert(member),
+            (MemberRequest::Join { .. }, MemberAnswer::Joined { member, .. }) => known.insert(member),
             (MemberRequest::Beat { .. }, MemberAnswer::Told { .. }) => call.generation == 0,
             (_, _) => false,
         };

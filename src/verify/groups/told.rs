@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{GroupId, InstanceId, Instant, MemberId};
-use crate::verify::history::{MemberAnswer, MemberCall};
+use crate::verify::history::{MemberAnswer, MemberCall, MemberRequest};
 use crate::verify::index::Index;
 
 /// The requests of each group, in the order of invocation.
@@ -55,7 +55,12 @@ impl<'h> Identities<'h> {
             if let MemberAnswer::Joined { members, .. } = &call.answer {
                 known.extend(members.iter().filter_map(|(id, instance)| Some((id, instance.as_ref()?))));
             }
-            known.extend(call.instance.as_ref().map(|instance| (known_as(call), instance)));
+            let Some(instance) = &call.instance else { continue };
+            known.insert(known_as(call), instance);
+            // Who joins has its id though it may never hear of it: others do.
+            if let MemberRequest::Join { fresh } = &call.request {
+                known.insert(fresh, instance);
+            }
         }
         Self(known)
     }

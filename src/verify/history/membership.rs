@@ -29,8 +29,11 @@ pub struct MemberCall {
 /// What a member asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberRequest {
-    /// JoinGroup.
-    Join,
+    /// JoinGroup, with the id that it becomes a member by if it has none.
+    Join {
+        /// That id.
+        fresh: MemberId,
+    },
     /// SyncGroup.
     Sync,
     /// Heartbeat.

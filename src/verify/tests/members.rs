@@ -46,7 +46,7 @@ fn joined(ms: u64, member: &str, generation: i32, leader: &str, members: &[&str]
         protocol: "range".to_owned(),
         members: members.iter().map(|member| (MemberId::new(member), None)).collect(),
     };
-    call(ms, member, 0, MemberRequest::Join, answer)
+    call(ms, member, 0, MemberRequest::Join { fresh: MemberId::new(member) }, answer)
 }
 
 fn synced(ms: u64, member: &str, generation: i32, given: &[i32]) -> MemberCall {
@@ -292,6 +292,22 @@ fn a_generation_of_two_minds_falls() {
         "sticky".clone_into(protocol);
     }
     assert_eq!(of_calls(calls), [Invariant::C5]);
+}
+
+#[test]
+fn a_static_member_that_never_heard_of_its_id_leads_as_who_it_is() {
+    let led_by = |ms, member: &str, leader: &str| joined(ms, member, 1, leader, &[]);
+    let calls = vec![
+        of_static(joined(10, "s1", 1, "s1", &["s1", "a"])),
+        led_by(11, "a", "s1"),
+        lost(of_static(led_by(50, "s2", "s1"))),
+        led_by(100, "a", "s2"),
+    ];
+    assert_eq!(of_calls(calls.clone()), []);
+    assert_eq!(
+        of_calls(calls.into_iter().enumerate().filter(|(at, _)| *at != 2).map(|(_, call)| call).collect()),
+        [Invariant::C5]
+    );
 }
 
 #[test]

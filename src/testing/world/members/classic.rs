@@ -19,7 +19,11 @@ impl Member {
     /// Its next request.
     pub(super) fn act_classic(&mut self, is_over: bool) -> (Call, MemberRequest) {
         match self.process().step {
-            Step::Join => (Call::Join(self.join()), MemberRequest::Join),
+            Step::Join => {
+                let join = self.join();
+                let fresh = join.fresh.clone();
+                (Call::Join(join), MemberRequest::Join { fresh })
+            }
             Step::Sync => (Call::Sync(self.sync()), MemberRequest::Sync),
             Step::Live | Step::Left => {
                 if let Some(fetch) = self.fetch() {
