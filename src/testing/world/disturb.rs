@@ -20,7 +20,7 @@ impl World {
         }
         let fault = self.plan.steps[number].fault;
         let end = self.now.plus(fault.span());
-        self.record.fault(format!("{fault:?}"), self.now, end);
+        self.record.fault(format!("{fault:?}"), self.now, if fault.outlasts_itself() { self.now } else { end });
         self.record.say(self.now, &format!("FAULT {fault:?}"));
         // What could be served before may have to be found out anew.
         self.end_all_service();

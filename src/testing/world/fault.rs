@@ -177,6 +177,11 @@ impl Fault {
         }
     }
 
+    /// Whether it is felt when it is over: a copy that its medium did not give is given up until its broker starts anew.
+    pub(super) fn outlasts_itself(self) -> bool {
+        matches!(self, Self::FailReads(_, EIO, _))
+    }
+
     /// For how long it is made; nothing for what is done at once.
     pub(super) fn span(self) -> Duration {
         match self {

@@ -61,7 +61,7 @@ impl World {
         }
         let wait = fetcher.positions.wait(now, longest);
         let node = life.node;
-        let body = Request::Fetch { node, broker_epoch, positions: asked.values().copied().collect(), wait };
+        let body = Request::Fetch { node, broker_epoch, positions: fetcher.in_order(&asked), wait };
         let id = self.ask_endpoint(Endpoint::Node(node), Endpoint::Node(leader), body);
         let process = self.process(life).expect("just seen");
         process.fetchers.get_mut(&leader).expect("just seen").request = Some((id, asked));
@@ -96,6 +96,10 @@ impl World {
         let asked = fetcher.request.take().map(|(_, asked)| asked).unwrap_or_default();
         process.reach.reached(leader);
         let mut outside = Vec::new();
+        let holds_records =
+            |result: &Result<Piece, ReadRefusal>| result.as_ref().is_ok_and(|piece| !piece.bytes.is_empty());
+        let given = parts.iter().filter(|(_, result)| holds_records(result));
+        given.for_each(|(position, _)| fetcher.note_given(position.partition));
         for (position, result) in parts {
             let asked = asked.get(&position.partition).copied();
             let stands = self.stands(node, position, asked);

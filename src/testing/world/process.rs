@@ -159,6 +159,24 @@ pub(super) struct Fetcher {
     /// Questions for the bounds of the leader's logs.
     pub(super) bounds: BTreeMap<RequestId, FetchPosition>,
     pub(super) rests_until: Instant,
+    /// By partition, the number of its last answer with records.
+    given: BTreeMap<PartitionId, u64>,
+    given_count: u64,
+}
+
+impl Fetcher {
+    /// What is asked for, in the order in which a leader gives: who was given something comes behind all others.
+    pub(super) fn in_order(&self, asked: &BTreeMap<PartitionId, FetchPosition>) -> Vec<FetchPosition> {
+        let mut positions: Vec<FetchPosition> = asked.values().copied().collect();
+        positions.sort_by_key(|position| self.given.get(&position.partition));
+        positions
+    }
+
+    /// Records came of a partition.
+    pub(super) fn note_given(&mut self, partition: PartitionId) {
+        self.given_count += 1;
+        self.given.insert(partition, self.given_count);
+    }
 }
 
 /// The controller's host.
