@@ -97,7 +97,7 @@ pub(super) fn of_growth(refusal: &GrowRefusal) -> ErrorCode {
     match refusal {
         GrowRefusal::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
         GrowRefusal::Twice => ErrorCode::InvalidRequest,
-        GrowRefusal::NotMore { .. } => ErrorCode::InvalidPartitions,
+        GrowRefusal::NotMore { .. } | GrowRefusal::KeepsGroups => ErrorCode::InvalidPartitions,
         GrowRefusal::AssignmentCount { .. } => ErrorCode::InvalidReplicaAssignment,
         GrowRefusal::Topic(refusal) => of_creation(refusal),
     }

@@ -1,6 +1,7 @@
 //! A topic is to have more partitions.
 //!
-//! Invariant: partitions are only ever added, after the last, with the topic's replication factor.
+//! Invariant: partitions are only ever added, after the last, with the topic's replication factor; and none to the topic
+//! that keeps groups, as a group's partition follows from their number.
 
 use std::collections::BTreeMap;
 
@@ -67,6 +68,12 @@ pub enum GrowRefusal {
     /// For a reason that topics are refused for, too.
     #[error("{0}")]
     Topic(#[from] TopicRefusal),
+    /// Which of its partitions keeps a group follows from how many there are.
+    #[error(
+        "the topic keeps the partitions that it was made with: with more of them groups and their committed offsets would \
+         be looked for where they are not"
+    )]
+    KeepsGroups,
 }
 
 pub(super) fn decide(image: &Image, soft: &Soft, mut request: CreatePartitions) -> Decision {
@@ -132,6 +139,9 @@ fn plan(image: &Image, options: &Options, growing: &GrowingTopic, seed: u64) -> 
     let added = added(Some(topic), asked);
     if added == 0 {
         return Err(GrowRefusal::NotMore { present, asked });
+    }
+    if topic.name.is_consumer_offsets() {
+        return Err(GrowRefusal::KeepsGroups);
     }
     // Of a rest, whose topic may be another one by now, nobody has counted.
     if added > options.request_partitions_max {

@@ -1,6 +1,7 @@
 //! Configurations, more partitions, and brokers that leave.
 
 use super::*;
+use crate::model::TopicName;
 
 fn alter(world: &mut World, target: ConfigTarget, changes: &[(&str, ConfigChange)]) -> Result<(), ConfigRefusal> {
     let changes = changes.iter().map(|(name, change)| ((*name).to_owned(), change.clone())).collect();
@@ -199,6 +200,15 @@ fn grow_all(world: &mut World, topics: Vec<GrowingTopic>) -> Vec<Result<(), Grow
     let reply = world.event(Event::CreatePartitions(request));
     let Reply::CreatePartitions(outcomes) = reply else { panic!("it is answered") };
     outcomes.each.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+#[test]
+fn the_topic_that_keeps_groups_does_not_grow() {
+    let mut world = World::with_topic();
+    world.create(TopicName::CONSUMER_OFFSETS, &[&[1, 2, 3]]);
+    let outcomes = grow_all(&mut world, vec![growing(TopicName::CONSUMER_OFFSETS, 2), growing("t", 2)]);
+    assert_eq!(outcomes, [Err(GrowRefusal::KeepsGroups), Ok(())]);
+    assert_eq!(world.image.topic_named(TopicName::CONSUMER_OFFSETS).unwrap().partition_count, 1);
 }
 
 #[test]
