@@ -183,7 +183,9 @@ pub enum GroupsError {
         node: NodeId,
     },
     /// The coordinator still reads what its predecessor wrote.
-    #[error("the coordinator is still reading what its predecessor wrote")]
+    #[error(
+        "the coordinator has not read all that was written before it led; if that lasts, the log of its broker says why"
+    )]
     Loading,
     /// The coordinator has just changed, or cannot write or prove that it leads.
     #[error("the coordinator cannot answer just now")]

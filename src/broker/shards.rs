@@ -263,7 +263,7 @@ impl Worker {
 
     fn tell_damaged(&self, UnservedRecords { partition, name, message }: &UnservedRecords) {
         self.metrics.count_copy_fault("damaged");
-        let told = "records are damaged and not served, and nobody else in sync has them";
+        let told = "records are damaged and not served; the copy is given up once others are known to be in sync";
         error!(%partition, topic = %name, cause = %message, "{told}");
     }
 

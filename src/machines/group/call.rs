@@ -360,7 +360,9 @@ pub enum Refusal {
     #[error("this broker does not coordinate the group")]
     NotCoordinator,
     /// The group's partition is being read, or what an earlier coordinator acknowledged is not known to be committed yet.
-    #[error("the coordinator is still reading what its predecessor wrote")]
+    #[error(
+        "the coordinator has not read all that was written before it led; if that lasts, the log of its broker says why"
+    )]
     Loading,
     /// Nothing can be committed now: too few replicas in sync, too much at once, or no answer in time.
     #[error("the coordinator cannot write just now")]
