@@ -214,13 +214,17 @@ mutants! {
         => "segments are removed before the one that takes their place has its durable name";
     ReplacedUnsynced: "KIP-58", Disk, ["A4", "B12"]
         => "a compacted segment gets its name before those in its place are durably gone";
-    CompactsUncommitted: "KIP-58", Machines, ["A2", "B12"]
+    CompactsUncommitted: "KIP-58", Machines, ["A2", "A9", "B12", "L2"]
         => "compaction removes values for the sake of what is not committed";
-    StaleRoundTaken: "KIP-58", Machines, ["A2", "B12"]
+    StaleRoundTaken: "KIP-58", Machines, ["A2", "B12", "F4"]
         => "a compacted segment takes the place of what it was not made from";
     TombstoneGoesAtOnce: "KIP-534", Machines, ["B12"]
         => "a tombstone goes with the first round that meets it";
-    ThinnedCompared: "R21", Machines, ["F5"]
+    OlderValueKept: "KIP-58", Machines, ["B12", "A2"]
+        => "of two values of a key the older stays";
+    FullMapCountsAll: "KIP-58", Machines, ["B12"]
+        => "a round whose memory was full counts as one over all that it was to compact";
+    ThinnedCompared: "R21", Machines, ["E1", "F5"]
         => "a copy is given up for a batch that compaction wrote anew elsewhere";
     CutStaysClean: "KIP-58", Machines, ["B12"]
         => "what is written where a log was cut counts as compacted";

@@ -44,7 +44,7 @@ impl Log {
         }
         let told = told.within(first, self.end);
         if self.thinned_end() > first {
-            return self.fits_around_gaps(&told);
+            return self.fits_around_gaps(&told, first);
         }
         let mut before = None;
         for entry in told.entries() {
@@ -63,15 +63,16 @@ impl Log {
     }
 
     /// As `fits` where compaction may have taken out all batches of an epoch: the nearest on both sides of each boundary
-    /// are of the epochs that it tells.
-    fn fits_around_gaps(&self, told: &EpochHistory) -> io::Result<bool> {
+    /// are of the epochs that it tells, and no batch stands across one, but where the log begins.
+    fn fits_around_gaps(&self, told: &EpochHistory, first: Offset) -> io::Result<bool> {
         let agrees = |found: Option<(LeaderEpoch, Offset)>| {
             // Where nothing is left, nothing speaks against it.
             found.is_none_or(|(epoch, base)| told.epoch_at(base).is_none_or(|known| known == epoch))
         };
         for entry in told.entries() {
             let (before, behind) = (self.last_before(entry.start)?, self.first_behind(entry.start)?);
-            if !agrees(before) || !agrees(behind) {
+            let is_within = entry.start > first && behind.is_some_and(|(_, base)| base < entry.start);
+            if !agrees(before) || !agrees(behind) || is_within {
                 return Ok(false);
             }
         }

@@ -6,13 +6,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::FixedSeed;
 use crate::env::Files;
 use crate::machines::metadata::{Image, Partition, Record};
 use crate::model::{LogIndex, NodeId, Now, Offset, PartitionId, PartitionIndex, Timestamp, TopicId};
-use crate::records::{Batch, OUTPUT_BYTES_MAX, split};
+use crate::records::{Batch, OUTPUT_BYTES_MAX, Record as Row, RecordHeader, split};
 use crate::storage::{DataDir, DataDirError, FirstBatch, Log, LogOptions};
-use crate::verify::history::{DumpedBatch, MetadataFact, PartitionState, ReplicaDump, Seen, Session, ValueId};
+use crate::verify::history::{
+    DumpedBatch, KeyId, Keyed, MetadataFact, PartitionState, ReplicaDump, Seen, Session, ValueId,
+};
 
 /// What is read of a log at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -44,6 +48,24 @@ pub fn digest(value: &[u8], timestamp: Timestamp) -> u64 {
     sum
 }
 
+/// The bytes of a key.
+#[must_use]
+pub fn encode_key(key: KeyId) -> [u8; 4] {
+    key.0.to_be_bytes()
+}
+
+/// The header that says of a record without a value what a value would.
+#[must_use]
+pub fn name_header(name: &[u8]) -> RecordHeader {
+    RecordHeader { key: Bytes::from_static(b"name"), value: Some(Bytes::copy_from_slice(name)) }
+}
+
+/// A digest of a record's content where records have keys; `name` is its value, or that of its header.
+#[must_use]
+pub fn keyed_digest(keyed: Keyed, name: &[u8], timestamp: Timestamp) -> u64 {
+    digest(&[name, &encode_key(keyed.key)[..], &[u8::from(keyed.is_tombstone)][..]].concat(), timestamp)
+}
+
 /// The records of one batch, as somebody reads them.
 #[must_use]
 pub fn seen(batch: &Batch) -> Vec<Seen> {
@@ -51,18 +73,27 @@ pub fn seen(batch: &Batch) -> Vec<Seen> {
     let Ok(records) = batch.records(OUTPUT_BYTES_MAX) else { return Vec::new() };
     let is_valid = batch.crc_is_valid();
     let seen = records.filter_map(Result::ok).map(|record| {
-        let bytes = record.value.as_deref().unwrap_or_default();
+        let named = || record.headers.first().and_then(|header| header.value.as_deref());
+        let bytes = record.value.as_deref().or_else(named).unwrap_or_default();
         let decoded = decode_value(bytes).filter(|_| is_valid);
         Seen {
             offset: record.offset,
             value: decoded.map(|(value, _)| value),
             wrote_to: decoded.map(|(_, partition)| partition),
             epoch,
-            digest: digest(bytes, record.timestamp),
+            digest: match keyed(&record) {
+                Some(keyed) => keyed_digest(keyed, bytes, record.timestamp),
+                None => digest(bytes, record.timestamp),
+            },
             timestamp: record.timestamp,
         }
     });
     seen.collect()
+}
+
+fn keyed(record: &Row) -> Option<Keyed> {
+    let key = KeyId(u32::from_be_bytes(record.key.as_deref()?.try_into().ok()?));
+    Some(Keyed { key, is_tombstone: record.value.is_none() })
 }
 
 /// What a node whose process is gone holds of the partitions whose high watermarks it told.
@@ -136,15 +167,18 @@ fn dumped(batch: &Batch) -> DumpedBatch {
         let session = Session { producer: header.producer_id, epoch: header.producer_epoch };
         (session, header.base_sequence)
     });
-    let count = i64::from(header.record_count);
+    let records = seen(batch);
+    let (count, is_thinned) = (i64::from(header.record_count), header.is_thinned());
+    let is_whole = is_thinned || batch.last_offset().since(batch.base_offset()) + 1 == count;
     DumpedBatch {
         base: batch.base_offset(),
         last: batch.last_offset(),
         epoch: header.leader_epoch,
         session,
-        is_sound: batch.crc_is_valid() && batch.last_offset().since(batch.base_offset()) + 1 == count,
+        is_sound: batch.crc_is_valid() && is_whole && i64::try_from(records.len()) == Ok(count),
+        is_thinned,
         digest: digest(batch.bytes(), Timestamp::NONE),
-        records: seen(batch),
+        records,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Expectations {
     pub unclean_election: UncleanElection,
     /// Who may take records away.
     pub retention: Retention,
+    /// What else may go: where records have keys, and the topics are compacted.
+    pub compaction: Option<Compaction>,
     /// How long things may take.
     pub bounds: Bounds,
     /// Below this a run proves nothing.
@@ -56,6 +58,16 @@ pub enum Retention {
     Unlimited,
     /// Also age and size.
     Limited,
+}
+
+/// What compaction may take, but for values that have later ones of their key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// For how long a tombstone stays at least: `delete.retention.ms`, less what the nodes' wall clocks are apart.
+    pub tombstones: Duration,
+    /// Whether a copy may have lost a tombstone that it held, and fetched past its place when it was gone elsewhere: where
+    /// a disk was harmed or replaced.
+    pub copies_made_anew: bool,
 }
 
 /// How long things may take.
@@ -102,6 +114,7 @@ impl Default for Expectations {
             flush: FlushPromise::Durable,
             unclean_election: UncleanElection::Forbidden,
             retention: Retention::Unlimited,
+            compaction: None,
             bounds: Bounds::default(),
             activity: Activity::default(),
         }

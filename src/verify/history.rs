@@ -122,6 +122,19 @@ pub struct Session {
     pub epoch: ProducerEpoch,
 }
 
+/// Names a key of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+/// What compaction goes by in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    /// Its key.
+    pub key: KeyId,
+    /// Whether it has no value: it deletes its key.
+    pub is_tombstone: bool,
+}
+
 /// One value that a producer tried to write, with all its attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Send {
@@ -151,6 +164,15 @@ pub struct Send {
     pub answered_by: Option<(NodeId, LeaderEpoch)>,
     /// A digest of its key, value, headers and timestamp.
     pub digest: u64,
+    /// Its key, if it has one.
+    pub keyed: Option<Keyed>,
+}
+
+impl Send {
+    /// Whether several attempts may have written it: nothing tells a second one of a producer without a session.
+    pub(crate) const fn may_stand_twice(&self) -> bool {
+        self.session.is_none() && self.attempts > 1
+    }
 }
 
 /// One record as somebody read it.
@@ -538,6 +560,8 @@ pub struct DumpedBatch {
     pub session: Option<(Session, Sequence)>,
     /// Whether its checksum and its counts are right.
     pub is_sound: bool,
+    /// Whether it says that compaction wrote it anew: it has fewer records than offsets, or a delete horizon.
+    pub is_thinned: bool,
     /// A digest of all its bytes, base offset and epoch included.
     pub digest: u64,
     /// Its records.

@@ -61,7 +61,7 @@ invariants! {
     /// The sequences in the log have no hole.
     A13 "A13" "sequence continuity in the raw log",
 
-    // What consumers see. (B12, compaction: comes with compaction.)
+    // What consumers see.
     /// Offsets rise within one poll.
     B1 "B1" "non-monotonic poll, internal",
     /// Offsets rise from poll to poll.
@@ -84,6 +84,8 @@ invariants! {
     B10 "B10" "bytes changed",
     /// What was deleted is gone, and nothing else.
     B11 "B11" "delete-records and retention honesty",
+    /// Compaction keeps the last value of each key at its offset, and what deletes one until all have heard.
+    B12 "B12" "compaction: last value and time travel",
 
     // Groups. (C2 is what C1 finds, said more simply.)
     /// What is committed is one register: who asks is told the last commit before, or one under way.

@@ -15,7 +15,9 @@ mod cluster;
 mod health;
 mod live;
 
-pub use expectations::{Activity, Bounds, Expectations, FlushPromise, ReadProfile, Retention, UncleanElection};
+pub use expectations::{
+    Activity, Bounds, Compaction, Expectations, FlushPromise, ReadProfile, Retention, UncleanElection,
+};
 pub use history::History;
 pub use invariant::Invariant;
 pub use live::{PartitionView, ReplicaView, RoleView, check_live};

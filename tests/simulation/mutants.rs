@@ -21,6 +21,7 @@ struct Found {
     runs: u64,
     seed: u64,
     script: Option<Script>,
+    is_compacted: bool,
     fallen: Vec<&'static str>,
 }
 
@@ -80,6 +81,7 @@ const HARD: &[Mutant] = &[
     Mutant::FollowedLeaderMoved,
     Mutant::ForeignCloseCounts,
     Mutant::FormerFlushCounts,
+    Mutant::FullMapCountsAll,
     Mutant::FutureEpochKept,
     Mutant::GroupsReadToWatermark,
     Mutant::HigherEpochTaken,
@@ -115,7 +117,6 @@ const HARD: &[Mutant] = &[
     Mutant::StaleRoundTaken,
     Mutant::StaleSenderHeard,
     Mutant::ThinnedCompared,
-    Mutant::TombstoneGoesAtOnce,
     Mutant::TrimForgotten,
     Mutant::UncleanVolatileTrusted,
     Mutant::UnfencesBeforeCaughtUp,
@@ -168,6 +169,8 @@ const SCRIPTS: &[(Mutant, Script)] = &[
     (Mutant::ContradictionIgnored, Script::Forged),
     (Mutant::ServesWithoutSession, Script::Unreachable),
     (Mutant::StopsBeforeLeadersMoved, Script::RollingRestart),
+    (Mutant::CompactsUncommitted, Script::LastReplica),
+    (Mutant::StaleRoundTaken, Script::Retention),
     (Mutant::StaleGenerationCommits, Script::Coordinators),
     (Mutant::StaleGenerationLives, Script::Coordinators),
     (Mutant::StaleGenerationSyncs, Script::Coordinators),
@@ -177,6 +180,17 @@ const SCRIPTS: &[(Mutant, Script)] = &[
     (Mutant::SilenceRevokes, Script::Coordinators),
 ];
 
+/// Those that only show where topics are compacted.
+const COMPACTED: &[Mutant] = &[
+    Mutant::CompactsUncommitted,
+    Mutant::StaleRoundTaken,
+    Mutant::TombstoneGoesAtOnce,
+    Mutant::OlderValueKept,
+    Mutant::FullMapCountsAll,
+    Mutant::ThinnedCompared,
+    Mutant::CutStaysClean,
+];
+
 fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {
     let found = (0..arguments.seeds).find_map(|number| {
         let (seed, script) = (arguments.seed + number, script_against(mutant, number));
@@ -184,6 +198,8 @@ fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {
             Some(script) => script.plan(seed, Duration::from_secs(arguments.seconds)),
             None => plan(seed, arguments),
         };
+        let is_compacted = arguments.compact || COMPACTED.contains(&mutant);
+        let plan = || if is_compacted { plan().with_compaction() } else { plan() };
         probe::plant(Some(mutant));
         let fallen = super::run(plan()).fallen();
         probe::plant(None);
@@ -192,7 +208,7 @@ fn hunt(mutant: Mutant, arguments: &Arguments) -> Kill {
         if !fallen.iter().any(is_kill) || super::run(plan()).fallen().iter().any(is_kill) {
             return None;
         }
-        Some(Found { runs: number + 1, seed, script, fallen })
+        Some(Found { runs: number + 1, seed, script, is_compacted, fallen })
     });
     Kill { mutant, found }
 }
@@ -212,10 +228,11 @@ fn script_against(mutant: Mutant, number: u64) -> Option<Script> {
 fn tell(Kill { mutant, found }: &Kill, seconds: u64) {
     let (rule, name) = (mutant.rule(), mutant.name());
     match found {
-        Some(Found { runs, seed, script, fallen }) => {
+        Some(Found { runs, seed, script, is_compacted, fallen }) => {
             let script = script.map(|script| format!(" --script {script:?}")).unwrap_or_default();
+            let compact = if *is_compacted { " --compact" } else { "" };
             let fallen = fallen.join(" ");
-            let again = format!("--seed {seed} --seconds {seconds}{script} --mutant {name}");
+            let again = format!("--seed {seed} --seconds {seconds}{script}{compact} --mutant {name}");
             println!("{runs:>6}  {rule:<5} {name:<34} {fallen:<20}  {again}");
         }
         None => println!("     -  {rule:<5} {name:<34} not found; expected {:?}", mutant.falls()),

@@ -44,6 +44,9 @@ struct Arguments {
     /// Runs the seeds of tests/simulation/known.txt first, those that once found something.
     #[arg(long)]
     known: bool,
+    /// Has the topics of every run compacted.
+    #[arg(long)]
+    compact: bool,
     /// Takes a guard out.
     #[arg(long)]
     mutant: Option<String>,
@@ -177,9 +180,10 @@ fn known() -> Vec<u64> {
 /// What must be said beside a seed to have its plan again.
 fn options(arguments: &Arguments) -> String {
     let script = arguments.script.as_ref().map(|script| format!(" --script {script}")).unwrap_or_default();
+    let compact = if arguments.compact { " --compact" } else { "" };
     let mutant = arguments.mutant.as_ref().map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
     let only = arguments.only.as_ref().map(|only| only_option(only)).unwrap_or_default();
-    format!(" --seconds {}{script}{mutant}{only}", arguments.seconds)
+    format!(" --seconds {}{script}{compact}{mutant}{only}", arguments.seconds)
 }
 
 /// Says which faults a run has; a number that no fault has stands for none.
@@ -195,6 +199,9 @@ fn plan(seed: u64, arguments: &Arguments) -> Plan {
         Some(script) => named_script(script).plan(seed, span),
         None => Plan::of(seed, span),
     };
+    if arguments.compact {
+        plan = plan.with_compaction();
+    }
     if arguments.lines {
         plan.traces = Traces::Lines;
     }

@@ -78,6 +78,7 @@ impl Board {
                 attempts: 1,
                 answered_by: None,
                 digest: digest(&bytes, timestamp),
+                keyed: None,
             });
             *order += 1;
             values.push((value, bytes));

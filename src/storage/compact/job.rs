@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::env::{File, OpenMode, is_media_error};
 use crate::model::{Offset, PartitionId, Timestamp};
-use crate::probe::{Mark, mark};
+use crate::probe::{Mark, Mutant, mark, planted};
 use crate::records::{Batch, Control, Header, RecordError, read_control};
 use crate::storage::append::as_u64;
 use crate::storage::error::LogError;
@@ -93,8 +93,6 @@ pub struct Compaction {
     outcomes: Option<Outcomes>,
     met: Met,
     stats: CompactionStats,
-    /// Whether dirty segments are taken over of which nothing goes.
-    takes_unchanged: bool,
 }
 
 #[derive(Debug)]
@@ -145,16 +143,7 @@ impl Compaction {
             outcomes: None,
             met: Met::default(),
             stats: CompactionStats::default(),
-            takes_unchanged: false,
         }
-    }
-
-    /// One that has every dirty segment taken over: where no record is ever replaced by another, all of it is to be there still.
-    #[cfg(any(test, feature = "testing"))]
-    #[must_use]
-    pub fn taking_unchanged(mut self) -> Self {
-        self.takes_unchanged = true;
-        self
     }
 
     /// The log's partition.
@@ -259,7 +248,7 @@ impl Compaction {
         read.map_err(|cause| CompactionError::Records { base: header.base_offset, cause })?;
         if let Some(offset) = full_at {
             mark(Mark::KeysFull);
-            self.end = offset;
+            self.end = if planted(Mutant::FullMapCountsAll) { self.end } else { offset };
         }
         Ok(full_at.is_none())
     }
@@ -317,8 +306,7 @@ impl Compaction {
         let next = writing.cursor.source;
         let (base, end) = (self.order.sources[writing.first].base, self.order.sources[next - 1].end);
         let files = &*self.order.files;
-        let is_wanted = self.takes_unchanged && end > self.order.from;
-        if !writing.has_changed && next == writing.first + 1 && !is_wanted {
+        if !writing.has_changed && next == writing.first + 1 {
             discard(files, &self.order.directory, base).map_err(|error| self.failure(base, error))?;
             self.phase = Phase::Between(next);
             return Ok(CompactionStep::Worked(0));

@@ -1,7 +1,8 @@
 //! What becomes of a batch in a round of compaction.
 //!
 //! Pure. Used by `job`. Invariant: the last value of each key stays, and a tombstone until its horizon; of a producer the
-//! batch with its last sequence stays, and of a round the last batch, both empty if need be (Kafka's `cleanInto`).
+//! batches stay that it may send again, and of a round the last batch, all empty if need be. (Kafka's `cleanInto` keeps a
+//! producer's last one only: who copies the log then takes the others a second time.)
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,10 @@ use crate::storage::producer_state::Producers;
 use super::key_map::KeyMap;
 
 /// The last that a producer wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct LastWrite {
-    /// Where its last batch of records ends; `None` when only markers are known of it.
-    end: Option<Offset>,
+    /// Where its last batches of records end (rule S8); none when only markers are known of it.
+    ends: Vec<Offset>,
     epoch: ProducerEpoch,
 }
 
@@ -29,18 +30,18 @@ pub(super) struct LastWrites {
 impl LastWrites {
     pub(super) fn of(producers: &Producers) -> Self {
         let last = |known: &crate::storage::Producer| LastWrite {
-            end: known.batches.back().map(|batch| batch.end),
+            ends: known.batches.iter().map(|batch| batch.end).collect(),
             epoch: known.epoch,
         };
         Self { of: producers.iter().map(|(id, known)| (id, last(known))).collect() }
     }
 
-    /// Whether a producer's last is this batch.
+    /// Whether this batch is among a producer's last.
     fn holds(&self, batch: &Batch) -> bool {
         let header = batch.header();
-        self.of.get(&header.producer_id).filter(|_| header.has_producer()).is_some_and(|last| match last.end {
-            Some(end) => header.next_offset() == end,
-            None => header.is_control() && header.producer_epoch == last.epoch,
+        self.of.get(&header.producer_id).filter(|_| header.has_producer()).is_some_and(|last| match &last.ends[..] {
+            [] => header.is_control() && header.producer_epoch == last.epoch,
+            ends => ends.contains(&header.next_offset()),
         })
     }
 }
@@ -111,7 +112,10 @@ impl Judge<'_> {
         }
         // No producer may write one without a key; what another policy let in goes.
         let Some(key) = record.key else { return false };
-        let is_last = self.keys.get(key).is_none_or(|last| record.offset >= last);
+        let is_last = self.keys.get(key).is_none_or(|last| match planted(Mutant::OlderValueKept) {
+            true => record.offset < last,
+            false => record.offset >= last,
+        });
         is_last && (record.has_value || keeps_tombstones)
     }
 
@@ -193,19 +197,24 @@ mod tests {
     }
 
     #[test]
-    fn a_producers_last_batch_and_the_rounds_last_stay_empty() {
+    fn the_batches_that_a_producer_may_send_again_and_the_rounds_last_stay_empty() {
         let keys = keys(&[("a", 90)]);
-        let writer = Writer { id: ProducerId::new(7), epoch: ProducerEpoch::new(0), base_sequence: Sequence::new(3) };
-        let of_writer = |base| batch_of(Builder::new(Codec::None).producer(writer), base, &[("a", Some("1"))]);
+        let of_writer = |number: i32| {
+            let (id, epoch) = (ProducerId::new(7), ProducerEpoch::new(0));
+            let writer = Writer { id, epoch, base_sequence: Sequence::new(number) };
+            let builder = Builder::new(Codec::None).producer(writer);
+            batch_of(builder, 20 + i64::from(number), &[("a", Some("1"))])
+        };
         let mut producers = Producers::default();
-        producers.apply(of_writer(20).header());
-        producers.apply(of_writer(30).header());
+        (0..6).for_each(|number| producers.apply(of_writer(number).header()));
         let lasts = LastWrites::of(&producers);
-        assert_eq!(judge(&keys, &lasts, NOW, &of_writer(20), Standing::Counts), None);
-        let kept = judge(&keys, &lasts, NOW, &of_writer(30), Standing::Counts).unwrap();
-        assert_eq!(kept, of_writer(30).emptied());
-        assert_eq!(judge(&keys, &lasts, NOW, &kept, Standing::Counts), Some(kept.clone()));
-        assert_eq!(judge(&keys, &LastWrites::default(), NOW, &kept, Standing::Counts), None);
+        assert_eq!(judge(&keys, &lasts, NOW, &of_writer(0), Standing::Counts), None);
+        for batch in (1..6).map(of_writer) {
+            let kept = judge(&keys, &lasts, NOW, &batch, Standing::Counts).unwrap();
+            assert_eq!(kept, batch.emptied());
+            assert_eq!(judge(&keys, &lasts, NOW, &kept, Standing::Counts), Some(kept.clone()));
+            assert_eq!(judge(&keys, &LastWrites::default(), NOW, &kept, Standing::Counts), None);
+        }
         let last = batch(99, &[("a", Some("1"))]);
         assert_eq!(judge(&self::keys(&[("a", 100)]), &lasts, NOW, &last, Standing::Counts), Some(last.emptied()));
     }

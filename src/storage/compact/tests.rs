@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::env::SystemSeed;
+use crate::env::{Files, OpenMode, SystemSeed};
 use crate::model::{
     LeaderEpoch, NodeId, Now, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp,
     TopicId, TopicName,
@@ -46,6 +46,7 @@ struct World {
     written: BTreeMap<Offset, Record>,
     /// The last sequence of each producer, and where its batch ends.
     sequences: BTreeMap<i64, (i32, Offset)>,
+    epoch: LeaderEpoch,
     millis: i64,
 }
 
@@ -58,7 +59,8 @@ impl World {
     fn new() -> Self {
         let files = SimulatedFiles::default();
         let log = open(&files, options());
-        Self { files, log, written: BTreeMap::new(), sequences: BTreeMap::new(), millis: 1 }
+        let (written, sequences) = (BTreeMap::new(), BTreeMap::new());
+        Self { files, log, written, sequences, epoch: LeaderEpoch::new(1), millis: 1 }
     }
 
     fn now(&self) -> Now {
@@ -95,9 +97,9 @@ impl World {
             builder.push(draft).unwrap();
         }
         let batch = builder.build().unwrap();
-        let appended = self.log.append(&batch, LeaderEpoch::new(1), self.now()).unwrap();
+        let appended = self.log.append(&batch, self.epoch, self.now()).unwrap();
         let Appended::New { base, .. } = appended else { panic!("it is new") };
-        for record in batch.stamp(base, LeaderEpoch::new(1)).to_batch().records(1 << 20).unwrap() {
+        for record in batch.stamp(base, self.epoch).to_batch().records(1 << 20).unwrap() {
             let record = record.unwrap();
             self.written.insert(record.offset, record);
         }
@@ -443,6 +445,35 @@ fn a_log_with_gaps_is_opened_and_read_under_any_configuration() {
     world.check();
     let other = open(&SimulatedFiles::default(), dense);
     assert_eq!(other.gaps_taken_to(), Offset::ZERO, "a log that was never compacted is as strict as ever");
+}
+
+#[test]
+fn an_epoch_that_begins_within_a_batch_is_not_believed_in_a_log_with_gaps() {
+    let mut world = World::new();
+    (0..40).for_each(|_| world.append(Compression::None, &[(1, Some(60))]));
+    world.settle();
+    world.compact(KEYS_BYTES);
+    world.append(Compression::None, &[(1, Some(5)), (2, Some(5)), (3, Some(5))]);
+    world.append(Compression::None, &[(4, Some(5))]);
+    let begin = world.log.end();
+    world.epoch = LeaderEpoch::new(2);
+    (0..3).for_each(|_| world.append(Compression::None, &[(1, Some(60))]));
+    world.settle();
+    world.reopen();
+    let epochs = world.log.epochs().clone();
+    assert_eq!(epochs.epoch_at(begin.plus(-1)), Some(LeaderEpoch::new(1)));
+    let path = Path::new("/log/leader-epoch-checkpoint");
+    let file = world.files.open(path, OpenMode::Write).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_at(0, &mut bytes).unwrap();
+    let sound = String::from_utf8(bytes).unwrap();
+    for back in 1..5 {
+        let moved = sound.replace(&format!("2 {begin}"), &format!("2 {}", begin.plus(-back)));
+        assert!(moved != sound && moved.len() == sound.len());
+        file.write_at(0, &[moved.as_bytes()]).unwrap();
+        world.reopen();
+        assert_eq!(*world.log.epochs(), epochs, "{back} before its first batch");
+    }
 }
 
 #[test]

@@ -93,13 +93,19 @@ impl World {
         let retention = self.knobs.retention.map(|span| ("retention.ms", span.as_millis().to_string()));
         let mode = self.knobs.is_volatile.then(|| ("flush.mode", "kafka".to_owned()));
         let policy = if retention.is_some() { "delete,compact" } else { "compact" };
-        let policy = self.knobs.compacts.then(|| ("cleanup.policy", policy.to_owned()));
-        let ratio = self.knobs.compacts.then(|| ("min.cleanable.dirty.ratio", "0".to_owned()));
+        let compaction = self.knobs.compaction.as_ref();
+        let policy = compaction.map(|_| ("cleanup.policy", policy.to_owned()));
+        let ratio = compaction.map(|knobs| ("min.cleanable.dirty.ratio", knobs.dirty_ratio.to_owned()));
+        let span = |name, of: Option<Duration>| of.map(|span| (name, span.as_millis().to_string()));
+        let tombstones = span("delete.retention.ms", compaction.and_then(|knobs| knobs.delete_retention));
+        let lag = span("max.compaction.lag.ms", compaction.and_then(|knobs| knobs.lag_max));
         retention
             .into_iter()
             .chain(mode)
             .chain(policy)
             .chain(ratio)
+            .chain(tombstones)
+            .chain(lag)
             .map(|(name, value)| (name.to_owned(), Some(value)))
             .collect()
     }

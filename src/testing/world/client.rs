@@ -16,8 +16,8 @@ use crate::model::{Instant, LeaderEpoch, NodeId, Offset, PartitionId, ProducerEp
 use crate::partition::{Acked, AppendRefusal};
 use crate::records::{self, Batch, Builder, Codec, Draft};
 use crate::testing::Chance;
-use crate::testing::evidence::{digest, encode_value};
-use crate::verify::history::{Class, ClientId, Send, Session, ValueId};
+use crate::testing::evidence::{digest, encode_key, encode_value, keyed_digest, name_header};
+use crate::verify::history::{Class, ClientId, Keyed, Send, Session, ValueId};
 
 /// How long the broker may take to answer a produce, and how long a client waits beyond that.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
@@ -54,13 +54,27 @@ struct Lane {
     is_known: bool,
 }
 
+/// What one record says.
+#[derive(Debug)]
+struct Value {
+    id: ValueId,
+    bytes: Vec<u8>,
+    keyed: Option<Keyed>,
+}
+
+impl Value {
+    fn digest(&self, timestamp: Timestamp) -> u64 {
+        self.keyed.map_or_else(|| digest(&self.bytes, timestamp), |keyed| keyed_digest(keyed, &self.bytes, timestamp))
+    }
+}
+
 /// One batch on its way.
 #[derive(Debug)]
 struct Outgoing {
     /// Its place among the lane's batches.
     number: usize,
     batch: Batch,
-    values: Vec<(ValueId, Vec<u8>)>,
+    values: Vec<Value>,
     /// Where its values stand in the history.
     sends: Vec<usize>,
     attempts: u32,
@@ -189,22 +203,23 @@ impl World {
         let producer = self.producers.get_mut(&client).expect("a producer");
         let count = 1 + producer.chance.below(3);
         let values = (0..count).map(|_| {
-            let value = producer.value();
+            let id = producer.value();
             let padding = if padding == 0 { 0 } else { producer.chance.below(padding) };
-            (value, encode(value, partition, padding))
+            let keyed = self.knobs.compaction.as_ref().map(|knobs| self.keys.pick(knobs));
+            Value { id, bytes: encode(id, partition, padding), keyed }
         });
-        let values: Vec<_> = values.collect();
+        let values: Vec<Value> = values.collect();
         let is_idempotent = producer.is_idempotent;
         let id = producer.id;
         let lane = producer.lanes.get_mut(&partition).expect("a lane was made");
         let session = is_idempotent.then(|| session(id, partition, lane.epoch));
-        let batch = build(&values, session.map(|session| (session, lane.sequence)), timestamp, self.knobs.compacts);
+        let batch = build(&values, session.map(|session| (session, lane.sequence)), timestamp);
         let mut sends = Vec::new();
-        for (at, (value, bytes)) in values.iter().enumerate() {
+        for (at, value) in values.iter().enumerate() {
             let sequence = Sequence::new(lane.sequence).plus(i32::try_from(at).expect("a few records"));
             sends.push(self.record.history.sends.len());
             self.record.history.sends.push(Send {
-                value: *value,
+                value: value.id,
                 client: id,
                 partition,
                 session: session.map(|session| (session, sequence)),
@@ -216,7 +231,8 @@ impl World {
                 offset: None,
                 attempts: 0,
                 answered_by: None,
-                digest: digest(bytes, timestamp),
+                digest: value.digest(timestamp),
+                keyed: value.keyed,
             });
             lane.order += 1;
         }
@@ -396,13 +412,13 @@ impl World {
         (lane.sequence, lane.is_known) = (0, false);
         let session = session(id, partition, lane.epoch);
         for outgoing in &mut lane.in_flight {
-            outgoing.batch = build(&outgoing.values, Some((session, lane.sequence)), timestamp, self.knobs.compacts);
+            outgoing.batch = build(&outgoing.values, Some((session, lane.sequence)), timestamp);
             outgoing.request = None;
             for (number, send) in outgoing.sends.iter().enumerate() {
                 let entry = &mut self.record.history.sends[*send];
                 let sequence = lane.sequence + i32::try_from(number).expect("a few records");
                 entry.session = Some((session, Sequence::new(sequence)));
-                entry.digest = digest(&outgoing.values[number].1, timestamp);
+                entry.digest = outgoing.values[number].digest(timestamp);
             }
             lane.sequence += i32::try_from(outgoing.values.len()).expect("a few records");
         }
@@ -422,23 +438,21 @@ fn session(client: ClientId, partition: PartitionId, epoch: i16) -> Session {
     Session { producer: ProducerId::new(producer), epoch: ProducerEpoch::new(epoch) }
 }
 
-fn build(
-    values: &[(ValueId, Vec<u8>)],
-    session: Option<(Session, i32)>,
-    timestamp: Timestamp,
-    has_keys: bool,
-) -> Batch {
+fn build(values: &[Value], session: Option<(Session, i32)>, timestamp: Timestamp) -> Batch {
     let mut builder = Builder::new(Codec::None);
     if let Some((session, sequence)) = session {
         let base_sequence = Sequence::new(sequence);
         builder = builder.producer(records::Producer { id: session.producer, epoch: session.epoch, base_sequence });
     }
-    for (value, bytes) in values {
-        // Another for each sending under another session.
-        let (producer, epoch) = session.map_or((-1, -1), |(own, _)| (own.producer.get(), own.epoch.get()));
-        let key = [&value.0.to_be_bytes()[..], &producer.to_be_bytes(), &epoch.to_be_bytes()].concat();
-        let key = has_keys.then_some(&key[..]);
-        builder.push(Draft { timestamp, key, value: Some(bytes), headers: &[] }).expect("a small record");
+    for Value { bytes, keyed, .. } in values {
+        let key = keyed.map(|keyed| encode_key(keyed.key));
+        let key = key.as_ref().map(|key| &key[..]);
+        let name = [name_header(bytes)];
+        let draft = match keyed {
+            Some(Keyed { is_tombstone: true, .. }) => Draft { timestamp, key, value: None, headers: &name },
+            Some(_) | None => Draft { timestamp, key, value: Some(bytes), headers: &[] },
+        };
+        builder.push(draft).expect("a small record");
     }
     builder.build().expect("a small batch")
 }

@@ -223,9 +223,10 @@ impl World {
         let partition = poll.partition;
         match result {
             Ok(piece) => {
+                // Of a compacted batch the last records may be gone: a reader goes on behind the batch.
+                let next = ends(piece.bytes.clone()).map_or(poll.position, |end| end.max(poll.position));
                 let records: Vec<Seen> =
                     seen(piece.bytes).into_iter().filter(|seen| seen.offset >= poll.position).collect();
-                let next = records.last().map_or(poll.position, |last| last.offset.plus(1));
                 // Another answer may have moved it on meanwhile.
                 if let Some(position) = consumer.positions.get_mut(&partition)
                     && position.incarnation == poll.incarnation
@@ -249,6 +250,11 @@ impl World {
             Err(_) => consumer.image = None,
         }
     }
+}
+
+/// Where the last of some batches ends.
+pub(super) fn ends(bytes: Bytes) -> Option<Offset> {
+    split(bytes).map_while(Result::ok).last().map(|batch| batch.next_offset())
 }
 
 /// The records of some batches, as somebody reads them.

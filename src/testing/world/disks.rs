@@ -203,8 +203,12 @@ impl World {
         }
     }
 
-    /// Another value stands in the last batch of a log, and its checksum is right.
+    /// Another value stands in the last batch of a log, and its checksum is right. Not of one that is compacted: its leader
+    /// may have written that batch anew by then, or taken it out, and nothing else tells.
     fn forge(&mut self, node: NodeId, number: u64) {
+        if self.knobs.compaction.is_some() {
+            return;
+        }
         let image = self.quorum.image();
         let follows = |name: &str| {
             let led = image.topics().led_by(node);
@@ -243,11 +247,17 @@ impl World {
         let path = chance.pick(&segments).clone();
         let size = u64::try_from(files.size_of(&path)).expect("a small file");
         let flush_log = Path::new(DATA).join("flush-log");
+        let is_first = !all.iter().any(|other| other.parent() == path.parent() && *other < path);
+        let passes_for_gap = ends_in_gaps(&files, &path, &all);
         // Without its flush log a start takes the first segment for the begin of the log (docs/DATA.md): in one run either
         // of them goes.
         let what = match if self.plan.seed.is_multiple_of(4) { 5 } else { chance.below(5) } {
             0 if size > 0 => {
-                files.truncate_at_rest(&path, chance.number() % size);
+                let len = chance.number() % size;
+                if passes_for_gap && is_boundary(&files, &path, len) {
+                    return;
+                }
+                files.truncate_at_rest(&path, len);
                 format!("cut {}", path.display())
             }
             1 if size > 0 => {
@@ -255,7 +265,7 @@ impl World {
                 files.garble(&path, begin..size.min(begin + 512), &mut || 0xA5);
                 format!("garbled {}", path.display())
             }
-            2 => {
+            2 if is_first || !passes_for_gap => {
                 files.delete_at_rest(&path);
                 format!("removed {}", path.display())
             }
@@ -280,6 +290,31 @@ impl World {
     }
 }
 
+/// Whether the end of a segment that is not the last lies where a log may have gaps: whole batches that are missing there
+/// pass for what compaction took.
+fn ends_in_gaps(files: &SimulatedFiles, path: &Path, segments: &[PathBuf]) -> bool {
+    let marker = read(files, &path.with_file_name("compacted")).unwrap_or_default();
+    let thinned_end = marker.get(12..20).and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
+    let base = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<i64>().ok();
+    let behind = segments.iter().filter(|other| other.parent() == path.parent() && other.as_path() > path);
+    let end = behind.filter_map(base).min();
+    end.zip(thinned_end).is_some_and(|(end, thinned_end)| end <= thinned_end)
+}
+
+/// Whether a batch ends, or the file begins, at a place in a segment.
+fn is_boundary(files: &SimulatedFiles, path: &Path, at: u64) -> bool {
+    let bytes = read(files, path).unwrap_or_default();
+    let front = bytes.get(..usize::try_from(at).expect("a small file")).unwrap_or_default();
+    split(front.to_vec().into()).all(|batch| batch.is_ok())
+}
+
+fn read(files: &SimulatedFiles, path: &Path) -> Option<Vec<u8>> {
+    let file = files.open(path, OpenMode::Read).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
+    file.read_at(0, &mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// The last segments of all logs.
 fn last_segments(files: &SimulatedFiles) -> Vec<PathBuf> {
     let mut logs = files_of(files);
@@ -291,9 +326,7 @@ fn last_segments(files: &SimulatedFiles) -> Vec<PathBuf> {
 
 /// The last batch of a segment with another value in it, and where it stands.
 fn forged(files: &SimulatedFiles, path: &Path) -> Option<(u64, Vec<u8>)> {
-    let file = files.open(path, OpenMode::Read).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
-    file.read_at(0, &mut bytes).ok()?;
+    let bytes = read(files, path)?;
     let batches: Vec<_> = split(bytes.into()).map_while(Result::ok).collect();
     let (last, before) = batches.split_last()?;
     let at: usize = before.iter().map(|batch| batch.bytes().len()).sum();

@@ -17,7 +17,7 @@ use crate::machines::metadata::Partition;
 use crate::model::{Instant, NodeId, Offset, PartitionId};
 use crate::testing::evidence;
 use crate::verify::history::{FinalScan, PartitionEnding};
-use crate::verify::{Activity, Bounds, Expectations, Report, Retention, check};
+use crate::verify::{Activity, Bounds, Compaction, Expectations, Report, Retention, check};
 
 /// How long after the healing producers go on, and for how long a run is waited for beyond, so that it shows what is wrong.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ const REST_MAX: Duration = Duration::from_secs(120);
 const RECOVERY_BOUND: Duration = Duration::from_secs(90);
 /// How late metadata may come to a node that it can come to, when no fault delays it.
 const METADATA_LATE_MAX: Duration = Duration::from_secs(1);
+/// How long a tombstone stays where no topic says otherwise: Kafka's default.
+const DELETE_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often every copy is read at the end, as long as something is found.
 const LOOKS_MAX: usize = 10;
 /// How often the world is asked whether it is well.
@@ -204,6 +206,19 @@ impl World {
         late.max().unwrap_or_default() + METADATA_LATE_MAX
     }
 
+    /// What compaction may take. The horizon of a tombstone goes by one node's wall clock, and is looked at by another's.
+    fn compaction_promise(&self) -> Option<Compaction> {
+        let knobs = self.knobs.compaction.as_ref()?;
+        let skew = |step: &Step| if let Fault::Skew(_, ms) = step.fault { ms } else { 0 };
+        let skews = || self.plan.steps.iter().map(skew).chain(std::iter::once(0));
+        let apart = skews().max().unwrap_or(0).saturating_sub(skews().min().unwrap_or(0));
+        let apart = Duration::from_millis(apart.unsigned_abs());
+        Some(Compaction {
+            tombstones: knobs.delete_retention.unwrap_or(DELETE_RETENTION).saturating_sub(apart),
+            copies_made_anew: self.observer.sick.is_some() || self.knobs.is_volatile,
+        })
+    }
+
     fn finish(mut self) -> Outcome {
         if !self.observer.has_failed() {
             self.gather();
@@ -213,6 +228,7 @@ impl World {
         let retention = self.knobs.retention.map_or(Retention::Unlimited, |_| Retention::Limited);
         let expectations = Expectations {
             retention,
+            compaction: self.compaction_promise(),
             bounds: Bounds {
                 recovery: RECOVERY_BOUND,
                 session: self.session_max() + self.metadata_late_max(),

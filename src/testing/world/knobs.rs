@@ -70,10 +70,44 @@ pub struct Knobs {
     pub proposal_bytes_max: usize,
     /// `retention.ms` of the topics, if it is not the default.
     pub retention: Option<Duration>,
-    /// Whether the topics are compacted. Then each record has a key of its own.
-    pub compacts: bool,
+    /// How the topics are compacted, if they are. Then each record has a key.
+    pub compaction: Option<CompactionKnobs>,
     /// Whether the topics are acknowledged from the page cache (`flush.mode`).
     pub is_volatile: bool,
+}
+
+/// How the topics of a run are compacted.
+#[derive(Clone, Debug)]
+pub struct CompactionKnobs {
+    /// Keys of each partition: with few there is much to be taken out.
+    pub keys: usize,
+    /// Tombstones among a hundred records.
+    pub tombstones: usize,
+    /// `delete.retention.ms`, if it is not the default.
+    pub delete_retention: Option<Duration>,
+    /// `min.cleanable.dirty.ratio`: the more, the longer the rounds, and the fewer.
+    pub dirty_ratio: &'static str,
+    /// `max.compaction.lag.ms`, if there is a bound.
+    pub lag_max: Option<Duration>,
+    /// How often a shard looks for what is dirty.
+    pub interval: Duration,
+    /// How long the thread takes for a piece: least and most.
+    pub piece: (Duration, Duration),
+}
+
+impl CompactionKnobs {
+    pub(super) fn of(mut chance: Chance) -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            keys: *chance.pick(&[2, 8, 30, 100]),
+            tombstones: *chance.pick(&[5, 20, 50]),
+            delete_retention: *chance.pick(&[None, Some(ms(4_000)), Some(ms(4_000)), Some(ms(20_000))]),
+            dirty_ratio: if chance.one_in(3) { "0.5" } else { "0" },
+            lag_max: *chance.pick(&[None, Some(ms(1_000)), Some(ms(5_000))]),
+            interval: *chance.pick(&[ms(100), ms(500), ms(2_000)]),
+            piece: *chance.pick(&[(ms(0), ms(0)), (ms(0), ms(5)), (ms(10), ms(400))]),
+        }
+    }
 }
 
 impl Knobs {
@@ -97,11 +131,12 @@ impl Knobs {
         } else {
             *chance.pick(&[(ms(5), ms(40)), (ms(20), ms(150)), (ms(1), ms(200))])
         };
-        let compacts = {
+        let compaction = {
             let mut other = chance.clone();
             other.number();
-            other.one_in(4)
+            other.one_in(4).then(|| CompactionKnobs::of(other.fork()))
         };
+        let compacts = compaction.is_some();
         let first_sequence = if chance.clone().one_in(8) { i32::MAX - 40 } else { 0 };
         let partition_bytes_max = if is_slow { *chance.pick(&[1, 300]) } else { *chance.pick(&[2000, 1 << 20]) };
         Self {
@@ -121,7 +156,7 @@ impl Knobs {
             apply: *chance.pick(&[(us(50), ms(1)), (us(50), ms(10)), (ms(1), ms(100))]),
             down: *chance.pick(&[(ms(5), ms(50)), (ms(100), ms(3000)), (ms(1000), ms(8000))]),
             idempotent_producers: 1 + chance.below(2),
-            // Without a session the second sending of a batch has the keys of the first.
+            // What is written without a promise may be lost: the judge would not know what it had replaced.
             plain_producers: chance.below(2) * usize::from(!compacts),
             in_flight_max: *chance.pick(&[1, 2, 5]),
             send_interval,
@@ -138,7 +173,7 @@ impl Knobs {
             proposal_timeout: ms(*chance.pick(&[200, 1000, 5000])),
             proposal_bytes_max: RECORD_BYTES_MAX,
             retention: None,
-            compacts,
+            compaction,
             is_volatile: false,
         }
     }

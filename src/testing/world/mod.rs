@@ -39,13 +39,14 @@ use std::time::Duration;
 
 pub use self::fault::{Fault, Which};
 pub use self::finish::Outcome;
-pub use self::knobs::Knobs;
+pub use self::knobs::{CompactionKnobs, Knobs};
 pub use self::plan::{Plan, Step, When};
 pub use self::record::Traces;
 pub use self::script::Script;
 
 use self::administer::Administrator;
 use self::client::Producer;
+use self::compact::Keys;
 use self::consume::Consumer;
 use self::groups::Committer;
 use self::members::Member;
@@ -69,6 +70,7 @@ enum Happening {
     Turn(Life),
     Flushed(Life),
     Attest(Life),
+    Compact(Life),
     ReadDue(Life, u64),
     Beat(Life, u64),
     AskAgain(Life, u64),
@@ -107,6 +109,7 @@ pub struct World {
     knobs: Knobs,
     plan: Plan,
     chance: Chance,
+    keys: Keys,
     now: Instant,
     queue: BTreeMap<(Instant, u64), Happening>,
     queued: u64,
@@ -150,6 +153,7 @@ impl World {
             observer: Observer::default(),
             service: Service::default(),
             administrator: Administrator::new(&knobs),
+            keys: Keys::new(plan.seed),
             producers: Producer::all(&knobs, &mut chance),
             consumers: Consumer::all(&knobs, &mut chance),
             committers: Committer::all(&knobs, plan.seed),
@@ -224,6 +228,7 @@ impl World {
             Happening::Turn(life) => self.turn_due(life),
             Happening::Flushed(life) => self.flush_done(life),
             Happening::Attest(life) => self.attest(life),
+            Happening::Compact(life) => self.compact_on(life),
             Happening::ReadDue(life, key) => self.read_due(life, key),
             Happening::Beat(life, number) => self.beat(life, number),
             Happening::AskAgain(life, ask) => self.try_ask(life, ask),
@@ -434,6 +439,7 @@ impl Happening {
             Self::Turn(life)
             | Self::Flushed(life)
             | Self::Attest(life)
+            | Self::Compact(life)
             | Self::ReadDue(life, _)
             | Self::Beat(life, _)
             | Self::AskAgain(life, _)

@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::knobs::Knobs;
+use super::knobs::{CompactionKnobs, Knobs};
 use super::record::Traces;
 use super::script::Script;
 use crate::model::TopicName;
 use crate::testing::Chance;
+
+/// Only what is closed is compacted: where that is what a run is about, segments are small.
+const SEGMENT_BYTES_COMPACTED: u32 = 512;
 
 /// See the file's comment.
 #[derive(Clone, Debug)]
@@ -74,6 +77,16 @@ impl Plan {
         self.knobs.committers = 3;
         self.knobs.members = 8;
         self.knobs.topics.push((TopicName::CONSUMER_OFFSETS.to_owned(), 4, 3));
+        self
+    }
+
+    /// The same with topics that are compacted: a chance of its own says how.
+    #[must_use]
+    pub fn with_compaction(mut self) -> Self {
+        let knobs = &mut self.knobs;
+        knobs.compaction = Some(CompactionKnobs::of(Chance::new(self.seed ^ 0x000c_0a7a)));
+        (knobs.plain_producers, knobs.padding_max) = (0, 0);
+        knobs.segment_bytes = knobs.segment_bytes.min(SEGMENT_BYTES_COMPACTED);
         self
     }
 

@@ -37,11 +37,11 @@ impl World {
     /// A supervisor starts the process, if the machine is up.
     pub(super) fn start(&mut self, node: NodeId) {
         let (now, life) = (self.now, self.lives + 1);
-        let options = self.options();
+        let (options, compaction) = (self.options(), self.knobs.compaction.as_ref());
         let shard = ShardOptions {
             lag_max: self.knobs.lag_max,
             retention_interval: Duration::from_secs(3),
-            compaction_interval: Some(Duration::from_secs(2)),
+            compaction_interval: Some(compaction.map_or(Duration::from_secs(2), |knobs| knobs.interval)),
             groups: super::members::options(),
             ..ShardOptions::new(node)
         };

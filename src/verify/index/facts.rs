@@ -3,6 +3,7 @@
 //! Made by the index. Invariant: refers to the history, copies nothing but what must be sorted anew.
 
 use super::floor::{Evidence, Floor, Witness};
+use super::keys::Keys;
 use super::records_of;
 use super::scan::Scan;
 use crate::model::{Instant, LeaderEpoch, LogIndex, Offset, PartitionId, TopicId};
@@ -109,6 +110,8 @@ pub(crate) struct PartitionFacts<'h> {
     pub(crate) deleted_from: Option<Instant>,
     /// Up to where it was known to be committed.
     pub(crate) floor: Floor<'h>,
+    /// What compaction may have taken, if it is compacted.
+    pub(crate) keys: Option<Keys<'h>>,
     /// The highest start of its log that anybody told.
     start_told: Offset,
     retention: Retention,
@@ -130,6 +133,7 @@ impl<'h> PartitionFacts<'h> {
             deletions: Vec::new(),
             deleted_from: None,
             floor: Floor::default(),
+            keys: None,
             start_told: Offset::ZERO,
             retention,
         }
@@ -148,6 +152,11 @@ impl<'h> PartitionFacts<'h> {
     /// The same at the end of the run.
     pub(crate) fn start_at_most_ever(&self) -> Offset {
         self.start_at_most(Instant::from_nanos(u64::MAX))
+    }
+
+    /// Whether compaction may have taken, by a moment, what stood at an offset.
+    pub(crate) fn may_lack(&self, offset: Offset, moment: Instant) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.may_lack(offset, moment))
     }
 
     /// The end of the run, when there is one and the topic was not deleted.

@@ -5,18 +5,21 @@
 
 mod facts;
 mod floor;
+mod keys;
 mod lives;
 mod scan;
 mod told;
 
 pub(crate) use facts::{Committed, Deletion, Fate, PartitionFacts, Reader, Reading};
 pub(crate) use floor::{EpochFloor, Evidence};
+pub(crate) use keys::{Keys, Known};
 pub(crate) use lives::{Lives, Turn, turn};
 pub(crate) use scan::Scan;
 pub(crate) use told::{at_offset, read_by, sent};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use self::keys::Circumstances;
 use super::history::{Class, ClientId, History, NodeEventKind, Poll, PollOutcome, Seen, Send, ValueId};
 use super::{Expectations, FlushPromise, UncleanElection};
 use crate::model::{Instant, NodeId, Offset, PartitionId};
@@ -53,6 +56,7 @@ impl<'h> Index<'h> {
             loss_is_allowed: loss_is_allowed(history, expectations),
         };
         index.find_fates();
+        index.find_keys();
         index
     }
 
@@ -136,6 +140,47 @@ impl<'h> Index<'h> {
                     self.fates[place].note(seen.offset, by);
                 }
             }
+        }
+    }
+}
+
+impl<'h> Index<'h> {
+    /// What compaction may have taken, where records have keys.
+    fn find_keys(&mut self) {
+        let Some(compaction) = self.expectations.compaction else { return };
+        for at in 0..self.partitions.len() {
+            let facts = &self.partitions[at];
+            if facts.sends.iter().all(|place| self.history.sends[*place].keyed.is_none()) {
+                continue;
+            }
+            if self.loss_is_allowed {
+                self.partitions[at].keys = Some(Keys::unknown());
+                continue;
+            }
+            let promised = facts.sends.iter().filter_map(|place| {
+                let send = &self.history.sends[*place];
+                Some((send.offset.filter(|_| send.class == Class::Ok)?, send))
+            });
+            let read = facts.readings.iter().map(|reading| reading.seen);
+            let held = facts.dumps.iter().flat_map(|dump| {
+                let records = dump.batches.iter().flat_map(|batch| &batch.records);
+                records.filter(|seen| seen.offset < dump.high_watermark)
+            });
+            let seen = read.chain(held).filter_map(|seen| {
+                let (_, send) = self.send_of(seen.value?)?;
+                (send.partition == facts.id).then_some((seen.offset, send))
+            });
+            let committed: Vec<(Offset, &'h Send)> = promised.chain(seen).collect();
+            let placed: BTreeSet<ValueId> = committed.iter().map(|(_, send)| send.value).collect();
+            let sends = facts.sends.iter().map(|place| &self.history.sends[*place]);
+            let may_stand_elsewhere = |send: &&Send| !placed.contains(&send.value) || send.may_stand_twice();
+            let strays = sends.filter(may_stand_elsewhere);
+            let circumstances = Circumstances {
+                tombstones: compaction.tombstones,
+                removed: facts.deleted_from.map_or_else(|| facts.start_at_most_ever(), |_| Offset::new(i64::MAX)),
+                ended_at: self.history.ended_at,
+            };
+            self.partitions[at].keys = Some(Keys::new(committed, strays, circumstances));
         }
     }
 }

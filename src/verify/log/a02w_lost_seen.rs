@@ -21,7 +21,9 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         for place in &facts.sends {
             let send = &index.history.sends[*place];
             let (Class::Ok, Some(offset)) = (send.class, send.offset) else { continue };
-            if offset < removed || index.fate(*place).lowest.is_some() {
+            // When compaction may have taken it, B12 says of each reader.
+            let is_compacted = facts.may_lack(offset, index.history.ended_at);
+            if offset < removed || is_compacted || index.fate(*place).lowest.is_some() {
                 continue;
             }
             let after = covered.partition_point(|(start, _)| *start <= offset);

@@ -13,7 +13,7 @@ use crate::verify::report::Findings;
 /// Judges every write.
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for (place, send) in index.history.sends.iter().enumerate() {
-        if send.session.is_none() && send.attempts > 1 {
+        if send.may_stand_twice() {
             continue;
         }
         if let Some((first, second)) = two_places(index, place, send) {

@@ -2,13 +2,14 @@
 //! the same session sent later is, and no epoch began in between.
 //!
 //! Source: KIP-98: a broker takes the sequences of a session without a hole. A refused value uses no sequence, and one
-//! sent with acks=1 may be lost; neither is a hole. Values that might have been removed legally do not count either.
+//! sent with acks=1 may be lost; neither is a hole. Values that might have been removed legally do not count either, by
+//! compaction either.
 //! Not judged in a run that allowed loss.
 
 use crate::model::Offset;
 use crate::verify::Invariant;
 use crate::verify::history::{Class, Send};
-use crate::verify::index::{Index, PartitionFacts, sent};
+use crate::verify::index::{Index, Keys, PartitionFacts, sent};
 use crate::verify::report::Findings;
 
 use super::a07_order::sessions;
@@ -34,7 +35,9 @@ fn check_session(index: &Index<'_>, facts: &PartitionFacts<'_>, places: &[usize]
     for place in places.iter().copied() {
         let send = &index.history.sends[place];
         let Some(offset) = index.place_of(place) else {
-            if send.class == Class::Info && next >= removed {
+            let may_lack = |keys: &Keys<'_>| keys.may_lack_value(send.value, index.history.ended_at);
+            let is_compacted = facts.keys.as_ref().is_some_and(may_lack);
+            if send.class == Class::Info && next >= removed && !is_compacted {
                 missing = missing.or(Some(send));
             }
             continue;

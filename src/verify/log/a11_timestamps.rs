@@ -2,9 +2,10 @@
 //! timestamp or a later one.
 //!
 //! Source: KIP-79. Judged against the final scan: what was visible then stands below what was answered. "None" is
-//! wrong when the right answer had been acknowledged or read before, as in B5. Not judged in a run that allowed loss.
+//! wrong when the right answer had been acknowledged or read before, as in B5. What compaction may have taken by
+//! then is passed over, and what it may have taken since may have been the answer. Not judged in a run that allowed loss.
 
-use crate::model::Timestamp;
+use crate::model::{Instant, Timestamp};
 use crate::verify::Invariant;
 use crate::verify::history::{OffsetLookup, OffsetQuery, Seen};
 use crate::verify::index::{Index, PartitionFacts, Scan};
@@ -17,12 +18,12 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     }
     for facts in &index.partitions {
         if let Some(scan) = facts.lasting_scan() {
-            check_partition(facts, scan, findings);
+            check_partition(facts, scan, index.history.ended_at, findings);
         }
     }
 }
 
-fn check_partition(facts: &PartitionFacts<'_>, scan: &Scan<'_>, findings: &mut Findings) {
+fn check_partition(facts: &PartitionFacts<'_>, scan: &Scan<'_>, moment: Instant, findings: &mut Findings) {
     let asked = |lookup: &&OffsetLookup| match lookup.query {
         OffsetQuery::Timestamp(timestamp) => Some(timestamp),
         OffsetQuery::Earliest | OffsetQuery::Latest => None,
@@ -39,12 +40,15 @@ fn check_partition(facts: &PartitionFacts<'_>, scan: &Scan<'_>, findings: &mut F
         // What may have been removed by then is passed over, and may also be the answer.
         let removed = facts.start_at_most(lookup.returned);
         let from = newest.partition_point(|newest| *newest < timestamp).max(scan.count_below(removed));
-        let expected = scan.records[from..].iter().find(|seen| seen.timestamp >= timestamp).copied();
+        let is_there = |seen: &&&Seen| seen.timestamp >= timestamp && !facts.may_lack(seen.offset, lookup.returned);
+        let expected = scan.records[from..].iter().find(is_there).copied();
         let known = sweep.known(lookup.invoked, lookup.leader_epoch).map(|known| known.end);
         let is_wrong = match lookup.answer {
             Some(answer) => {
                 let is_not_older = scan.at(answer).iter().any(|seen| seen.timestamp >= timestamp);
-                expected.is_some_and(|expected| expected.offset < answer) || (answer >= scan.start && !is_not_older)
+                let is_gone = scan.at(answer).is_empty() && facts.may_lack(answer, moment);
+                expected.is_some_and(|expected| expected.offset < answer)
+                    || (answer >= scan.start && !is_not_older && !is_gone)
             }
             None => expected.is_some_and(|expected| known.is_some_and(|end| end > expected.offset)),
         };

@@ -3,9 +3,10 @@
 //! session began.
 //!
 //! Source: KIP-98; KIP-360. The first may be any once the log's start has moved, and in a session that used acks=1,
-//! whose first batches may be lost. Not judged in a run that allowed loss.
+//! whose first batches may be lost. Of a compacted log whole batches may be missing, of which each record may have been
+//! taken. Not judged in a run that allowed loss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Offset, Sequence};
 use crate::verify::Invariant;
@@ -19,13 +20,30 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
         return;
     }
     for facts in &index.partitions {
+        let taken = taken(index, facts);
         for dump in &facts.dumps {
-            check_dump(index, facts, dump, findings);
+            check_dump(index, facts, &taken, dump, findings);
         }
     }
 }
 
-fn check_dump(index: &Index<'_>, facts: &PartitionFacts<'_>, dump: &ReplicaDump, findings: &mut Findings) {
+/// The sequences of records that compaction may have taken by the end.
+fn taken(index: &Index<'_>, facts: &PartitionFacts<'_>) -> Taken {
+    let Some(keys) = &facts.keys else { return Taken::new() };
+    let sends = facts.sends.iter().map(|place| &index.history.sends[*place]);
+    let taken = sends.filter(|send| keys.may_lack_value(send.value, index.history.ended_at));
+    taken.filter_map(|send| send.session.map(|(session, sequence)| (session, sequence.get()))).collect()
+}
+
+type Taken = BTreeSet<(Session, i32)>;
+
+fn check_dump(
+    index: &Index<'_>,
+    facts: &PartitionFacts<'_>,
+    taken: &Taken,
+    dump: &ReplicaDump,
+    findings: &mut Findings,
+) {
     let mut next: BTreeMap<Session, Sequence> = BTreeMap::new();
     for batch in &dump.batches {
         let Some((session, first)) = batch.session else { continue };
@@ -33,8 +51,8 @@ fn check_dump(index: &Index<'_>, facts: &PartitionFacts<'_>, dump: &ReplicaDump,
         let follows = first.plus(i32::try_from(count).unwrap_or(i32::MAX));
         let expected = next.insert(session, follows);
         let is_free = || facts.start_at_most_ever() > Offset::ZERO || is_weak(index, facts, session);
-        let is_next = first == expected.unwrap_or_else(|| first_sent(index, facts, session));
-        if is_next || expected.is_none() && is_free() {
+        let due = expected.unwrap_or_else(|| first_sent(index, facts, session));
+        if are_taken(taken, session, due, first) || expected.is_none() && is_free() {
             continue;
         }
         let (partition, node, base) = (dump.partition, dump.node, batch.base);
@@ -48,6 +66,15 @@ fn check_dump(index: &Index<'_>, facts: &PartitionFacts<'_>, dump: &ReplicaDump,
             }
         });
     }
+}
+
+/// Whether all that a session wrote from one sequence up to another may have been taken; so it is if there is nothing.
+fn are_taken(taken: &Taken, session: Session, from: Sequence, end: Sequence) -> bool {
+    let mut next = from;
+    while next != end && taken.contains(&(session, next.get())) {
+        next = next.plus(1);
+    }
+    next == end
 }
 
 /// The sequence with which a session began.

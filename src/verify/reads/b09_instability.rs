@@ -22,7 +22,9 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
                 Some(value) => scan.holds(seen.offset, value),
                 None => !scan.at(seen.offset).is_empty(),
             };
-            if !stays {
+            let is_compacted =
+                || scan.at(seen.offset).is_empty() && facts.may_lack(seen.offset, index.history.ended_at);
+            if !stays && !is_compacted() {
                 let (partition, start, end) = (facts.id, scan.start, scan.end);
                 findings.add(Invariant::B9, || {
                     format!("{partition}: {}; not so in the end, from {start} to {end}", at_offset(reading))

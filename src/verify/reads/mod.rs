@@ -13,6 +13,7 @@ mod b08_stale;
 mod b09_instability;
 mod b10_bytes;
 mod b11_deletion;
+mod b12_compaction;
 
 use super::Check;
 
@@ -29,4 +30,5 @@ pub(super) const CHECKS: &[Check] = &[
     b09_instability::check,
     b10_bytes::check,
     b11_deletion::check,
+    b12_compaction::check,
 ];

@@ -3,6 +3,7 @@
 mod random;
 mod model;
 mod legal;
+mod compacted;
 mod mutations;
 mod brute;
 mod twin;

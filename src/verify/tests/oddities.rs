@@ -338,6 +338,7 @@ fn logs_may_begin_at_different_offsets() {
             epoch: LeaderEpoch::new(0),
             session: None,
             is_sound: true,
+            is_thinned: false,
             digest,
             records: vec![value(digest, offset)],
         };

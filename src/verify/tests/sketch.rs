@@ -66,6 +66,7 @@ impl Sketch {
             attempts: 1,
             answered_by: offset.map(|_| (NodeId::new(1), LeaderEpoch::new(0))),
             digest: value,
+            keyed: None,
         });
         self.history.sends.last_mut().expect("it was pushed")
     }
@@ -131,6 +132,7 @@ impl Sketch {
             epoch: seen.epoch,
             session: None,
             is_sound: true,
+            is_thinned: false,
             digest: seen.digest,
             records: vec![*seen],
         };

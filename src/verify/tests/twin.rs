@@ -147,6 +147,7 @@ impl Small {
             attempts: if self.random.chance(70) { 1 } else { 2 },
             answered_by: self.random.chance(90).then_some((NodeId::new(1), epoch)),
             digest,
+            keyed: None,
         });
     }
 
@@ -362,6 +363,7 @@ fn dump(partition: PartitionId, end: Offset, truth: &[Seen]) -> ReplicaDump {
         epoch: seen.epoch,
         session: None,
         is_sound: true,
+        is_thinned: false,
         digest: seen.digest,
         records: vec![*seen],
     };

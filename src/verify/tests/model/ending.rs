@@ -177,6 +177,7 @@ impl World {
                 epoch: record.epoch,
                 session: record.session,
                 is_sound: true,
+                is_thinned: false,
                 digest: content,
                 records,
             });

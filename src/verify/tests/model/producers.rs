@@ -125,6 +125,7 @@ impl World {
             attempts: 1,
             answered_by: None,
             digest: digest(value),
+            keyed: None,
         });
     }
 

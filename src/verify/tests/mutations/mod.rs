@@ -4,6 +4,7 @@
 
 mod log;
 mod reads;
+mod compaction;
 mod cluster;
 mod health;
 
@@ -66,7 +67,7 @@ fn some_poll(history: &History, random: &mut Random, wanted: impl Fn(&Poll) -> b
 }
 
 /// The records that a poll brought.
-fn records(poll: &Poll) -> &[Seen] {
+pub(super) fn records(poll: &Poll) -> &[Seen] {
     match &poll.outcome {
         PollOutcome::Records { records, .. } => records,
         PollOutcome::OutOfRange | PollOutcome::Corrupt => &[],

@@ -4,6 +4,7 @@
 
 mod log;
 mod reads;
+mod compaction;
 mod metadata;
 mod administration;
 mod health;
