@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{LeaderEpoch, Offset};
 use crate::records::IntactCheck;
 use crate::storage::tests::{batch_of, now, open, small};
-use crate::storage::{FirstBatch, Home, Log, LogOptions, ReadError};
+use crate::storage::{FirstBatch, Home, Log, LogOptions, Place, ReadError};
 use crate::testing::SimulatedFiles;
 
 #[test]
@@ -59,4 +59,26 @@ fn read_behind_a_damaged_header(batches: i64) -> u64 {
 fn a_look_behind_a_damaged_header_reads_no_more_of_a_larger_segment() {
     let (small, large) = (read_behind_a_damaged_header(2_000), read_behind_a_damaged_header(20_000));
     assert!(large < 2 * small, "{small} bytes, and of a segment ten times as large {large}");
+}
+
+#[test]
+fn wherever_a_closed_segment_is_cut_a_look_at_what_is_left_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path(), small());
+    while log.segment_count() < 2 {
+        log.append(&batch_of(1, 10, 0), LeaderEpoch::new(1), now(0)).unwrap();
+    }
+    log.rest_now(now(0)).unwrap();
+    let (size, batches) = (log.segments[0].size, log.segments[1].base.get());
+    drop(log);
+    let batch = size / u64::try_from(batches).unwrap();
+    let path = dir.path().join("00000000000000000000.log");
+    for cut in (size - 2 * batch..size).rev() {
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(cut).unwrap();
+        let (log, _) = open(dir.path(), small());
+        let last = (cut / batch).max(1) - 1;
+        let (position, offset) = (last * batch, Offset::new(i64::try_from(last).unwrap()));
+        let looked = log.inspect(Place { segment: Offset::ZERO, position, offset });
+        assert!(matches!(looked, Err(ReadError::Corrupt(_))), "{cut} of {size} bytes are left: {looked:?}");
+    }
 }
